@@ -1,0 +1,1 @@
+//! Classify: from a face box in a luma plane to seven probabilities.

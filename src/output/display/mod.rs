@@ -1,0 +1,1 @@
+//! Display: one screen design, drawn with embedded-graphics, on several devices.

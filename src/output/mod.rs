@@ -1,0 +1,47 @@
+//! Output: decisions to GPIO lines, a display and events, none of which can
+//! make the loop wait.
+
+pub mod display;
+pub mod events;
+pub mod gpio;
+
+use crate::decide::Decision;
+use crate::frame::Timestamp;
+
+/// What the loop knows after a frame (or after waiting for one), handed to
+/// every output.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The frame's time, or the time of the wait, on the source's clock.
+    pub timestamp: Timestamp,
+    /// The frame's sequence number; the last one while there is no camera.
+    pub frame: u64,
+    pub camera: Camera<'a>,
+    /// The frame's size in pixels, to place boxes; (0, 0) before the first.
+    pub frame_size: (u32, u32),
+    /// One decision a face that counts, the leading one first; a single one
+    /// with `State::None` when there is no face.
+    pub decisions: &'a [Decision],
+}
+
+/// Whether frames come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Camera<'a> {
+    /// Not a single frame yet.
+    Starting,
+    Streaming,
+    Lost {
+        reason: &'a str,
+    },
+}
+
+/// Something that shows decisions. Implementations never block: a slow device
+/// gets a thread of its own and the latest value.
+pub trait Output {
+    /// Takes what the loop knows now.
+    fn update(&mut self, report: &Report<'_>);
+
+    /// Puts the device into its safe state and lets go of it; called once, at
+    /// the end. Bounded in time.
+    fn finish(&mut self);
+}

@@ -1,0 +1,1 @@
+//! Track: ids that stay with a face across frames, and who counts.
