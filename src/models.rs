@@ -1,0 +1,94 @@
+//! Where models and cascades are found, so that a board file may name them
+//! without a path and mean the same on a desk and on an installed board.
+
+use std::path::{Path, PathBuf};
+
+/// The classifier that is used where none is named.
+pub const DEFAULT_MODEL: &str = "mobilenet_v2_96";
+
+/// The cascade that is used where none is named.
+pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_default.xml";
+
+/// A model or cascade that is in none of the places.
+#[derive(Debug, thiserror::Error)]
+#[error("'{name}' is in none of: {}; give a path, or set AFFECTD_MODELS to the directory that holds it", list(.searched))]
+pub struct NotFound {
+    pub name: String,
+    pub searched: Vec<PathBuf>,
+}
+
+fn list(directories: &[PathBuf]) -> String {
+    let names: Vec<_> = directories
+        .iter()
+        .map(|d| d.display().to_string())
+        .collect();
+    names.join(", ")
+}
+
+/// Finds a model (`NAME`, `NAME.onnx`) or cascade (`NAME.xml`).
+///
+/// A name with a `/` is a path and returned as it is. Any other is looked for
+/// in `$AFFECTD_MODELS`, in `models/` of the working directory, beside the
+/// executable (`../share/affectd/models` as installed, `../../models` as built
+/// by cargo), and in `/usr/share/affectd/models`. A model's `NAME` is found by
+/// its `NAME.onnx` and returned with that extension.
+///
+/// # Errors
+/// [`NotFound`] with the directories that were searched.
+pub fn find(name: &str) -> Result<PathBuf, NotFound> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let searched = directories();
+    for directory in &searched {
+        let exact = directory.join(name);
+        if exact.is_file() {
+            return Ok(exact);
+        }
+        let model = directory.join(format!("{name}.onnx"));
+        if model.is_file() {
+            return Ok(model);
+        }
+    }
+    Err(NotFound {
+        name: name.to_owned(),
+        searched,
+    })
+}
+
+fn directories() -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    if let Some(set) = std::env::var_os("AFFECTD_MODELS") {
+        directories.push(PathBuf::from(set));
+    }
+    directories.push(PathBuf::from("models"));
+    if let Some(bin) = std::env::current_exe()
+        .ok()
+        .as_deref()
+        .and_then(Path::parent)
+    {
+        directories.push(bin.join("../share/affectd/models"));
+        directories.push(bin.join("../../models"));
+        // Test binaries lie one directory deeper, in target/*/deps.
+        directories.push(bin.join("../../../models"));
+    }
+    directories.push(PathBuf::from("/usr/share/affectd/models"));
+    directories
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_left_alone() {
+        assert_eq!(find("./a/b.onnx").unwrap(), PathBuf::from("./a/b.onnx"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_places() {
+        let error = find("no_such_model").unwrap_err().to_string();
+        assert!(error.contains("no_such_model"), "{error}");
+        assert!(error.contains("/usr/share/affectd/models"), "{error}");
+    }
+}
