@@ -4,6 +4,7 @@
 pub mod display;
 pub mod events;
 pub mod gpio;
+pub mod latest;
 
 use crate::decide::Decision;
 use crate::frame::Timestamp;
