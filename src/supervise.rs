@@ -1,1 +1,430 @@
-//! To come.
+//! What the world around the process wants of it, and what it tells that world:
+//! signals, and notifications to the service manager.
+//!
+//! Both are polled by the loop and never make it wait. A signal handler only
+//! sets a flag and writes a byte into a pipe; a notification is a datagram that
+//! is sent without blocking or not at all.
+//!
+//! # Signals
+//! - `SIGTERM`, `SIGINT`: stop, after the outputs are in their safe state.
+//! - `SIGINT` once more, after either: end at once. Levels are then as the
+//!   kernel leaves them.
+//! - `SIGHUP`: read the board file again. If the terminal that affectd was
+//!   started from is gone, it means stop: a camera must not go on watching after
+//!   its user closed the window. Under `nohup` it goes on.
+//!
+//! # Service notifications
+//! The protocol of systemd's `sd_notify(3)`: lines of `KEY=value` in a datagram
+//! to the socket named by `$NOTIFY_SOCKET`. It is spoken here rather than by
+//! the crate sd-notify because that one opens a socket a message, blocks when
+//! the manager is slow, and knows no abstract socket names (`@…`).
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::frame::Timestamp;
+use crate::repeated::Repeated;
+
+/// The signals that reached the process, to be asked by the loop.
+///
+/// A signal also ends a `poll` of the main thread (the kernel prefers that
+/// thread), so a loop that waits there for a frame learns of it at once; any
+/// other wait can include this value's descriptor, which turns readable.
+#[derive(Debug)]
+pub struct Signals {
+    /// The number of the first signal that asked to stop, 0 before.
+    stop: Arc<AtomicUsize>,
+    hangup: Arc<AtomicBool>,
+    wake: UnixStream,
+    /// Started from a terminal, and not to outlive it.
+    bound_to_terminal: bool,
+}
+
+impl Signals {
+    /// Takes over SIGTERM, SIGINT and SIGHUP for the rest of the process's life.
+    ///
+    /// # Errors
+    /// No descriptor left for the pipe.
+    pub fn install() -> io::Result<Self> {
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let bound_to_terminal = has_terminal() && !ignores_hangup();
+        let stop = Arc::new(AtomicUsize::new(0));
+        let hangup = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::new(AtomicBool::new(false));
+
+        // Actions run in the order in which they are registered, so this one
+        // sees whether a signal came before the present one.
+        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&stopping))?;
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&stop), signal as usize)?;
+        }
+        signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+        }
+        Ok(Self {
+            stop,
+            hangup,
+            wake,
+            bound_to_terminal,
+        })
+    }
+
+    /// The name of the signal that asks the process to stop, if one has come.
+    #[must_use]
+    pub fn stop_requested(&self) -> Option<&'static str> {
+        match self.stop.load(Ordering::SeqCst) as i32 {
+            0 => (self.hangup.load(Ordering::SeqCst) && self.lost_terminal()).then_some("SIGHUP"),
+            SIGINT => Some("SIGINT"),
+            _ => Some("SIGTERM"),
+        }
+    }
+
+    /// Whether SIGHUP asked for the board file to be read again, since the last
+    /// call.
+    #[must_use]
+    pub fn take_reload(&self) -> bool {
+        if self.lost_terminal() {
+            return false;
+        }
+        self.hangup.swap(false, Ordering::SeqCst)
+    }
+
+    /// Sleeps until a signal comes or the time is over; true if a signal came.
+    /// For whatever has nothing else to wait for, such as pacing a recording.
+    pub fn sleep(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let mut woken = false;
+        loop {
+            // Bytes left from signals that have been acted on must not end a
+            // later sleep.
+            while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {
+                woken = true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if woken || left.is_zero() {
+                return woken;
+            }
+            let mut wait = [PollFd::new(&self.wake, PollFlags::IN)];
+            let timeout = Timespec::try_from(left).ok();
+            // An error is an interruption by a signal: look, and go on.
+            let _ = poll(&mut wait, timeout.as_ref());
+        }
+    }
+
+    fn lost_terminal(&self) -> bool {
+        self.bound_to_terminal && !has_terminal()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// Whether the process has a controlling terminal that is still there.
+fn has_terminal() -> bool {
+    use rustix::fs::{Mode, OFlags, open};
+    open(
+        "/dev/tty",
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+    )
+    .is_ok()
+}
+
+/// Whether SIGHUP was ignored when the process started, as `nohup` does.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
+}
+
+/// Tells the service manager how the process is. Does nothing where there is
+/// none.
+///
+/// ```
+/// use affectd::supervise::Notifier;
+/// let mut notifier = Notifier::from_environment();
+/// notifier.ready();
+/// notifier.status("watching /dev/video0");
+/// notifier.feed();
+/// ```
+#[derive(Debug)]
+pub struct Notifier {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Duration>,
+    fed: Option<Instant>,
+    status: String,
+    message: String,
+    fault: Repeated,
+}
+
+impl Notifier {
+    /// Takes the manager's socket from `NOTIFY_SOCKET` and the watchdog's
+    /// interval from `WATCHDOG_USEC` (unless `WATCHDOG_PID` is another process).
+    /// A socket that cannot be reached is logged and then done without.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let socket = std::env::var_os("NOTIFY_SOCKET");
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let watchdog = number("WATCHDOG_USEC").filter(|_| for_us);
+        Self::new(socket.as_deref(), watchdog.map(Duration::from_micros))
+    }
+
+    fn new(address: Option<&OsStr>, watchdog: Option<Duration>) -> Self {
+        let socket = address.and_then(|address| match connect(address) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                log::warn!(
+                    "NOTIFY_SOCKET={}: {error}; the service manager is not told anything",
+                    address.display()
+                );
+                None
+            }
+        });
+        Self {
+            watchdog: watchdog.filter(|interval| socket.is_some() && !interval.is_zero()),
+            socket,
+            fed: None,
+            status: String::new(),
+            message: String::new(),
+            fault: Repeated::new("service manager"),
+        }
+    }
+
+    /// Start-up is finished: frames come, or a camera is being waited for. Also
+    /// ends a reload.
+    pub fn ready(&mut self) {
+        self.send_surely(format_args!("READY=1\n"));
+    }
+
+    /// The board file is being read again; [`Notifier::ready`] says when that is
+    /// done.
+    pub fn reloading(&mut self) {
+        let now = Timestamp::now().0.as_micros();
+        self.send_surely(format_args!("RELOADING=1\nMONOTONIC_USEC={now}\n"));
+    }
+
+    /// The process has begun to stop.
+    pub fn stopping(&mut self) {
+        self.send_surely(format_args!("STOPPING=1\n"));
+    }
+
+    /// One line on how things are, for `systemctl status`. Sent only when it
+    /// differs from the last one.
+    pub fn status(&mut self, status: &str) {
+        if self.socket.is_none() || status == self.status {
+            return;
+        }
+        // A line break would begin another assignment.
+        let line = status.lines().next().unwrap_or_default();
+        if self.send(format_args!("STATUS={line}\n")) {
+            self.status.clear();
+            self.status.push_str(status);
+        }
+    }
+
+    /// Feeds the watchdog, if the manager keeps one: at most twice in its
+    /// interval, however often this is called. To be called only when a frame
+    /// went through, or when a camera is being waited for in good order.
+    pub fn feed(&mut self) {
+        let Some(interval) = self.watchdog else {
+            return;
+        };
+        // The watchdog's own clock runs on through a suspend no more than this
+        // one does: both are CLOCK_MONOTONIC.
+        if self.fed.is_none_or(|fed| fed.elapsed() >= interval / 2)
+            && self.send(format_args!("WATCHDOG=1\n"))
+        {
+            self.fed = Some(Instant::now());
+        }
+    }
+
+    /// The manager's watchdog interval, if it keeps one.
+    #[must_use]
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Sends what must arrive, with some patience for a full queue. Only for
+    /// messages outside the run of frames.
+    fn send_surely(&mut self, message: std::fmt::Arguments<'_>) {
+        for _ in 0..5 {
+            if self.send(message) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends if that can be done at once; true also when there is nobody to
+    /// send to.
+    fn send(&mut self, message: std::fmt::Arguments<'_>) -> bool {
+        let Some(socket) = &self.socket else {
+            return true;
+        };
+        self.message.clear();
+        // Writing to a String cannot fail.
+        let _ = self.message.write_fmt(message);
+        match socket.send(self.message.as_bytes()) {
+            Ok(_) => {
+                self.fault.cleared();
+                true
+            }
+            Err(error) => {
+                self.fault
+                    .occurred(&format_args!("cannot be notified: {error}"));
+                false
+            }
+        }
+    }
+}
+
+fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manager() -> (tempfile::TempDir, UnixDatagram, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (folder, socket, path)
+    }
+
+    fn received(socket: &UnixDatagram) -> Vec<String> {
+        let mut messages = Vec::new();
+        let mut buffer = [0; 256];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            messages.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+        }
+        messages
+    }
+
+    #[test]
+    fn the_manager_hears_the_protocol() {
+        let (_folder, socket, path) = manager();
+        let mut notifier = Notifier::new(Some(path.as_os_str()), Some(Duration::from_secs(3600)));
+        notifier.ready();
+        notifier.status("watching /dev/video0");
+        notifier.status("watching /dev/video0");
+        notifier.status("camera lost\nREADY=0");
+        for _ in 0..100 {
+            notifier.feed();
+        }
+        notifier.stopping();
+        assert_eq!(
+            received(&socket),
+            [
+                "READY=1\n",
+                "STATUS=watching /dev/video0\n",
+                "STATUS=camera lost\n",
+                "WATCHDOG=1\n",
+                "STOPPING=1\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_again_after_half_its_interval() {
+        let (_folder, socket, path) = manager();
+        let mut notifier = Notifier::new(Some(path.as_os_str()), Some(Duration::from_millis(20)));
+        notifier.feed();
+        std::thread::sleep(Duration::from_millis(11));
+        notifier.feed();
+        assert_eq!(received(&socket), ["WATCHDOG=1\n", "WATCHDOG=1\n"]);
+    }
+
+    #[test]
+    fn a_manager_that_reads_nothing_stops_nobody() {
+        let (_folder, socket, path) = manager();
+        let mut notifier = Notifier::new(Some(path.as_os_str()), Some(Duration::from_nanos(1)));
+        for _ in 0..10_000 {
+            notifier.feed();
+        }
+        assert!(notifier.fault.total() > 0);
+        // What could not be sent is not taken for sent.
+        let heard = received(&socket).len();
+        assert!(heard > 0 && heard < 10_000);
+        notifier.feed();
+        assert_eq!(received(&socket).len(), 1);
+    }
+
+    #[test]
+    fn abstract_names_work() {
+        let name = format!("affectd-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Notifier::new(Some(OsStr::new(&format!("@{name}"))), None).ready();
+        assert_eq!(received(&socket), ["READY=1\n"]);
+    }
+
+    #[test]
+    fn without_a_manager_nothing_happens() {
+        let mut notifier = Notifier::new(
+            Some(OsStr::new("/nonexistent/notify")),
+            Some(Duration::from_secs(1)),
+        );
+        notifier.ready();
+        notifier.feed();
+        assert_eq!(notifier.watchdog(), None);
+        assert_eq!(notifier.fault.total(), 0);
+    }
+
+    // One test for all signals: they belong to the whole process.
+    #[test]
+    fn signals_are_seen_and_wake_a_sleeper() {
+        let signals = Signals::install().unwrap();
+        assert_eq!(signals.stop_requested(), None);
+        assert!(!signals.take_reload());
+
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        assert!(signals.take_reload());
+        assert!(!signals.take_reload());
+        assert_eq!(signals.stop_requested(), None);
+        assert!(signals.sleep(Duration::from_secs(20)));
+        assert!(!signals.sleep(Duration::from_millis(1)));
+
+        let other = std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+        });
+        assert!(signals.sleep(Duration::from_secs(20)));
+        other.join().unwrap();
+        assert_eq!(signals.stop_requested(), Some("SIGTERM"));
+    }
+}
