@@ -1,0 +1,352 @@
+//! Pins from Linux's GPIO character devices, as `CdevPin` of
+//! linux-embedded-hal.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use embedded_hal::digital::PinState;
+use gpio_cdev::{Chip, LineRequestFlags};
+use linux_embedded_hal::CdevPin;
+
+use super::{
+    Bank, ChipInfo, Error, Errors, LineId, LineInfo, LineOptions, Lines, Options, SafeLevel,
+};
+
+/// A GPIO chip of this machine, as named in a board file.
+#[derive(Debug)]
+pub struct Cdev {
+    wanted: String,
+    /// `None` after a failure: the device may have come back as another one.
+    chip: Option<Chip>,
+}
+
+impl Cdev {
+    /// Finds a chip by label, path or kernel name.
+    ///
+    /// # Errors
+    /// There is no such chip, there are several, or it may not be opened.
+    pub fn find(wanted: &str) -> Result<Self, Error> {
+        Ok(Self {
+            chip: Some(find(wanted)?),
+            wanted: wanted.to_owned(),
+        })
+    }
+
+    fn offset(&self, chip: &Chip, line: &LineId) -> Result<u32, Error> {
+        match line {
+            LineId::Offset(offset) if *offset < chip.num_lines() => Ok(*offset),
+            LineId::Offset(offset) => Err(Error::NoLineOffset {
+                chip: self.wanted.clone(),
+                offset: *offset,
+                count: chip.num_lines(),
+            }),
+            LineId::Name(name) => {
+                let mut names = Vec::new();
+                for line in chip.lines() {
+                    let info = line.info().map_err(|source| Error::Chip {
+                        chip: self.wanted.clone(),
+                        source,
+                    })?;
+                    match info.name() {
+                        Some(found) if found == name => return Ok(line.offset()),
+                        Some(found) => names.push(found.to_owned()),
+                        None => {}
+                    }
+                }
+                Err(Error::NoLineName {
+                    chip: self.wanted.clone(),
+                    name: name.clone(),
+                    names,
+                })
+            }
+        }
+    }
+
+    fn request_from(
+        &self,
+        chip: &mut Chip,
+        options: &LineOptions,
+        level: PinState,
+    ) -> Result<CdevPin, Error> {
+        let offset = self.offset(chip, &options.line)?;
+        let failed = |source| Error::Line {
+            chip: self.wanted.clone(),
+            line: options.line.clone(),
+            role: options.role,
+            source,
+        };
+        let line = chip.get_line(offset).map_err(failed)?;
+        // What `gpioinfo` shows as the line's user.
+        let consumer = format!("affectd {}", options.role);
+        // Without ACTIVE_LOW: see the module above.
+        let handle = line
+            .request(
+                LineRequestFlags::OUTPUT,
+                u8::from(level == PinState::High),
+                &consumer,
+            )
+            .map_err(|source| {
+                if io_kind(&source) == Some(io::ErrorKind::ResourceBusy) {
+                    let user = line.info().ok();
+                    let user = user.as_ref().and_then(gpio_cdev::LineInfo::consumer);
+                    Error::LineInUse {
+                        chip: self.wanted.clone(),
+                        line: options.line.clone(),
+                        role: options.role,
+                        user: user.unwrap_or("unknown").to_owned(),
+                    }
+                } else {
+                    failed(source)
+                }
+            })?;
+        CdevPin::new(handle).map_err(failed)
+    }
+
+    /// Lines that are given to two roles, by the offsets that they resolve to.
+    fn given_twice(&self, options: &Options) -> Vec<Error> {
+        let Some(chip) = &self.chip else {
+            return Vec::new();
+        };
+        let mut errors = Vec::new();
+        let mut seen: Vec<(u32, &LineOptions)> = Vec::new();
+        for line in &options.lines {
+            // A line that does not exist is reported when it is asked for.
+            let Ok(offset) = self.offset(chip, &line.line) else {
+                continue;
+            };
+            match seen.iter().find(|(other, _)| *other == offset) {
+                Some((_, first)) => errors.push(Error::LineTwice {
+                    chip: self.wanted.clone(),
+                    line: line.line.clone(),
+                    first: first.role,
+                    second: line.role,
+                }),
+                None => seen.push((offset, line)),
+            }
+        }
+        errors
+    }
+}
+
+impl Bank for Cdev {
+    type Pin = CdevPin;
+    type Error = Error;
+
+    fn request(&mut self, line: &LineOptions, level: PinState) -> Result<CdevPin, Error> {
+        let mut chip = match self.chip.take() {
+            Some(chip) => chip,
+            None => find(&self.wanted)?,
+        };
+        let pin = self.request_from(&mut chip, line, level)?;
+        self.chip = Some(chip);
+        Ok(pin)
+    }
+}
+
+/// Takes the lines of a board, at their safe levels.
+///
+/// # Errors
+/// Everything that is wrong with the chip and the lines.
+pub fn open(options: &Options) -> Result<Lines<Cdev>, Errors> {
+    let bank = Cdev::find(&options.chip).map_err(|error| Errors(vec![error]))?;
+    let twice = bank.given_twice(options);
+    if !twice.is_empty() {
+        return Err(Errors(twice));
+    }
+    Lines::new(bank, options).map_err(Errors)
+}
+
+/// Puts every line of a board to its safe level and lets go of it: what can be
+/// done for a daemon that was killed. Lines that cannot be had do not keep the
+/// others from being made safe.
+///
+/// # Errors
+/// Everything that kept a line from its safe level.
+pub fn set_safe(options: &Options) -> Result<(), Errors> {
+    let mut bank = Cdev::find(&options.chip).map_err(|error| Errors(vec![error]))?;
+    let errors: Vec<_> = options
+        .lines
+        .iter()
+        .filter_map(|line| {
+            let on = line.safe == SafeLevel::On;
+            bank.request(line, PinState::from(on != line.active_low))
+                .err()
+        })
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Errors(errors))
+    }
+}
+
+/// The GPIO chips of this machine with their lines, by number. A chip that may
+/// not be opened is listed with the reason.
+#[must_use]
+pub fn chips() -> Vec<ChipInfo> {
+    devices()
+        .into_iter()
+        .map(|path| match Chip::new(&path) {
+            Ok(chip) => ChipInfo {
+                label: chip.label().to_owned(),
+                lines: chip.lines().filter_map(|line| describe(&line)).collect(),
+                path,
+                problem: None,
+            },
+            Err(error) => ChipInfo {
+                label: String::new(),
+                lines: Vec::new(),
+                path,
+                problem: Some(error.to_string()),
+            },
+        })
+        .collect()
+}
+
+fn describe(line: &gpio_cdev::Line) -> Option<LineInfo> {
+    let info = line.info().ok()?;
+    Some(LineInfo {
+        offset: line.offset(),
+        name: info.name().map(str::to_owned),
+        user: info
+            .is_used()
+            .then(|| info.consumer().unwrap_or("unknown").to_owned()),
+        output: info.direction() == gpio_cdev::LineDirection::Out,
+    })
+}
+
+/// The kernel's error behind one of gpio-cdev.
+pub(super) fn io_kind(error: &gpio_cdev::Error) -> Option<io::ErrorKind> {
+    use std::error::Error as _;
+    let source = error.source()?;
+    source
+        .downcast_ref::<io::Error>()
+        .map(io::Error::kind)
+        .or_else(|| {
+            // The cause of a failed ioctl has a type of nix, which is no
+            // dependency of ours; its text starts with the error's name.
+            let text = source.to_string();
+            [
+                ("EBUSY", io::ErrorKind::ResourceBusy),
+                ("EACCES", io::ErrorKind::PermissionDenied),
+                ("EPERM", io::ErrorKind::PermissionDenied),
+                ("ENOTTY", io::ErrorKind::InvalidInput),
+            ]
+            .into_iter()
+            .find_map(|(name, kind)| text.starts_with(name).then_some(kind))
+        })
+}
+
+/// The devices of GPIO chips by number, each once: on a Raspberry Pi 5
+/// `/dev/gpiochip4` is a link to another one.
+fn devices() -> Vec<PathBuf> {
+    let number = |path: &Path| -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix("gpiochip")?.parse().ok()
+    };
+    let mut paths: Vec<_> = std::fs::read_dir("/dev")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| number(path).is_some() && !path.is_symlink())
+        .collect();
+    paths.sort_by_key(|path| number(path));
+    paths
+}
+
+fn find(wanted: &str) -> Result<Chip, Error> {
+    let failed = |source| Error::Chip {
+        chip: wanted.to_owned(),
+        source,
+    };
+    let open = |path: &Path| Chip::new(path).map_err(failed);
+    let devices = devices();
+    let none = |known| Error::NoChip {
+        wanted: wanted.to_owned(),
+        known,
+    };
+    if wanted.contains('/') {
+        let path = Path::new(wanted);
+        return match path.metadata() {
+            // Opening anything else could wait for ever (a pipe) or do worse.
+            Ok(metadata) if metadata.file_type().is_char_device() => open(path),
+            Ok(_) => Err(failed(io::Error::from(io::ErrorKind::InvalidInput).into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(none(known(&devices))),
+            Err(error) => Err(failed(error.into())),
+        };
+    }
+    let mut refused = None;
+    let mut matching = Vec::new();
+    for path in &devices {
+        match open(path) {
+            Ok(chip) if chip.label() == wanted || chip.name() == wanted => matching.push(chip),
+            Ok(_) => {}
+            Err(error) => refused = Some(error),
+        }
+    }
+    match (matching.len(), refused) {
+        (1, _) => Ok(matching.remove(0)),
+        // It may be the one that could not be opened.
+        (0, Some(error)) => Err(error),
+        (0, None) => Err(none(known(&devices))),
+        _ => Err(Error::AmbiguousChip {
+            wanted: wanted.to_owned(),
+            paths: matching
+                .iter()
+                .map(|chip| chip.path().display().to_string())
+                .collect(),
+        }),
+    }
+}
+
+fn known(devices: &[PathBuf]) -> Vec<String> {
+    devices
+        .iter()
+        .map(|path| match Chip::new(path) {
+            Ok(chip) => format!(
+                "'{}' ({}, {} lines)",
+                chip.label(),
+                path.display(),
+                chip.num_lines()
+            ),
+            Err(error) => format!("{} ({error})", path.display()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_no_chip_is_refused_with_the_reason() {
+        // Also holds gpio-cdev's error texts to what `io_kind` reads in them.
+        let error = Cdev::find("/dev/null").unwrap_err().to_string();
+        assert!(error.contains("/dev/null"), "{error}");
+        assert!(error.ends_with("this is no GPIO chip"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let error = Cdev::find(folder.path().to_str().unwrap()).unwrap_err();
+        assert!(error.to_string().ends_with("this is no GPIO chip"));
+    }
+
+    #[test]
+    fn a_chip_that_does_not_exist_is_told_from_those_that_do() {
+        for wanted in ["pinctrl-no-such-chip", "/dev/gpiochip4000"] {
+            let options = Options {
+                chip: wanted.to_owned(),
+                ..Options::default()
+            };
+            let error = open(&options).err().expect("no such chip").to_string();
+            assert!(error.contains(wanted), "{error}");
+            let chips = chips();
+            if chips.is_empty() {
+                assert!(error.contains("this machine has none"), "{error}");
+            }
+            for chip in chips {
+                let path = chip.path.display().to_string();
+                assert!(error.contains(&path), "{error} lacks {path}");
+            }
+        }
+    }
+}

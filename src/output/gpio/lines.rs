@@ -1,0 +1,283 @@
+//! From reports to levels; see the module above for the rules.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use embedded_hal::digital::{OutputPin, PinState};
+
+use super::{LineOptions, Options, Role, SafeLevel};
+use crate::decide::State;
+use crate::frame::Timestamp;
+use crate::output::{Camera, Output, Report};
+use crate::repeated::Repeated;
+
+/// The least time between two changes of a heartbeat line: it blinks once a
+/// second while frames are processed at 2 a second or more.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// A line that failed is asked for again after this time, then after twice as
+/// long, up to [`RETRY_LONGEST`].
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+/// Where pins come from: a chip of this machine, or a test's double.
+pub trait Bank {
+    type Pin: OutputPin<Error: Display>;
+    type Error: Display;
+
+    /// Takes a line as an output that has this level from the start, without
+    /// showing another one first. The pin's levels are physical:
+    /// `line.active_low` is not the bank's to heed.
+    ///
+    /// # Errors
+    /// The line cannot be had, at least for now.
+    fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Self::Pin, Self::Error>;
+}
+
+/// Lines of a [`Bank`] that follow reports.
+///
+/// Allocates nothing after it is built, and makes a system call only for a
+/// level that changes.
+#[derive(Debug)]
+pub struct Lines<B: Bank> {
+    bank: B,
+    lines: Vec<Line<B::Pin>>,
+    min_pulse: Duration,
+    safe_after: Duration,
+    /// The state that the one-hot group shows, and since when it does.
+    shown: Option<State>,
+    shown_since: Timestamp,
+    face_since: Option<Timestamp>,
+    beat: bool,
+    beat_since: Option<Timestamp>,
+    /// The last frame and the time at which it was new.
+    frame: Option<(u64, Timestamp)>,
+    now: Timestamp,
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct Line<P> {
+    options: LineOptions,
+    /// `None` while the line cannot be had.
+    pin: Option<P>,
+    on: bool,
+    fault: Repeated,
+    retry_at: Timestamp,
+    retry_after: Duration,
+}
+
+impl<P> Line<P> {
+    fn level(&self, on: bool) -> PinState {
+        PinState::from(on != self.options.active_low)
+    }
+
+    fn safe(&self) -> bool {
+        self.options.safe == SafeLevel::On
+    }
+}
+
+impl<B: Bank> Lines<B> {
+    /// Takes each line of `options` from the bank, at its safe level.
+    ///
+    /// # Errors
+    /// Every line that could not be had; the others are let go of again.
+    pub fn new(mut bank: B, options: &Options) -> Result<Self, Vec<B::Error>> {
+        let mut lines = Vec::with_capacity(options.lines.len());
+        let mut errors = Vec::new();
+        let chip = &options.chip;
+        for options in &options.lines {
+            let mut line = Line {
+                options: options.clone(),
+                pin: None,
+                on: options.safe == SafeLevel::On,
+                fault: Repeated::new(format!(
+                    "GPIO chip '{chip}', {} for {}",
+                    options.line, options.role
+                )),
+                retry_at: Timestamp::default(),
+                retry_after: RETRY_FIRST,
+            };
+            match bank.request(options, line.level(line.on)) {
+                Ok(pin) => {
+                    line.pin = Some(pin);
+                    lines.push(line);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self {
+            bank,
+            lines,
+            min_pulse: options.min_pulse,
+            safe_after: options.safe_after,
+            shown: None,
+            shown_since: Timestamp::default(),
+            face_since: None,
+            beat: false,
+            beat_since: None,
+            frame: None,
+            now: Timestamp::default(),
+            finished: false,
+        })
+    }
+
+    /// How many times setting or getting a line failed.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.lines.iter().map(|line| line.fault.total()).sum()
+    }
+
+    /// Lines that cannot be had at the moment.
+    #[must_use]
+    pub fn failing(&self) -> usize {
+        self.lines.iter().filter(|line| line.pin.is_none()).count()
+    }
+
+    /// A recording that starts again sets the clock back: what was timed by the
+    /// old clock is timed from now.
+    fn follow_clock(&mut self, now: Timestamp) {
+        if now < self.now {
+            self.shown_since = now;
+            self.face_since = self.face_since.map(|_| now);
+            self.beat_since = self.beat_since.map(|_| now);
+            self.frame = self.frame.map(|(number, _)| (number, now));
+            for line in &mut self.lines {
+                line.retry_at = now;
+            }
+        }
+        self.now = now;
+    }
+
+    /// Sets every line to its safe level, and forgets what was shown.
+    fn make_safe(&mut self) {
+        self.shown = None;
+        self.face_since = None;
+        self.beat = false;
+        self.beat_since = None;
+        self.drive(|line| line.safe());
+    }
+
+    /// Gives each line the level that `wanted` says, those that go off first.
+    fn drive(&mut self, wanted: impl Fn(&Line<B::Pin>) -> bool) {
+        for pass in [false, true] {
+            for line in &mut self.lines {
+                let on = wanted(line);
+                if on == pass {
+                    set(&mut self.bank, line, on, self.now);
+                }
+            }
+        }
+    }
+}
+
+/// Brings one line to a level, by way of asking for the line again if it failed
+/// before.
+fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp) {
+    let level = line.level(on);
+    let changed = line.on != on;
+    line.on = on;
+    let error = match &mut line.pin {
+        Some(_) if !changed => return,
+        Some(pin) => match pin.set_state(level) {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        None if now < line.retry_at => return,
+        None => match bank.request(&line.options, level) {
+            Ok(pin) => {
+                line.fault.cleared();
+                line.pin = Some(pin);
+                line.retry_after = RETRY_FIRST;
+                return;
+            }
+            Err(error) => error.to_string(),
+        },
+    };
+    // The line is let go of, so that it can be asked for again.
+    line.pin = None;
+    line.fault.occurred(&error);
+    line.retry_at = Timestamp(now.0.saturating_add(line.retry_after));
+    line.retry_after = (line.retry_after * 2).min(RETRY_LONGEST);
+}
+
+impl<B: Bank> Output for Lines<B> {
+    fn update(&mut self, report: &Report<'_>) {
+        if self.finished {
+            return;
+        }
+        let now = report.timestamp;
+        self.follow_clock(now);
+        if report.camera != Camera::Streaming {
+            self.frame = None;
+            return self.make_safe();
+        }
+        let new = self.frame.is_none_or(|(number, _)| number != report.frame);
+        if new {
+            self.frame = Some((report.frame, now));
+        }
+        if self
+            .frame
+            .is_some_and(|(_, seen)| now.since(seen) >= self.safe_after && !new)
+        {
+            return self.make_safe();
+        }
+
+        let leading = report
+            .decisions
+            .first()
+            .map_or(State::None, |decision| decision.state);
+        let lit = |state| !matches!(state, State::None);
+        let pulse_over = |since| now.since(since) >= self.min_pulse;
+
+        if self.shown != Some(leading)
+            && (!self.shown.is_some_and(lit) || pulse_over(self.shown_since))
+        {
+            self.shown = Some(leading);
+            self.shown_since = now;
+        }
+        if lit(leading) {
+            self.face_since.get_or_insert(now);
+        } else if self.face_since.is_some_and(pulse_over) {
+            self.face_since = None;
+        }
+        if new
+            && self
+                .beat_since
+                .is_none_or(|since| now.since(since) >= HEARTBEAT)
+        {
+            self.beat = !self.beat;
+            self.beat_since = Some(now);
+        }
+
+        let (shown, face, beat) = (self.shown, self.face_since.is_some(), self.beat);
+        self.drive(|line| match line.options.role {
+            Role::Expression(expression) => shown == Some(State::Expression(expression)),
+            Role::Uncertain => shown == Some(State::Uncertain),
+            Role::Face => face,
+            Role::Heartbeat => beat,
+        });
+    }
+
+    /// Sets safe levels and lets go of the lines. Takes as long as as many
+    /// system calls as there are lines.
+    fn finish(&mut self) {
+        if !self.finished {
+            self.make_safe();
+            self.finished = true;
+            for line in &mut self.lines {
+                line.pin = None;
+            }
+        }
+    }
+}
+
+/// A panic on its way out must not leave lines as they were.
+impl<B: Bank> Drop for Lines<B> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

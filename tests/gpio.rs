@@ -1,0 +1,470 @@
+//! GPIO lines as somebody with a meter on the pins sees them: recorded physical
+//! levels, through embedded-hal's traits.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use affectd::decide::{Decision, State};
+use affectd::expression::{Expression, Probabilities};
+use affectd::frame::{Rect, Timestamp};
+use affectd::output::gpio::{Bank, LineId, LineOptions, Lines, Options, Role, SafeLevel};
+use affectd::output::{Camera, Output, Report};
+use embedded_hal::digital::{ErrorKind, ErrorType, OutputPin, PinState};
+
+/// The physical side: levels by line, what happened in order, and what is to
+/// fail.
+#[derive(Default)]
+struct Wires {
+    levels: BTreeMap<String, bool>,
+    log: Vec<String>,
+    failing: Vec<String>,
+    refusing: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Board(Rc<RefCell<Wires>>);
+
+struct Pin {
+    line: String,
+    wires: Rc<RefCell<Wires>>,
+}
+
+#[derive(Debug)]
+struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken on purpose")
+    }
+}
+
+impl embedded_hal::digital::Error for Broken {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+impl ErrorType for Pin {
+    type Error = Broken;
+}
+
+impl OutputPin for Pin {
+    fn set_low(&mut self) -> Result<(), Broken> {
+        self.set_state(PinState::Low)
+    }
+
+    fn set_high(&mut self) -> Result<(), Broken> {
+        self.set_state(PinState::High)
+    }
+
+    fn set_state(&mut self, state: PinState) -> Result<(), Broken> {
+        let mut wires = self.wires.borrow_mut();
+        if wires.failing.contains(&self.line) {
+            wires.log.push(format!("{} fails", self.line));
+            return Err(Broken);
+        }
+        let high = state == PinState::High;
+        wires.levels.insert(self.line.clone(), high);
+        wires.log.push(format!("{}={}", self.line, u8::from(high)));
+        Ok(())
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let entry = format!("{} released", self.line);
+        self.wires.borrow_mut().log.push(entry);
+    }
+}
+
+impl Bank for Board {
+    type Pin = Pin;
+    type Error = String;
+
+    fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Pin, String> {
+        let LineId::Name(name) = &line.line else {
+            return Err("the tests use names".to_owned());
+        };
+        let mut wires = self.0.borrow_mut();
+        if wires.refusing.contains(name) {
+            wires.log.push(format!("{name} refused"));
+            return Err(format!("{name} is taken"));
+        }
+        let high = level == PinState::High;
+        wires.levels.insert(name.clone(), high);
+        wires
+            .log
+            .push(format!("{name} requested={}", u8::from(high)));
+        Ok(Pin {
+            line: name.clone(),
+            wires: Rc::clone(&self.0),
+        })
+    }
+}
+
+impl Board {
+    /// The lines that are high, by name.
+    fn high(&self) -> Vec<String> {
+        let wires = self.0.borrow();
+        let high = wires.levels.iter().filter(|(_, high)| **high);
+        high.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.borrow_mut().log)
+    }
+}
+
+/// A line for each role, named after it.
+fn options() -> Options {
+    Options {
+        chip: "pinctrl-test".to_owned(),
+        lines: Role::all()
+            .map(|role| LineOptions::new(role, LineId::Name(role.to_string())))
+            .collect(),
+        min_pulse: Duration::ZERO,
+        safe_after: Duration::from_millis(500),
+    }
+}
+
+fn without_heartbeat() -> Options {
+    let mut options = options();
+    options.lines.retain(|line| line.role != Role::Heartbeat);
+    options
+}
+
+fn decision(state: State) -> Decision {
+    Decision {
+        track: u32::from(state != State::None),
+        state,
+        confidence: 0.9,
+        probabilities: Probabilities::UNIFORM,
+        rect: Rect::new(10, 10, 50, 50),
+        since: Timestamp::default(),
+    }
+}
+
+const HAPPY: State = State::Expression(Expression::Happy);
+const SAD: State = State::Expression(Expression::Sad);
+const FEAR: State = State::Expression(Expression::Fear);
+
+/// Lines and the frame that comes next.
+struct Rig {
+    board: Board,
+    lines: Lines<Board>,
+    frame: u64,
+}
+
+impl Rig {
+    fn new(options: &Options) -> Self {
+        let board = Board::default();
+        let lines = Lines::new(board.clone(), options).unwrap();
+        Self {
+            board,
+            lines,
+            frame: 0,
+        }
+    }
+
+    fn report(&mut self, millis: u64, camera: Camera<'_>, states: &[State]) -> Vec<String> {
+        let decisions: Vec<_> = states.iter().copied().map(decision).collect();
+        self.lines.update(&Report {
+            timestamp: Timestamp::from_millis(millis),
+            frame: self.frame,
+            camera,
+            frame_size: (640, 480),
+            decisions: &decisions,
+        });
+        self.board.high()
+    }
+
+    /// A new frame; the lines that are high after it.
+    fn frame(&mut self, millis: u64, state: State) -> Vec<String> {
+        self.frame += 1;
+        self.report(millis, Camera::Streaming, &[state])
+    }
+
+    /// A wait without a frame.
+    fn wait(&mut self, millis: u64, state: State) -> Vec<String> {
+        self.report(millis, Camera::Streaming, &[state])
+    }
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn each_state_has_its_line() {
+    let mut rig = Rig::new(&without_heartbeat());
+    assert_eq!(rig.board.high(), NONE);
+    let mut millis = 0;
+    for expression in Expression::ALL {
+        millis += 40;
+        let mut expected = vec!["face".to_owned(), expression.to_string()];
+        expected.sort();
+        let state = State::Expression(expression);
+        assert_eq!(rig.frame(millis, state), expected);
+    }
+    assert_eq!(rig.frame(400, State::Uncertain), ["face", "uncertain"]);
+    assert_eq!(rig.frame(440, State::None), NONE);
+}
+
+#[test]
+fn one_line_goes_off_before_another_goes_on_and_only_changes_are_set() {
+    let mut rig = Rig::new(&without_heartbeat());
+    rig.frame(0, SAD);
+    rig.board.take_log();
+    // Happy comes before sad among the lines, and still after it in time.
+    rig.frame(40, HAPPY);
+    assert_eq!(rig.board.take_log(), ["sad=0", "happy=1"]);
+    for millis in (80..400).step_by(40) {
+        rig.frame(millis, HAPPY);
+    }
+    assert_eq!(rig.board.take_log(), NONE);
+}
+
+#[test]
+fn the_leading_face_is_shown() {
+    let mut rig = Rig::new(&without_heartbeat());
+    rig.frame = 1;
+    let high = rig.report(0, Camera::Streaming, &[HAPPY, SAD]);
+    assert_eq!(high, ["face", "happy"]);
+}
+
+#[test]
+fn a_pulse_has_its_least_length() {
+    let mut options = without_heartbeat();
+    options.min_pulse = Duration::from_millis(100);
+    let mut rig = Rig::new(&options);
+    assert_eq!(rig.frame(1000, HAPPY), ["face", "happy"]);
+    // One-hot still holds: sad waits for happy's pulse to end …
+    assert_eq!(rig.frame(1040, SAD), ["face", "happy"]);
+    assert_eq!(rig.frame(1099, SAD), ["face", "happy"]);
+    assert_eq!(rig.frame(1100, SAD), ["face", "sad"]);
+    // … and fear, which has passed by then, is never shown.
+    assert_eq!(rig.frame(1140, FEAR), ["face", "sad"]);
+    assert_eq!(rig.frame(1180, State::None), ["sad"]);
+    assert_eq!(rig.frame(1200, State::None), NONE);
+    // There is no pulse for being off.
+    assert_eq!(rig.frame(1201, SAD), ["face", "sad"]);
+}
+
+#[test]
+fn a_pulse_ends_during_a_wait_too() {
+    let mut options = without_heartbeat();
+    options.min_pulse = Duration::from_millis(100);
+    let mut rig = Rig::new(&options);
+    rig.frame(0, HAPPY);
+    rig.frame(40, State::None);
+    assert_eq!(rig.wait(99, State::None), ["face", "happy"]);
+    assert_eq!(rig.wait(100, State::None), NONE);
+}
+
+#[test]
+fn heartbeat_follows_processed_frames() {
+    let mut options = options();
+    options.lines.retain(|line| line.role == Role::Heartbeat);
+    options.safe_after = Duration::from_secs(3600);
+    let mut rig = Rig::new(&options);
+    let mut changes = Vec::new();
+    let mut before = rig.board.high();
+    for millis in (0..3000).step_by(40) {
+        let after = rig.frame(millis, State::None);
+        if after != before {
+            changes.push(millis);
+        }
+        before = after;
+    }
+    assert_eq!(changes, [0, 520, 1040, 1560, 2080, 2600]);
+    // It stands still when frames do.
+    for millis in (3000..9000).step_by(100) {
+        assert_eq!(rig.wait(millis, State::None), before);
+    }
+}
+
+/// Two lines that are safe when on, one of them active-low.
+fn with_safe_lines() -> Options {
+    let mut options = without_heartbeat();
+    for line in &mut options.lines {
+        match line.role {
+            Role::Uncertain => line.safe = SafeLevel::On,
+            Role::Expression(Expression::Angry) => {
+                line.safe = SafeLevel::On;
+                line.active_low = true;
+            }
+            _ => {}
+        }
+    }
+    options
+}
+
+#[test]
+fn lines_are_safe_from_the_first_moment() {
+    let rig = Rig::new(&with_safe_lines());
+    // Requested with the right level at once: no glitch before the first set.
+    let mut expected: Vec<_> = Role::all()
+        .filter(|role| *role != Role::Heartbeat)
+        .map(|role| format!("{role} requested={}", u8::from(role == Role::Uncertain)))
+        .collect();
+    expected.sort();
+    let mut log = rig.board.take_log();
+    log.sort();
+    assert_eq!(log, expected);
+}
+
+#[test]
+fn lines_are_safe_at_the_end() {
+    let mut rig = Rig::new(&with_safe_lines());
+    assert_eq!(rig.frame(0, HAPPY), ["angry", "face", "happy"]);
+    rig.lines.finish();
+    assert_eq!(rig.board.high(), ["uncertain"]);
+    let log = rig.board.take_log();
+    let released = log.iter().filter(|entry| entry.ends_with("released"));
+    assert_eq!(released.count(), 9);
+    // Nothing after the end, neither a report nor dropping.
+    rig.frame(40, HAPPY);
+    drop(rig.lines);
+    assert_eq!(rig.board.take_log(), NONE);
+}
+
+#[test]
+fn lines_are_safe_after_a_panic() {
+    let mut rig = Rig::new(&with_safe_lines());
+    rig.frame(0, HAPPY);
+    // What unwinding does.
+    drop(rig.lines);
+    assert_eq!(rig.board.high(), ["uncertain"]);
+}
+
+#[test]
+fn lines_are_safe_while_there_is_no_camera() {
+    let mut options = with_safe_lines();
+    // Longer than the wait: safety does not wait for a pulse.
+    options.min_pulse = Duration::from_secs(10);
+    let mut rig = Rig::new(&options);
+    let safe = ["uncertain"];
+    assert_eq!(rig.report(0, Camera::Starting, &[]), safe);
+    assert_eq!(rig.frame(40, HAPPY), ["angry", "face", "happy"]);
+    let lost = Camera::Lost {
+        reason: "unplugged",
+    };
+    assert_eq!(rig.report(80, lost, &[HAPPY]), safe);
+    assert_eq!(rig.report(5000, lost, &[HAPPY]), safe);
+    assert_eq!(rig.frame(5040, SAD), ["angry", "face", "sad"]);
+}
+
+#[test]
+fn lines_are_safe_when_frames_stop() {
+    let mut rig = Rig::new(&with_safe_lines());
+    let happy = ["angry", "face", "happy"];
+    assert_eq!(rig.frame(1000, HAPPY), happy);
+    assert_eq!(rig.wait(1499, HAPPY), happy);
+    assert_eq!(rig.wait(1500, HAPPY), ["uncertain"]);
+    assert_eq!(rig.wait(9000, HAPPY), ["uncertain"]);
+    // A slow pipeline, with frames further apart than that, is none that stopped.
+    assert_eq!(rig.frame(10_000, HAPPY), happy);
+    assert_eq!(rig.frame(11_000, HAPPY), happy);
+}
+
+#[test]
+fn active_low_is_on_when_low() {
+    let mut options = without_heartbeat();
+    for line in &mut options.lines {
+        line.active_low = true;
+    }
+    let mut rig = Rig::new(&options);
+    let all: Vec<_> = {
+        let mut names: Vec<_> = options.lines.iter().map(|l| l.role.to_string()).collect();
+        names.sort();
+        names
+    };
+    let all_but = |off: &[&str]| -> Vec<String> {
+        let kept = all.iter().filter(|name| !off.contains(&name.as_str()));
+        kept.cloned().collect()
+    };
+    assert_eq!(rig.board.high(), all);
+    assert_eq!(rig.frame(0, HAPPY), all_but(&["face", "happy"]));
+    assert_eq!(rig.frame(40, State::None), all);
+    rig.frame(80, SAD);
+    rig.lines.finish();
+    assert_eq!(rig.board.high(), all);
+}
+
+#[test]
+fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
+    let mut rig = Rig::new(&without_heartbeat());
+    rig.frame(0, SAD);
+    rig.board.0.borrow_mut().failing.push("happy".to_owned());
+    rig.board.0.borrow_mut().refusing.push("happy".to_owned());
+    rig.board.take_log();
+
+    assert_eq!(rig.frame(40, HAPPY), ["face"]);
+    assert_eq!(
+        rig.board.take_log(),
+        ["sad=0", "happy fails", "happy released"]
+    );
+    assert_eq!(rig.lines.failing(), 1);
+
+    // At growing distances: 100 ms, 200 ms, 400 ms, ….
+    let mut attempts = Vec::new();
+    for millis in (80..4000).step_by(20) {
+        rig.frame(millis, HAPPY);
+        if !rig.board.take_log().is_empty() {
+            attempts.push(millis);
+        }
+    }
+    assert_eq!(attempts, [140, 340, 740, 1540, 3140]);
+    assert_eq!(rig.frame(4000, SAD), ["face", "sad"]);
+    assert_eq!(rig.frame(4040, HAPPY), ["face"]);
+
+    rig.board.0.borrow_mut().failing.clear();
+    rig.board.0.borrow_mut().refusing.clear();
+    // When it is there again it has the level that holds now, at once.
+    rig.board.take_log();
+    assert_eq!(rig.frame(7000, HAPPY), ["face", "happy"]);
+    assert_eq!(rig.board.take_log(), ["happy requested=1"]);
+    assert_eq!((rig.lines.failing(), rig.lines.failures()), (0, 6));
+    assert_eq!(rig.frame(7040, SAD), ["face", "sad"]);
+}
+
+#[test]
+fn lines_that_cannot_be_had_are_all_named_and_the_others_let_go() {
+    let board = Board::default();
+    board.0.borrow_mut().refusing = vec!["happy".to_owned(), "face".to_owned()];
+    let errors = Lines::new(board.clone(), &options()).err().unwrap();
+    assert_eq!(errors, ["happy is taken", "face is taken"]);
+    let log = board.take_log();
+    let count = |end: &str| log.iter().filter(|entry| entry.ends_with(end)).count();
+    assert_eq!((count("requested=0"), count("released")), (8, 8));
+}
+
+#[test]
+fn a_recording_that_starts_again_does_not_hold_a_line() {
+    let mut options = without_heartbeat();
+    options.min_pulse = Duration::from_millis(100);
+    let mut rig = Rig::new(&options);
+    rig.frame(1_000_000, HAPPY);
+    // The clock is set back; the pulse counts from here.
+    assert_eq!(rig.frame(0, SAD), ["face", "happy"]);
+    assert_eq!(rig.frame(100, SAD), ["face", "sad"]);
+    // So does the time without frames.
+    assert_eq!(rig.wait(599, SAD), ["face", "sad"]);
+    assert_eq!(rig.wait(600, SAD), NONE);
+}
+
+#[test]
+fn names_are_read_as_they_are_written() {
+    for role in Role::all() {
+        assert_eq!(role.to_string().parse(), Ok(role));
+    }
+    let error = "hapy".parse::<Role>().unwrap_err().to_string();
+    assert!(error.contains("did you mean 'happy'"), "{error}");
+    let error = "qqq".parse::<Role>().unwrap_err().to_string();
+    assert!(!error.contains("did you mean"), "{error}");
+    assert_eq!("17".parse(), Ok(LineId::Offset(17)));
+    assert_eq!("GPIO17".parse(), Ok(LineId::Name("GPIO17".to_owned())));
+    assert_eq!("on".parse(), Ok(SafeLevel::On));
+    assert!("high".parse::<SafeLevel>().is_err());
+}
