@@ -1,0 +1,363 @@
+//! A Unix socket with several readers, by one thread that never waits for any
+//! of them.
+//!
+//! Readers only read: what they send is not looked at. Who may connect is up to
+//! the socket file's mode, 0660, and its folder.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
+    listen, send, socket_with,
+};
+
+use super::Error;
+use super::line::{Body, Event};
+use super::queue::Queue;
+
+/// How many bytes may wait for a reader, beyond those that the kernel buffers
+/// for it, before it is dropped: some 150 lines.
+pub const READER_QUEUE: usize = 64 * 1024;
+
+/// How many readers there may be at once.
+pub const READERS: usize = 16;
+
+/// What `sockaddr_un` has room for, without the final zero.
+pub(super) const PATH_LONGEST: usize = 107;
+
+/// How long readers have at the end to take what waits for them.
+const LAST_CALL: Duration = Duration::from_millis(100);
+
+/// A pause after a reader could not be accepted, for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A socket that readers can connect to.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+    /// Device and inode of the socket file, to remove none but ours.
+    identity: (u64, u64),
+}
+
+impl Listener {
+    pub fn bind(path: &Path) -> Result<Self, Error> {
+        let failed = |doing| {
+            move |error: Errno| Error::Socket {
+                path: path.to_owned(),
+                doing,
+                source: error.into(),
+            }
+        };
+        // An empty path or one that begins with a zero would be an abstract
+        // name, which has no mode.
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.is_empty() || bytes.contains(&0) || bytes.len() > PATH_LONGEST {
+            return Err(Error::SocketPath {
+                path: path.to_owned(),
+            });
+        }
+        let address = SocketAddrUnix::new(path).map_err(failed("is no socket's path"))?;
+        let new_socket = || {
+            socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+                None,
+            )
+            .map_err(failed("cannot be made"))
+        };
+        remove_stale(path, &address, &new_socket()?)?;
+
+        let socket = new_socket()?;
+        let mode = Mode::from_raw_mode(0o660);
+        // The socket's own mode limits that of the file from its first moment;
+        // the second call gives back what the umask took.
+        rustix::fs::fchmod(&socket, mode).map_err(failed("its mode cannot be set"))?;
+        bind(&socket, &address).map_err(failed("cannot be made (is its folder there?)"))?;
+        rustix::fs::chmod(path, mode).map_err(failed("its mode cannot be set"))?;
+        let stat = rustix::fs::stat(path).map_err(failed("cannot be found again"))?;
+        listen(&socket, 16).map_err(failed("cannot be listened on"))?;
+        Ok(Self {
+            socket,
+            path: path.to_owned(),
+            identity: (stat.st_dev, stat.st_ino),
+        })
+    }
+
+    /// Serves readers until the queue is closed and empty.
+    pub fn run(self, queue: &Queue) {
+        let mut readers = Readers::default();
+        let mut latest = Latest::default();
+        let mut line = Vec::with_capacity(1024);
+        let mut pause_until: Option<Instant> = None;
+        loop {
+            let timeout = pause_until.map(|until| until.saturating_duration_since(Instant::now()));
+            if timeout.is_some_and(|left| left.is_zero()) {
+                pause_until = None;
+            }
+            let accepting = pause_until.is_none();
+            let (woken, waiting) = readers.poll(queue, accepting.then_some(&self.socket), timeout);
+
+            if woken {
+                queue.clear();
+                while let Some(event) = queue.pop() {
+                    line.clear();
+                    event.write(&mut line);
+                    readers.give(&line);
+                    latest.take(event);
+                }
+            }
+            // After the events, so that a new reader begins with the present.
+            if waiting && !self.accept(&mut readers, &latest) {
+                pause_until = Some(Instant::now() + ACCEPT_PAUSE);
+            }
+            readers.send();
+            if queue.is_closed() && queue.len() == 0 {
+                break;
+            }
+        }
+        readers.finish();
+    }
+
+    /// Accepts who waits; false if that failed for want of something.
+    fn accept(&self, readers: &mut Readers, latest: &Latest) -> bool {
+        loop {
+            match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) if readers.all.len() < READERS => {
+                    let mut reader = Reader {
+                        socket,
+                        unsent: VecDeque::new(),
+                    };
+                    latest.greet(&mut reader);
+                    readers.all.push(reader);
+                }
+                Ok(_) => readers.refused.note("has as many readers as it may"),
+                Err(Errno::AGAIN) => return true,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => {
+                    readers
+                        .refused
+                        .note(&format!("cannot accept a reader: {error}"));
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!(
+                "event socket {}: cannot be removed: {error}",
+                self.path.display()
+            );
+        }
+    }
+}
+
+/// Removes a socket file that a killed process left, told by nobody listening.
+fn remove_stale(path: &Path, address: &SocketAddrUnix, probe: &OwnedFd) -> Result<(), Error> {
+    let failed = |source| Error::Socket {
+        path: path.to_owned(),
+        doing: "cannot take the place of the one that is there",
+        source,
+    };
+    let there = match std::fs::symlink_metadata(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !there.file_type().is_socket() {
+        return Err(Error::NoSocket {
+            path: path.to_owned(),
+        });
+    }
+    match connect(probe, address) {
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(failed),
+        Err(Errno::NOENT) => Ok(()),
+        // Somebody listens, if with a full queue.
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(Error::SocketInUse {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    socket: OwnedFd,
+    unsent: VecDeque<u8>,
+}
+
+impl Reader {
+    /// Sends what can be sent; false if the reader is gone.
+    fn send(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            let (bytes, _) = self.unsent.as_slices();
+            match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(Errno::AGAIN) => return true,
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    all: Vec<Reader>,
+    slow: Noted,
+    refused: Noted,
+}
+
+impl Readers {
+    /// Waits for an event, somebody new (if `listener` is given) or a reader
+    /// that has room again or is gone. Tells of the first two.
+    fn poll(
+        &mut self,
+        queue: &Queue,
+        listener: Option<&OwnedFd>,
+        timeout: Option<Duration>,
+    ) -> (bool, bool) {
+        let mut polled = Vec::with_capacity(READERS + 2);
+        polled.push(PollFd::new(queue, PollFlags::IN));
+        for reader in &self.all {
+            let wanted = if reader.unsent.is_empty() {
+                // Hanging up is always told.
+                PollFlags::empty()
+            } else {
+                PollFlags::OUT
+            };
+            polled.push(PollFd::new(&reader.socket, wanted));
+        }
+        if let Some(listener) = listener {
+            polled.push(PollFd::new(listener, PollFlags::IN));
+        }
+        let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
+        if poll(&mut polled, timeout.as_ref()).is_err() {
+            return (false, false);
+        }
+        let happened: Vec<_> = polled.iter().map(PollFd::revents).collect();
+        drop(polled);
+        let mut index = 0;
+        self.all.retain(|_| {
+            index += 1;
+            !happened[index].intersects(PollFlags::HUP | PollFlags::ERR)
+        });
+        let waiting = listener.is_some() && happened.last().is_some_and(|h| !h.is_empty());
+        (!happened[0].is_empty(), waiting)
+    }
+
+    /// Puts a line into every reader's queue; who has no room for it is dropped.
+    fn give(&mut self, line: &[u8]) {
+        let slow = &mut self.slow;
+        self.all.retain_mut(|reader| {
+            reader.unsent.extend(line);
+            if reader.unsent.len() <= READER_QUEUE
+                || (reader.send() && reader.unsent.len() <= READER_QUEUE)
+            {
+                return true;
+            }
+            slow.note("dropped a reader that was too slow");
+            false
+        });
+    }
+
+    fn send(&mut self) {
+        self.all.retain_mut(Reader::send);
+    }
+
+    /// Lets readers take what waits for them, for a short while.
+    fn finish(&mut self) {
+        let deadline = Instant::now() + LAST_CALL;
+        loop {
+            self.all
+                .retain_mut(|reader| reader.send() && !reader.unsent.is_empty());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.all.is_empty() || left.is_zero() {
+                return;
+            }
+            let mut polled: Vec<_> = self
+                .all
+                .iter()
+                .map(|reader| PollFd::new(&reader.socket, PollFlags::OUT))
+                .collect();
+            let timeout = Timespec::try_from(left).ok();
+            let _ = poll(&mut polled, timeout.as_ref());
+        }
+    }
+}
+
+/// Something that is logged the first time and then counted, so that a reader
+/// that comes back for ever fills no log.
+#[derive(Debug, Default)]
+struct Noted(u64);
+
+impl Noted {
+    fn note(&mut self, what: &str) {
+        self.0 += 1;
+        if self.0.is_power_of_two() {
+            log::warn!("event socket: {what} (number {})", self.0);
+        }
+    }
+}
+
+/// What a new reader is to know: `hello` and the last lines that hold.
+#[derive(Debug, Default)]
+struct Latest {
+    hello: Option<Event>,
+    state: Vec<Event>,
+    /// For who connects while the process ends.
+    goodbye: Option<Event>,
+}
+
+impl Latest {
+    fn take(&mut self, event: Event) {
+        let of_face = |event: &Event| match event.body {
+            Body::Face { decision, .. } => Some(decision.track),
+            _ => None,
+        };
+        match event.body {
+            Body::Hello(_) => self.hello = Some(event),
+            Body::Face {
+                decision, leading, ..
+            } => {
+                self.state
+                    .retain(|held| of_face(held).is_some_and(|track| track != decision.track));
+                let place = if leading { 0 } else { self.state.len() };
+                self.state.insert(place, event);
+            }
+            Body::Gone { track } => self.state.retain(|held| of_face(held) != Some(track)),
+            Body::None { .. } | Body::CameraLost { .. } => {
+                self.state.clear();
+                self.state.push(event);
+            }
+            Body::CameraBack { .. } => self.state.clear(),
+            Body::Goodbye(_) => self.goodbye = Some(event),
+            Body::Dropped { .. } => {}
+        }
+    }
+
+    fn greet(&self, reader: &mut Reader) {
+        let mut lines = Vec::new();
+        for event in self.hello.iter().chain(&self.state).chain(&self.goodbye) {
+            event.write(&mut lines);
+        }
+        reader.unsent.extend(lines);
+    }
+}
