@@ -1,1 +1,150 @@
 //! Display: one screen design, drawn with embedded-graphics, on several devices.
+//!
+//! `screen` says what is drawn, for any size and for one bit as for colour; the
+//! devices say where. Between them lies a [`Canvas`], and only where it differs
+//! from what the device shows is anything sent. Each display has a thread of
+//! its own, so that the loop never waits for a bus, and a display that fails is
+//! logged, opened anew with growing pauses and drawn afresh: it never stops
+//! anything else.
+
+mod canvas;
+mod face;
+mod lettering;
+mod options;
+mod paint;
+mod png;
+mod screen;
+mod text;
+mod theme;
+mod view;
+mod worker;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
+use log::{error, warn};
+
+use crate::output::latest::{self, Writer};
+use crate::output::{Output, Report};
+use crate::repeated::Repeated;
+
+pub use canvas::{Canvas, Grain};
+pub use options::{Coloring, Kind, Options, PngOptions};
+pub use png::{PngPanel, encode};
+pub use screen::draw;
+pub use theme::{Mood, Part, Theme};
+pub use view::{Level, Levels, Note, View, Viewer};
+pub use worker::Panel;
+
+/// What can be wrong with a display. Only [`Options`](Self::Options) comes out
+/// of [`open`]; the others are logged while the display is tried again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisplayError {
+    #[error("{0}")]
+    Options(String),
+    #[error("cannot start the display's thread: {0}")]
+    Thread(io::Error),
+    #[error("cannot write the picture {}: {source}", path.display())]
+    Picture { path: PathBuf, source: io::Error },
+}
+
+/// How long [`Output::finish`] waits for a display to show that affectd stopped.
+const FAREWELL: Duration = Duration::from_millis(150);
+
+/// A display on a thread of its own.
+#[derive(Debug)]
+pub struct Display {
+    /// `None` once finished, or when the thread is gone.
+    writer: Option<Writer<View>>,
+    viewer: Viewer,
+    shown: View,
+    subject: String,
+}
+
+impl Display {
+    /// Starts the thread. `connect` opens the device; it is called on the
+    /// thread, at once and again after each failure. `subject` opens log lines,
+    /// and `max_fps` bounds how often the device is written to.
+    ///
+    /// # Errors
+    /// The thread cannot be started, or `max_fps` is no number above 0.
+    pub fn start<P: Panel>(
+        subject: String,
+        max_fps: f32,
+        connect: impl FnMut() -> Result<P, DisplayError> + Send + 'static,
+    ) -> Result<Self, DisplayError> {
+        if !(max_fps > 0.0 && max_fps.is_finite()) {
+            return Err(DisplayError::Options(format!(
+                "max_fps of {subject} is {max_fps}; a number above 0 is needed"
+            )));
+        }
+        // Less than a picture a day is as good as none.
+        let interval = Duration::from_secs_f32((1.0 / max_fps).min(86_400.0));
+        let (writer, reader) = latest::slot();
+        let fault = Repeated::new(subject.clone());
+        std::thread::Builder::new()
+            .name("display".into())
+            .spawn(move || worker::run(&reader, connect, interval, fault))
+            .map_err(DisplayError::Thread)?;
+        Ok(Self {
+            writer: Some(writer),
+            viewer: Viewer::default(),
+            shown: View::Starting,
+            subject,
+        })
+    }
+}
+
+impl Output for Display {
+    fn update(&mut self, report: &Report<'_>) {
+        let view = self.viewer.view(report);
+        if view == self.shown {
+            return;
+        }
+        let Some(writer) = &self.writer else { return };
+        writer.put(view);
+        if writer.is_read() {
+            self.shown = view;
+        } else {
+            error!(
+                "{}: its thread ended by a fault of affectd's own; there will be no display until affectd starts anew",
+                self.subject
+            );
+            self.writer = None;
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(writer) = self.writer.take()
+            && !writer.close(FAREWELL)
+        {
+            // The thread ends with the process.
+            warn!(
+                "{}: does not answer at the end; it may go on showing the last picture",
+                self.subject
+            );
+        }
+    }
+}
+
+/// Starts a display. A device that does not answer is logged and tried again
+/// for as long as affectd runs.
+///
+/// # Errors
+/// Options that no device could fulfil.
+pub fn open(options: &Options) -> Result<Box<dyn Output>, DisplayError> {
+    options.validate()?;
+    let subject = options.kind.to_string();
+    let fps = options.max_fps;
+    Ok(Box::new(match options.kind.clone() {
+        Kind::Png(png) => match png.coloring {
+            Coloring::Mono => {
+                Display::start(subject, fps, move || PngPanel::<BinaryColor>::open(&png))
+            }
+            Coloring::Color => Display::start(subject, fps, move || PngPanel::<Rgb888>::open(&png)),
+        },
+    }?))
+}

@@ -1,0 +1,312 @@
+//! Smooth shapes: how much of a pixel a shape covers, and how colours mix.
+//!
+//! embedded-graphics' primitives have hard edges: right for one bit, rough in
+//! colour. Here a shape is a signed distance (in pixels, negative inside), so
+//! that the same shape gives soft edges where the colour can mix and clean
+//! symmetric ones at one bit. Distances after Inigo Quilez, "2D distance
+//! functions" (<https://iquilezles.org/articles/distfunctions2d/>); the rounded
+//! intersection after Mercury's hg_sdf (<https://mercury.sexy/hg_sdf/>).
+
+use std::f32::consts::TAU;
+
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::Size;
+use embedded_graphics::primitives::Rectangle;
+
+use super::theme::Theme;
+
+/// A place on the target in pixels; the centre of the top left pixel is (0.5, 0.5).
+pub type Place = (f32, f32);
+
+/// The most points that a stroke has.
+pub const STROKE_POINTS: usize = 17;
+
+/// A shape, in pixels.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// A filled ellipse.
+    Ellipse { centre: Place, radii: Place },
+    /// The part of a filled ellipse below a line, corners rounded.
+    Bowl {
+        centre: Place,
+        radii: Place,
+        top: f32,
+        rounding: f32,
+    },
+    /// What two filled ellipses, each of a centre and radii, have in common.
+    Lens {
+        a: (Place, Place),
+        b: (Place, Place),
+    },
+    /// A circle's line, cut into dashes with round ends if `dashes` is not 0.
+    Ring {
+        centre: Place,
+        radius: f32,
+        width: f32,
+        dashes: u32,
+    },
+    /// A box with round corners.
+    Block {
+        centre: Place,
+        half: Place,
+        rounding: f32,
+    },
+    /// A line through points with round ends and joints.
+    Stroke {
+        points: [Place; STROKE_POINTS],
+        count: usize,
+        width: f32,
+    },
+}
+
+impl Shape {
+    /// A line through up to [`STROKE_POINTS`] points; further ones are left out.
+    pub fn stroke(path: &[Place], width: f32) -> Self {
+        let mut points = [(0.0, 0.0); STROKE_POINTS];
+        let count = path.len().min(STROKE_POINTS);
+        points[..count].copy_from_slice(&path[..count]);
+        Self::Stroke {
+            points,
+            count,
+            width,
+        }
+    }
+
+    /// A line along a function of 0 to 1.
+    pub fn curve(width: f32, along: impl Fn(f32) -> Place) -> Self {
+        Self::Stroke {
+            points: std::array::from_fn(|i| along(i as f32 / (STROKE_POINTS - 1) as f32)),
+            count: STROKE_POINTS,
+            width,
+        }
+    }
+
+    /// A quadratic Bézier curve from `a` to `c` drawn towards `b`.
+    pub fn bend(a: Place, b: Place, c: Place, width: f32) -> Self {
+        Self::curve(width, |t| {
+            let u = 1.0 - t;
+            (
+                u * u * a.0 + 2.0 * u * t * b.0 + t * t * c.0,
+                u * u * a.1 + 2.0 * u * t * b.1 + t * t * c.1,
+            )
+        })
+    }
+
+    /// The distance from a place to the shape's edge, negative inside.
+    fn distance(&self, p: Place) -> f32 {
+        match *self {
+            Self::Ellipse { centre, radii } => ellipse((p.0 - centre.0, p.1 - centre.1), radii),
+            Self::Bowl {
+                centre,
+                radii,
+                top,
+                rounding,
+            } => {
+                let a = ellipse((p.0 - centre.0, p.1 - centre.1), radii);
+                let b = top - p.1;
+                let corner = (a + rounding).max(0.0).hypot((b + rounding).max(0.0));
+                a.max(b).min(-rounding) + corner
+            }
+            Self::Lens { a, b } => {
+                let of = |(centre, radii): (Place, Place)| {
+                    ellipse((p.0 - centre.0, p.1 - centre.1), radii)
+                };
+                of(a).max(of(b))
+            }
+            Self::Ring {
+                centre,
+                radius,
+                width,
+                dashes,
+            } => {
+                let (x, y) = (p.0 - centre.0, p.1 - centre.1);
+                let from_centre = x.hypot(y);
+                let along = (from_centre - radius).abs();
+                let line = if dashes == 0 {
+                    along
+                } else {
+                    // Fold the circle into one dash, which covers 55% of its share.
+                    let share = TAU / dashes as f32;
+                    let angle = y.atan2(x).rem_euclid(share) - share / 2.0;
+                    let beyond = angle.abs() - share * 0.275;
+                    if beyond <= 0.0 {
+                        along
+                    } else {
+                        let (ex, ey) = (radius * beyond.cos(), radius * beyond.sin());
+                        (from_centre - ex).hypot(ey)
+                    }
+                };
+                line - width / 2.0
+            }
+            Self::Block {
+                centre,
+                half,
+                rounding,
+            } => {
+                let x = (p.0 - centre.0).abs() - half.0 + rounding;
+                let y = (p.1 - centre.1).abs() - half.1 + rounding;
+                x.max(0.0).hypot(y.max(0.0)) + x.max(y).min(0.0) - rounding
+            }
+            Self::Stroke {
+                ref points,
+                count,
+                width,
+            } => {
+                let path = &points[..count];
+                let nearest = path
+                    .windows(2)
+                    .map(|ends| segment(p, ends[0], ends[1]))
+                    .fold(f32::INFINITY, f32::min);
+                let nearest = match path {
+                    [only] => segment(p, *only, *only),
+                    _ => nearest,
+                };
+                nearest - width / 2.0
+            }
+        }
+    }
+
+    /// How much of the pixel at a place the shape covers, 0 to 255.
+    fn coverage(&self, p: Place) -> u8 {
+        // Truncation is what `as` is for here: the value is within 0 to 255.
+        ((0.5 - self.distance(p)).clamp(0.0, 1.0) * 255.0 + 0.5) as u8
+    }
+
+    /// The pixels that the shape can touch: left, top, right, bottom (exclusive).
+    fn bounds(&self) -> [i32; 4] {
+        let around = |centre: Place, half: Place| {
+            [
+                (centre.0 - half.0 - 1.0).floor() as i32,
+                (centre.1 - half.1 - 1.0).floor() as i32,
+                (centre.0 + half.0 + 1.0).ceil() as i32,
+                (centre.1 + half.1 + 1.0).ceil() as i32,
+            ]
+        };
+        match *self {
+            Self::Ellipse { centre, radii } | Self::Bowl { centre, radii, .. } => {
+                around(centre, radii)
+            }
+            Self::Lens { b, .. } => around(b.0, b.1),
+            Self::Ring {
+                centre,
+                radius,
+                width,
+                ..
+            } => around(centre, (radius + width / 2.0, radius + width / 2.0)),
+            Self::Block { centre, half, .. } => around(centre, half),
+            Self::Stroke {
+                ref points,
+                count,
+                width,
+            } => points[..count]
+                .iter()
+                .map(|&point| around(point, (width / 2.0, width / 2.0)))
+                .reduce(|a, b| {
+                    [
+                        a[0].min(b[0]),
+                        a[1].min(b[1]),
+                        a[2].max(b[2]),
+                        a[3].max(b[3]),
+                    ]
+                })
+                .unwrap_or([0; 4]),
+        }
+    }
+}
+
+fn ellipse(p: Place, radii: Place) -> f32 {
+    let (rx, ry) = (radii.0.max(1e-3), radii.1.max(1e-3));
+    if rx == ry {
+        return p.0.hypot(p.1) - rx;
+    }
+    // First-order distance: exact at the edge, which is where it counts.
+    let k = (p.0 / rx).hypot(p.1 / ry);
+    let slope = (p.0 / (rx * rx)).hypot(p.1 / (ry * ry));
+    if slope < 1e-6 {
+        -rx.min(ry)
+    } else {
+        k * (k - 1.0) / slope
+    }
+}
+
+fn segment(p: Place, a: Place, b: Place) -> f32 {
+    let (px, py) = (p.0 - a.0, p.1 - a.1);
+    let (bx, by) = (b.0 - a.0, b.1 - a.1);
+    let length = bx * bx + by * by;
+    let along = if length > 0.0 {
+        ((px * bx + py * by) / length).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    (px - bx * along).hypot(py - by * along)
+}
+
+/// The most shapes in one picture.
+const LAYERS: usize = 32;
+
+/// Shapes on top of each other, drawn in one go: no pixel is sent twice, and
+/// edges mix with what is really below them.
+#[derive(Debug)]
+pub struct Layers<C> {
+    layers: [Option<Layer<C>>; LAYERS],
+    count: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Layer<C> {
+    shape: Shape,
+    color: C,
+    bounds: [i32; 4],
+}
+
+impl<C: Theme> Layers<C> {
+    pub fn new() -> Self {
+        Self {
+            layers: [None; LAYERS],
+            count: 0,
+        }
+    }
+
+    /// Puts a shape on top.
+    pub fn add(&mut self, color: C, shape: Shape) {
+        debug_assert!(self.count < LAYERS, "a picture of too many shapes");
+        if let Some(layer) = self.layers.get_mut(self.count) {
+            *layer = Some(Layer {
+                shape,
+                color,
+                bounds: shape.bounds(),
+            });
+            self.count += 1;
+        }
+    }
+
+    /// Draws everything within `area`, on a ground of one colour.
+    pub fn draw<D>(&self, target: &mut D, area: Rectangle, ground: C) -> Result<(), D::Error>
+    where
+        D: DrawTarget<Color = C>,
+    {
+        let area = area.intersection(&target.bounding_box());
+        if area.is_zero_sized() {
+            return Ok(());
+        }
+        let corner = area.top_left;
+        let Size { width, height } = area.size;
+        let colors = (0..height as i32).flat_map(move |row| {
+            let y = corner.y + row;
+            (0..width as i32).map(move |column| self.color(corner.x + column, y, ground))
+        });
+        target.fill_contiguous(&area, colors)
+    }
+
+    fn color(&self, x: i32, y: i32, ground: C) -> C {
+        let place = (x as f32 + 0.5, y as f32 + 0.5);
+        let mut color = ground;
+        for layer in self.layers[..self.count].iter().flatten() {
+            let [left, top, right, bottom] = layer.bounds;
+            if x >= left && x < right && y >= top && y < bottom {
+                color = color.mix(layer.color, layer.shape.coverage(place));
+            }
+        }
+        color
+    }
+}

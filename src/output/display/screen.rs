@@ -1,0 +1,598 @@
+//! The screen: one design for every display, laid out from the target's size.
+//!
+//! Beside each other where the target is wide, below each other where it is
+//! not: the face; what it is called; how sure that is; and, where there is
+//! room, a bar for each class. What does not fit is left out from the end.
+
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::{Point, Size};
+use embedded_graphics::primitives::Rectangle;
+
+use crate::expression::Expression;
+
+use super::face::{self, Spot};
+use super::paint::{Layers, Shape};
+use super::text::{self, Align, Style, Weight};
+use super::theme::{Mood, Part, Theme};
+use super::view::{Level, Levels, View};
+
+/// Draws a view over the whole target.
+///
+/// ```
+/// use affectd::output::display::{Canvas, View, draw};
+/// use embedded_graphics::pixelcolor::BinaryColor;
+///
+/// let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
+/// draw(&mut canvas, &View::Starting).unwrap();
+/// assert!(canvas.pixels().contains(&BinaryColor::On));
+/// ```
+///
+/// # Errors
+/// What the target fails with.
+pub fn draw<D>(target: &mut D, view: &View) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let bounds = target.bounding_box();
+    target.fill_solid(&bounds, Theme::of(Part::Ground))?;
+    let layout = Layout::new(bounds, has_bars(view));
+    draw_picture(target, view, layout.face)?;
+    match *view {
+        View::Expression {
+            expression,
+            confidence,
+            ref levels,
+            others,
+        } => {
+            draw_label(target, expression.name(), &layout)?;
+            draw_others(target, others, &layout)?;
+            draw_gauge(target, confidence, Mood::Of(expression), &layout)?;
+            draw_bars(target, levels, Some(expression), &layout)
+        }
+        View::Uncertain {
+            confidence,
+            ref levels,
+            others,
+        } => {
+            draw_label(target, "uncertain", &layout)?;
+            draw_others(target, others, &layout)?;
+            draw_gauge(target, confidence, Mood::None, &layout)?;
+            draw_bars(target, levels, None, &layout)
+        }
+        View::Starting => draw_message(target, "starting", "", &layout),
+        View::NoFace => draw_message(target, "no face", "", &layout),
+        View::Stopped => draw_message(target, "stopped", "", &layout),
+        View::NoCamera { ref reason } => {
+            draw_message(target, "no camera", reason.as_str(), &layout)
+        }
+    }
+}
+
+const fn has_bars(view: &View) -> bool {
+    matches!(view, View::Expression { .. } | View::Uncertain { .. })
+}
+
+/// Where things go. An empty rectangle is left out.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    face: Rectangle,
+    label: Rectangle,
+    gauge: Rectangle,
+    bars: Rectangle,
+    align: Align,
+}
+
+/// The narrowest that text makes sense in: 9 characters of 4 pixels.
+const NARROWEST: i32 = 36;
+
+/// The lowest bar that shows anything.
+const LOWEST: i32 = 6;
+
+impl Layout {
+    fn new(bounds: Rectangle, has_bars: bool) -> Self {
+        // Sides beyond this hold nothing more; arithmetic stays within i32.
+        let side = |length: u32| length.min(1 << 20) as i32;
+        let (w, h) = (side(bounds.size.width), side(bounds.size.height));
+        if w * 10 >= h * 13 && w - h.min(w / 2) >= NARROWEST {
+            Self::beside(bounds.top_left, w, h, has_bars)
+        } else {
+            Self::below(bounds.top_left, w, h, has_bars)
+        }
+    }
+
+    /// The face on the left, the rest on the right of it.
+    fn beside(corner: Point, w: i32, h: i32, has_bars: bool) -> Self {
+        let margin = h.min(w) / 40;
+        let face = even((h - 2 * margin).min((w - 3 * margin) * 48 / 100));
+        let left = margin + face + 2 * margin + 1;
+        let width = w - left - margin.max(1);
+        // On tall targets the panel is somewhat higher than the face, not as
+        // high as the target.
+        let height = (h - 2 * margin).min(face * 7 / 5);
+        let mut rows = Rows::new(corner + Point::new(left, (h - height) / 2), width, height);
+        let space = (height / 20).max(1);
+        let mut layout = Self {
+            face: area(corner + Point::new(margin, (h - face) / 2), face, face),
+            label: NOWHERE,
+            gauge: NOWHERE,
+            bars: NOWHERE,
+            align: Align::Left,
+        };
+        if has_bars {
+            layout.label = rows.next((height * 23 / 100).max(13.min(h)), space);
+            layout.gauge = rows.next((height / 11).max(7), space * 2);
+            layout.bars = rows.rest(LOWEST);
+        } else {
+            layout.label = rows.rest(0);
+        }
+        layout
+    }
+
+    /// The face at the top, the rest below it.
+    fn below(corner: Point, w: i32, h: i32, has_bars: bool) -> Self {
+        let margin = h.min(w) / 40;
+        let width = w - 2 * margin;
+        let with_text = w >= NARROWEST && h >= 24;
+        let share = match (with_text, has_bars) {
+            (false, _) => 100,
+            (true, true) => 51,
+            (true, false) => 60,
+        };
+        let face = even((w - 2 * margin).min((h - 2 * margin) * share / 100));
+        let mut layout = Self {
+            face: area(corner + Point::new((w - face) / 2, margin), face, face),
+            label: NOWHERE,
+            gauge: NOWHERE,
+            bars: NOWHERE,
+            align: Align::Centre,
+        };
+        if !with_text {
+            layout.face = area(
+                corner + Point::new((w - face) / 2, (h - face) / 2),
+                face,
+                face,
+            );
+            return layout;
+        }
+        let space = (h / 40).max(1);
+        let top = margin + face + space;
+        let mut rows = Rows::new(corner + Point::new(margin, top), width, h - margin - top);
+        if has_bars {
+            layout.label = rows.next((h * 14 / 100).max(8), space);
+            layout.gauge = rows.next((h / 18).max(7), space * 2);
+            layout.bars = rows.rest(LOWEST);
+        } else {
+            layout.label = rows.rest(0);
+        }
+        layout
+    }
+}
+
+const NOWHERE: Rectangle = Rectangle::zero();
+
+fn area(corner: Point, width: i32, height: i32) -> Rectangle {
+    if width < 1 || height < 1 {
+        return NOWHERE;
+    }
+    Rectangle::new(corner, Size::new(width as u32, height as u32))
+}
+
+/// Hands out a column's height from the top.
+struct Rows {
+    corner: Point,
+    width: i32,
+    height: i32,
+}
+
+impl Rows {
+    const fn new(corner: Point, width: i32, height: i32) -> Self {
+        Self {
+            corner,
+            width,
+            height,
+        }
+    }
+
+    /// The next rows with a space below them; nothing if there are too few.
+    fn next(&mut self, height: i32, space: i32) -> Rectangle {
+        if height > self.height {
+            return NOWHERE;
+        }
+        let taken = area(self.corner, self.width, height);
+        self.corner.y += height + space;
+        self.height -= height + space;
+        taken
+    }
+
+    /// What is left; nothing if that is less than `least` rows.
+    fn rest(&self, least: i32) -> Rectangle {
+        if self.height < least {
+            return NOWHERE;
+        }
+        area(self.corner, self.width, self.height)
+    }
+}
+
+fn even(length: i32) -> i32 {
+    length.max(0) & !1
+}
+
+fn draw_picture<D>(target: &mut D, view: &View, area: Rectangle) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let radius = area.size.width as f32 / 2.0;
+    let spot = Spot {
+        centre: (
+            area.top_left.x as f32 + radius,
+            area.top_left.y as f32 + radius,
+        ),
+        radius,
+    };
+    let mut layers = Layers::new();
+    match *view {
+        View::Expression { expression, .. } => face::expression(&mut layers, spot, expression),
+        View::Uncertain { .. } => face::uncertain(&mut layers, spot),
+        View::NoFace => face::nobody(&mut layers, spot),
+        View::NoCamera { .. } => face::no_camera(&mut layers, spot),
+        View::Starting => face::starting(&mut layers, spot),
+        View::Stopped => face::asleep(&mut layers, spot),
+    }
+    layers.draw(target, area, Theme::of(Part::Ground))
+}
+
+/// Everything that a label can say. All are set in the size that fits the
+/// longest, so that it does not jump from one to the next.
+const LABELS: [&str; Expression::COUNT + 5] = {
+    let mut labels = ["uncertain"; Expression::COUNT + 5];
+    let mut index = 0;
+    while index < Expression::COUNT {
+        labels[index] = Expression::ALL[index].name();
+        index += 1;
+    }
+    labels[index] = "no face";
+    labels[index + 1] = "no camera";
+    labels[index + 2] = "starting";
+    labels[index + 3] = "stopped";
+    labels
+};
+
+fn draw_label<D>(target: &mut D, label: &str, layout: &Layout) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let area = layout.label;
+    let Size { width, height } = area.size;
+    let Some(style) = Style::fitting::<D::Color>(Weight::Bold, &LABELS, width, height) else {
+        return Ok(());
+    };
+    style.line(target, label, Part::Text, area, layout.align)
+}
+
+/// How many faces there are beyond the one shown: "+2" in the corner that the
+/// round face leaves free.
+fn draw_others<D>(target: &mut D, others: u8, layout: &Layout) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    // The largest square between circle and corner: r (1 - 1/sqrt 2).
+    let side = layout.face.size.width * 146 / 1000;
+    let font = text::font_fitting(Weight::Plain, 2, 1, side, side);
+    let Some(style) = font.map(Style::Font).filter(|_| others > 0) else {
+        return Ok(());
+    };
+    let digits = [b'+', b'0' + others.min(9)];
+    let number = std::str::from_utf8(&digits).unwrap_or_default();
+    let corner = Rectangle::new(layout.face.top_left, Size::new(side, style.height()));
+    style.line(target, number, Part::Quiet, corner, Align::Left)
+}
+
+/// A label with a text below it, in the middle of the label's area.
+fn draw_message<D>(target: &mut D, label: &str, note: &str, layout: &Layout) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let area = layout.label;
+    let Size { width, height } = area.size;
+    let Some(style) = Style::fitting::<D::Color>(
+        Weight::Bold,
+        &LABELS,
+        width,
+        height.min((height * 40 / 100).max(13)),
+    ) else {
+        return Ok(());
+    };
+    let label_height = style.height();
+    let gap = label_height / 4;
+    let below = height.saturating_sub(label_height + gap);
+    // The largest font that gives a reason three lines of a dozen characters.
+    let small = text::font_fitting(Weight::Plain, 12, 3, width, below);
+    let columns = small.map_or(0, |font| (width / text::width_of(font, 1)) as usize);
+    let small = small.map(Style::Font);
+    let small_height = small.map_or(1, Style::height);
+    let room = (below / small_height) as usize;
+    let lines = text::wrap(note, columns).take(room).count() as u32;
+    let total = label_height
+        + if lines > 0 {
+            gap + lines * small_height
+        } else {
+            0
+        };
+    let mut y = area.top_left.y + (height.saturating_sub(total) / 2) as i32;
+    let mut row = |height: u32, space: u32| {
+        let row = Rectangle::new(Point::new(area.top_left.x, y), Size::new(width, height));
+        y += (height + space) as i32;
+        row
+    };
+    style.line(
+        target,
+        label,
+        Part::Text,
+        row(label_height, gap),
+        Align::Centre,
+    )?;
+    let Some(small) = small else { return Ok(()) };
+    for line in text::wrap(note, columns).take(room) {
+        let row = row(small_height, 0);
+        small.line(target, line, Part::Quiet, row, Align::Centre)?;
+    }
+    Ok(())
+}
+
+/// The confidence: a bar, and its number where there is room.
+fn draw_gauge<D>(
+    target: &mut D,
+    confidence: Level,
+    mood: Mood,
+    layout: &Layout,
+) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let area = layout.gauge;
+    let Size { width, height } = area.size;
+    let mut bar = area;
+    // Numbers have nothing below the line: they may be a little larger.
+    let room = height + height / 3;
+    if let Some(style) = Style::fitting::<D::Color>(Weight::Plain, &["100%"], width / 3, room) {
+        let mut digits = [0; 4];
+        let number = percent(confidence, &mut digits);
+        style.line(target, number, Part::Text, area, Align::Right)?;
+        bar.size.width -= style.width("100%") + height / 3;
+    }
+    draw_bar(target, bar, confidence.share(), mood, Way::Right)
+}
+
+fn percent(level: Level, digits: &mut [u8; 4]) -> &str {
+    let mut rest = level.percent();
+    let mut first = digits.len() - 1;
+    digits[first] = b'%';
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 || first == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&digits[first..]).unwrap_or_default()
+}
+
+/// Which way a bar grows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Right,
+    Up,
+}
+
+/// A bar filled to a share of its length: in colour a round track with a round
+/// filling, at one bit an outline with a filling.
+fn draw_bar<D>(
+    target: &mut D,
+    area: Rectangle,
+    share: f32,
+    mood: Mood,
+    way: Way,
+) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let Size { width, height } = area.size;
+    if width == 0 || height == 0 {
+        return Ok(());
+    }
+    let fill = D::Color::of(Part::Fill(mood));
+    if D::Color::ONE_BIT {
+        // An outline where two lines, two gaps and a filling of two fit in.
+        let framed = width.min(height) >= 5 && way == Way::Right;
+        let mut inner = area;
+        if framed {
+            target.fill_solid(&area, fill)?;
+            inner = area.offset(-1);
+            target.fill_solid(&inner, Theme::of(Part::Ground))?;
+            inner = inner.offset(-1);
+        }
+        let part = match way {
+            Way::Right => {
+                let length = (inner.size.width as f32 * share).round() as u32;
+                Rectangle::new(inner.top_left, Size::new(length, inner.size.height))
+            }
+            Way::Up => {
+                // A line at the foot, so that an empty bar is still seen.
+                let length = ((inner.size.height as f32 * share).round() as u32).max(1);
+                let top = inner.size.height - length;
+                Rectangle::new(
+                    inner.top_left + Point::new(0, top as i32),
+                    Size::new(inner.size.width, length),
+                )
+            }
+        };
+        return target.fill_solid(&part, fill);
+    }
+    let (left, top) = (area.top_left.x as f32, area.top_left.y as f32);
+    let (w, h) = (width as f32, height as f32);
+    // Half round where the bar is long, hardly where it is short and broad: a
+    // low column must not look like a ball.
+    let rounding = match way {
+        Way::Right => w.min(h) / 2.0,
+        Way::Up => w.min(h) / 5.0,
+    };
+    let bar = Shape::Block {
+        centre: (left + w / 2.0, top + h / 2.0),
+        half: (w / 2.0, h / 2.0),
+        rounding,
+    };
+    // The filling is the same shape up to the share: its ends follow the track's.
+    let part = match way {
+        Way::Right => Rectangle::new(area.top_left, Size::new((w * share).round() as u32, height)),
+        Way::Up => {
+            let length = (h * share).round() as u32;
+            Rectangle::new(
+                area.top_left + Point::new(0, height as i32 - length as i32),
+                Size::new(width, length),
+            )
+        }
+    };
+    for (area, color) in [(area, Theme::of(Part::Track)), (part, fill)] {
+        let mut layers = Layers::new();
+        layers.add(color, bar);
+        layers.draw(target, area, Theme::of(Part::Ground))?;
+    }
+    Ok(())
+}
+
+/// The shortest names by which the seven can be told apart.
+const INITIALS: [&str; Expression::COUNT] = ["A", "D", "F", "H", "Sa", "Su", "N"];
+
+fn draw_bars<D>(
+    target: &mut D,
+    levels: &Levels,
+    shown: Option<Expression>,
+    layout: &Layout,
+) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let Size { width, height } = layout.bars.size;
+    let row = height / Expression::COUNT as u32;
+    if height * 10 >= width * 6
+        && let Some(style) =
+            Style::fitting::<D::Color>(Weight::Plain, &names(), width * 55 / 100, row)
+    {
+        draw_list(target, levels, shown, layout.bars, style)
+    } else {
+        draw_columns(target, levels, shown, layout)
+    }
+}
+
+fn names() -> [&'static str; Expression::COUNT] {
+    Expression::ALL.map(Expression::name)
+}
+
+/// A row a class: its name and a bar to the right of it.
+fn draw_list<D>(
+    target: &mut D,
+    levels: &Levels,
+    shown: Option<Expression>,
+    area: Rectangle,
+    style: Style,
+) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let Size { width, height } = area.size;
+    let count = Expression::COUNT as u32;
+    let names = style.width(Expression::Surprise.name()) + style.height() / 2;
+    let thick = (height / count * 40 / 100).max(3);
+    for (index, expression) in Expression::ALL.into_iter().enumerate() {
+        let top = height * index as u32 / count;
+        let row = Rectangle::new(
+            area.top_left + Point::new(0, top as i32),
+            Size::new(width, height / count),
+        );
+        let (part, mood) = emphasis(expression, shown);
+        style.line(target, expression.name(), part, row, Align::Left)?;
+        let bar = Rectangle::new(
+            row.top_left + Point::new(names as i32, (row.size.height - thick) as i32 / 2),
+            Size::new(width.saturating_sub(names), thick),
+        );
+        draw_bar(target, bar, levels[index].share(), mood, Way::Right)?;
+    }
+    Ok(())
+}
+
+/// A column a class, with as much of its name below as there is room for.
+fn draw_columns<D>(
+    target: &mut D,
+    levels: &Levels,
+    shown: Option<Expression>,
+    layout: &Layout,
+) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let area = layout.bars;
+    let Size { width, height } = area.size;
+    let count = Expression::COUNT as u32;
+    let pitch = width / count;
+    if pitch < 2 {
+        return Ok(());
+    }
+    let style = |columns, width, least| {
+        text::font_fitting(Weight::Plain, columns, 1, width, height * 2 / 5)
+            .map(Style::Font)
+            .filter(|style| style.height() >= least)
+    };
+    let (style, name): (_, fn(Expression) -> &'static str) = if let Some(style) = style(8, pitch, 7)
+    {
+        (Some(style), Expression::name)
+    } else if let Some(style) = style(3, pitch - 1, 7) {
+        (Some(style), |expression| &expression.name()[..3])
+    } else {
+        (style(2, pitch, 6), |expression| {
+            INITIALS[expression.index()]
+        })
+    };
+    let names = style.map_or(0, |style| style.height() + 1);
+    let left = match layout.align {
+        Align::Centre => (width - pitch * count) as i32 / 2,
+        Align::Left | Align::Right => 0,
+    };
+    let thick = pitch * if D::Color::ONE_BIT { 7 } else { 5 } / 10;
+    for (index, expression) in Expression::ALL.into_iter().enumerate() {
+        let corner = area.top_left + Point::new(left + (pitch * index as u32) as i32, 0);
+        let bar = Rectangle::new(
+            corner + Point::new((pitch - thick) as i32 / 2, 0),
+            Size::new(thick.max(1), height - names),
+        );
+        let (part, mood) = emphasis(expression, shown);
+        draw_bar(target, bar, levels[index].share(), mood, Way::Up)?;
+        if let Some(style) = style {
+            let foot = Rectangle::new(
+                corner + Point::new(0, (height - style.height()) as i32),
+                Size::new(pitch, style.height()),
+            );
+            style.line(target, name(expression), part, foot, Align::Centre)?;
+        }
+    }
+    Ok(())
+}
+
+/// The class that is shown stands out from the others.
+fn emphasis(expression: Expression, shown: Option<Expression>) -> (Part, Mood) {
+    if shown == Some(expression) {
+        (Part::Text, Mood::Of(expression))
+    } else {
+        (Part::Quiet, Mood::None)
+    }
+}

@@ -1,0 +1,247 @@
+//! What the screen is to show, boiled down from the loop's reports so that two
+//! views are equal exactly when their pictures are.
+//!
+//! Probabilities wobble by a per mille a frame. They are rounded to steps of
+//! 2%, and a shown value keeps its step until the real one has clearly left it:
+//! otherwise a value on the border between two steps would redraw at every frame.
+
+use std::fmt;
+
+use crate::decide::State;
+use crate::expression::Expression;
+use crate::output::{Camera, Report};
+
+/// A share of a whole in steps of [`Level::STEP`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Level(u8);
+
+impl Level {
+    /// The number of steps from nothing to all.
+    pub const STEPS: u8 = 50;
+    /// One step, as a share.
+    pub const STEP: f32 = 1.0 / Self::STEPS as f32;
+
+    /// The nearest step; what is outside of 0 to 1, or no number, is brought inside.
+    #[must_use]
+    pub fn nearest(share: f32) -> Self {
+        // NaN becomes 0 by the cast, which saturates.
+        Self((share.clamp(0.0, 1.0) * f32::from(Self::STEPS)).round() as u8)
+    }
+
+    /// The level to show for a share when `self` is shown: `self` unless the
+    /// share is more than three quarters of a step away.
+    #[must_use]
+    pub fn follow(self, share: f32) -> Self {
+        if (share - self.share()).abs() <= 0.75 * Self::STEP {
+            self
+        } else {
+            Self::nearest(share)
+        }
+    }
+
+    /// 0 to 1.
+    #[must_use]
+    pub fn share(self) -> f32 {
+        f32::from(self.0) * Self::STEP
+    }
+
+    /// 0 to 100.
+    #[must_use]
+    pub fn percent(self) -> u32 {
+        u32::from(self.0) * 100 / u32::from(Self::STEPS)
+    }
+}
+
+/// A level for each class, in the order of [`Expression::ALL`].
+pub type Levels = [Level; Expression::COUNT];
+
+/// A short text in printable ASCII, which is what the fonts have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    bytes: [u8; Self::LENGTH],
+    length: u8,
+}
+
+impl Note {
+    /// The most characters; longer texts are cut and end in "...".
+    pub const LENGTH: usize = 96;
+
+    /// Cuts and cleans a text: what is not printable ASCII becomes '?', white
+    /// space of any kind one space.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut note = Self {
+            bytes: [0; Self::LENGTH],
+            length: 0,
+        };
+        let mut length = 0;
+        for character in text.trim().chars() {
+            let byte = match character {
+                ' '..='~' => character as u8,
+                _ if character.is_whitespace() => b' ',
+                '\u{2018}' | '\u{2019}' => b'\'',
+                '\u{201c}' | '\u{201d}' => b'"',
+                '\u{2013}' | '\u{2014}' => b'-',
+                _ => b'?',
+            };
+            if byte == b' ' && length > 0 && note.bytes[length - 1] == b' ' {
+                continue;
+            }
+            if length == Self::LENGTH {
+                note.bytes[Self::LENGTH - 3..].fill(b'.');
+                break;
+            }
+            note.bytes[length] = byte;
+            length += 1;
+        }
+        note.length = length as u8;
+        note
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// What the screen shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// No frame yet.
+    Starting,
+    /// The camera is gone.
+    NoCamera { reason: Note },
+    /// Frames come, without a face.
+    NoFace,
+    /// A face, but no expression passes its threshold; `confidence` is that of
+    /// the likeliest. `others` counts further faces.
+    Uncertain {
+        confidence: Level,
+        levels: Levels,
+        others: u8,
+    },
+    /// A stable expression of the leading face.
+    Expression {
+        expression: Expression,
+        confidence: Level,
+        levels: Levels,
+        others: u8,
+    },
+    /// affectd has ended.
+    Stopped,
+}
+
+/// Turns reports into views; remembers the levels shown last.
+#[derive(Clone, Debug, Default)]
+pub struct Viewer {
+    confidence: Level,
+    levels: Levels,
+}
+
+impl Viewer {
+    /// The view of a report. Its first decision is the face shown.
+    pub fn view(&mut self, report: &Report<'_>) -> View {
+        match report.camera {
+            Camera::Starting => return View::Starting,
+            Camera::Lost { reason } => {
+                return View::NoCamera {
+                    reason: Note::new(reason),
+                };
+            }
+            Camera::Streaming => {}
+        }
+        let Some(decision) = report.decisions.first() else {
+            return View::NoFace;
+        };
+        for (level, share) in self.levels.iter_mut().zip(decision.probabilities.0) {
+            *level = level.follow(share);
+        }
+        self.confidence = self.confidence.follow(decision.confidence);
+        let others = u8::try_from(report.decisions.len() - 1).unwrap_or(u8::MAX);
+        match decision.state {
+            State::None => View::NoFace,
+            State::Uncertain => View::Uncertain {
+                confidence: self.confidence,
+                levels: self.levels,
+                others,
+            },
+            State::Expression(expression) => View::Expression {
+                expression,
+                confidence: self.confidence,
+                levels: self.levels,
+                others,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Decision;
+    use crate::expression::Probabilities;
+    use crate::frame::{Rect, Timestamp};
+
+    #[test]
+    fn levels_stay_until_clearly_left() {
+        let shown = Level::nearest(0.5);
+        assert_eq!(shown.percent(), 50);
+        assert_eq!(shown.follow(0.514), shown);
+        assert_eq!(shown.follow(0.486), shown);
+        assert_eq!(shown.follow(0.516).percent(), 52);
+        assert_eq!(shown.follow(1.0).percent(), 100);
+        assert_eq!(Level::nearest(f32::NAN).percent(), 0);
+        assert_eq!(Level::nearest(7.0).percent(), 100);
+        assert_eq!(Level::default().follow(f32::NAN).percent(), 0);
+    }
+
+    #[test]
+    fn wobble_does_not_change_the_view() {
+        let mut viewer = Viewer::default();
+        let mut view_of = |happy: f32| {
+            let mut probabilities = [(1.0 - happy) / 6.0; 7];
+            probabilities[3] = happy;
+            let decision = Decision {
+                track: 1,
+                state: State::Expression(Expression::Happy),
+                confidence: happy,
+                probabilities: Probabilities(probabilities),
+                rect: Rect::new(0, 0, 10, 10),
+                since: Timestamp::default(),
+            };
+            viewer.view(&Report {
+                timestamp: Timestamp::default(),
+                frame: 0,
+                camera: Camera::Streaming,
+                frame_size: (640, 480),
+                decisions: &[decision],
+            })
+        };
+        // 0.81 lies on the border between 80% and 82%.
+        let shown = view_of(0.8099);
+        for _ in 0..3 {
+            assert_eq!(view_of(0.8101), shown);
+            assert_eq!(view_of(0.8099), shown);
+        }
+        assert_ne!(view_of(0.9), shown);
+    }
+
+    #[test]
+    fn notes_are_short_ascii() {
+        assert_eq!(
+            Note::new(" gone:\n\t /dev/video0 ").as_str(),
+            "gone: /dev/video0"
+        );
+        assert_eq!(Note::new("caf\u{e9} \u{2019}s").as_str(), "caf? 's");
+        let long = Note::new(&"x".repeat(500));
+        assert_eq!(long.as_str().len(), Note::LENGTH);
+        assert!(long.as_str().ends_with("x..."));
+        assert_eq!(Note::new("").as_str(), "");
+    }
+}

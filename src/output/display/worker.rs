@@ -1,0 +1,176 @@
+//! The thread of a display: takes the newest view, draws it, sends what
+//! changed, and brings a device back that failed.
+//!
+//! The loop never waits for a device: it puts views into a slot
+//! ([`latest`](crate::output::latest)) and goes on. What a device does on this
+//! thread, hanging for ever included, is not felt outside.
+
+use std::time::{Duration, Instant};
+
+use crate::frame::Rect;
+use crate::output::latest::{Reader, Taken};
+use crate::repeated::Repeated;
+
+use super::DisplayError;
+use super::canvas::{Canvas, Grain};
+use super::screen;
+use super::theme::{Part, Theme};
+use super::view::View;
+
+/// A device that shows pictures. Dropping it lets go of the hardware.
+pub trait Panel {
+    type Color: Theme;
+
+    /// After this time the whole picture is sent again though nothing changed:
+    /// it heals what a spike on the bus or another program drew over it, and
+    /// shows that the device is still there. `None` where there is no such need.
+    const RESEND: Option<Duration> = Some(Duration::from_secs(10));
+
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+
+    /// In what pieces changes are sent.
+    fn grain(&self) -> Grain;
+
+    /// Sends the canvas's pixels within each of `rects`.
+    ///
+    /// # Errors
+    /// What the device or its bus fails with; it is then opened anew.
+    fn show(&mut self, canvas: &Canvas<Self::Color>, rects: &[Rect]) -> Result<(), DisplayError>;
+
+    /// Goes dark for good if the device can; `false` if it cannot and the
+    /// picture for "stopped" should stay on it.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    fn darken(&mut self) -> Result<bool, DisplayError>;
+}
+
+/// How long a device that failed is left alone: twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A device that worked for this long has earned quick attempts again. One with
+/// a loose wire, which comes and goes, has not.
+const WELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Shows views until the slot's writer is gone.
+///
+/// `connect` opens and initialises the device; it is called again after each
+/// failure. `interval` is the least time between two pictures.
+pub fn run<P: Panel>(
+    reader: &Reader<View>,
+    mut connect: impl FnMut() -> Result<P, DisplayError>,
+    interval: Duration,
+    mut fault: Repeated,
+) {
+    let mut link: Option<Link<P>> = None;
+    let mut wanted = View::Starting;
+    let mut pause = FIRST_PAUSE;
+    let mut well_since = None;
+    // When the device may be spoken to next, and whether there is news for it.
+    let mut due = Instant::now();
+    let mut news = true;
+    loop {
+        let wait = if news {
+            due.saturating_duration_since(Instant::now())
+        } else {
+            P::RESEND.unwrap_or(Duration::from_secs(3600))
+        };
+        match reader.take(wait) {
+            Taken::Value(view) => {
+                news |= view != wanted;
+                wanted = view;
+            }
+            Taken::Nothing if !news && P::RESEND.is_some() => {
+                if let Some(link) = &mut link {
+                    link.known = false;
+                }
+                news = true;
+            }
+            Taken::Nothing => {}
+            Taken::Closed => break,
+        }
+        let now = Instant::now();
+        if !news || now < due {
+            continue;
+        }
+        let shown = match link.take() {
+            Some(link) => Ok(link),
+            None => connect().map(Link::new),
+        }
+        .and_then(|mut link| link.show(&wanted).map(|()| link));
+        match shown {
+            Ok(working) => {
+                link = Some(working);
+                news = false;
+                due = now + interval;
+                fault.cleared();
+                if now.duration_since(*well_since.get_or_insert(now)) >= WELL_AGAIN {
+                    pause = FIRST_PAUSE;
+                }
+            }
+            Err(error) => {
+                // The device is closed here: `link` was taken.
+                fault.occurred(&error);
+                well_since = None;
+                due = Instant::now() + pause;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+    if let Some(mut link) = link
+        && let Err(error) = link.stop()
+    {
+        fault.occurred(&error);
+    }
+}
+
+/// A device with what is drawn for it and what it shows.
+struct Link<P: Panel> {
+    panel: P,
+    canvas: Canvas<P::Color>,
+    shown: Canvas<P::Color>,
+    /// Whether `shown` is what the device shows.
+    known: bool,
+    rects: Vec<Rect>,
+}
+
+impl<P: Panel> Link<P> {
+    fn new(panel: P) -> Self {
+        let (width, height) = panel.size();
+        let canvas = Canvas::new(width, height, Theme::of(Part::Ground));
+        Self {
+            panel,
+            shown: canvas.clone(),
+            canvas,
+            known: false,
+            rects: Vec::with_capacity(64),
+        }
+    }
+
+    fn show(&mut self, view: &View) -> Result<(), DisplayError> {
+        let Ok(()) = screen::draw(&mut self.canvas, view);
+        if self.known {
+            self.canvas
+                .changes(&self.shown, self.panel.grain(), &mut self.rects);
+        } else {
+            self.rects.clear();
+            self.rects.push(self.canvas.bounds());
+        }
+        if !self.rects.is_empty() {
+            self.panel.show(&self.canvas, &self.rects)?;
+        }
+        self.shown.copy_from(&self.canvas);
+        self.known = true;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), DisplayError> {
+        if self.panel.darken()? {
+            Ok(())
+        } else {
+            self.show(&View::Stopped)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the display's tests share: a view of each kind, and pictures as text.
+
+use affectd::expression::Expression;
+use affectd::output::display::{Level, Note, View};
+
+/// One view of each kind, the seven expressions first.
+pub fn sample_views() -> Vec<(&'static str, View)> {
+    let mut views = Vec::new();
+    for expression in Expression::ALL {
+        let mut shares = [0.04, 0.02, 0.06, 0.03, 0.05, 0.02, 0.09];
+        shares[(expression.index() + 3) % Expression::COUNT] = 0.14;
+        shares[expression.index()] = 0.74;
+        let view = View::Expression {
+            expression,
+            confidence: Level::nearest(0.74),
+            levels: shares.map(Level::nearest),
+            others: 0,
+        };
+        views.push((expression.name(), view));
+    }
+    let shares: [f32; Expression::COUNT] = [0.2, 0.1, 0.12, 0.06, 0.24, 0.04, 0.24];
+    views.push((
+        "uncertain",
+        View::Uncertain {
+            confidence: Level::nearest(0.24),
+            levels: shares.map(Level::nearest),
+            others: 2,
+        },
+    ));
+    views.push(("no-face", View::NoFace));
+    let reason = Note::new("/dev/video0: no such device (unplugged?)");
+    views.push(("no-camera", View::NoCamera { reason }));
+    views.push(("starting", View::Starting));
+    views.push(("stopped", View::Stopped));
+    views
+}
+
+pub mod pictures {
+    use affectd::output::display::Canvas;
+    use embedded_graphics::pixelcolor::BinaryColor;
+
+    /// One character a pixel: '#' is lit.
+    pub fn to_text(canvas: &Canvas<BinaryColor>) -> String {
+        let mut text = String::new();
+        for y in 0..canvas.height() {
+            text.extend(
+                canvas
+                    .row(y)
+                    .iter()
+                    .map(|pixel| if pixel.is_on() { '#' } else { '.' }),
+            );
+            text.push('\n');
+        }
+        text
+    }
+}
