@@ -1,1 +1,824 @@
 //! Track: ids that stay with a face across frames, and who counts.
+//!
+//! A Haar detector jitters by some percent of a face's width, misses a face
+//! every few frames and now and then sees one in a curtain. So a track is
+//! matched by overlap with where it was and where it was heading, survives
+//! misses for [`Options::lost_after`], and counts only once it was found
+//! [`Options::confirm`] times.
+//!
+//! Matching is greedy, largest overlap first. An optimal assignment (the
+//! Hungarian method, as in SORT, Bewley et al. 2016) differs from it only where
+//! faces overlap each other, which heads in front of a camera hardly do.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::detect::Detection;
+use crate::frame::{Rect, Timestamp};
+
+/// The most faces followed at once; a crowd beyond it is not followed.
+pub const MAX_TRACKS: usize = 32;
+
+/// The most detections of one frame that are looked at.
+const MAX_DETECTIONS: usize = 64;
+
+/// After a pause between frames longer than this (and than `lost_after`),
+/// somebody else may stand where a face was.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How much of a newly measured velocity enters the track's: the detector's
+/// jitter over one frame looks like motion.
+const VELOCITY_GAIN: f64 = 0.5;
+
+/// A face takes the lead by size only if its area is this much larger than the
+/// leading one's, so that two people side by side do not take turns.
+const LEAD_BY_AREA: f64 = 1.2;
+
+/// A face takes the lead by position only if it is nearer to the centre by this
+/// part of the leading one's width.
+const LEAD_BY_DISTANCE: f64 = 0.2;
+
+/// Who counts when several faces are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// The largest box: the person nearest to the camera.
+    #[default]
+    Largest,
+    /// The box nearest to the centre of the picture.
+    MostCentral,
+    /// Who came first, until that face is lost.
+    First,
+    /// Everybody; the largest leads.
+    All,
+}
+
+impl Policy {
+    /// All policies.
+    pub const ALL: [Self; 4] = [Self::Largest, Self::MostCentral, Self::First, Self::All];
+
+    /// The name used in board files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Largest => "largest",
+            Self::MostCentral => "central",
+            Self::First => "first",
+            Self::All => "all",
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is none of the policies.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no policy for who counts; there are largest, central, first and all")]
+pub struct UnknownPolicy(pub String);
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.name() == name)
+            .ok_or_else(|| UnknownPolicy(name.to_owned()))
+    }
+}
+
+/// The board file's `[track]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Who counts. Default: the largest face.
+    pub policy: Policy,
+    /// A face not found for this long is gone. Default: 600 ms, a few missed
+    /// frames even on a slow board.
+    pub lost_after: Duration,
+    /// How often a face must be found, without a miss between, before it
+    /// counts; at least 1. Default: 2, because most of a Haar cascade's false
+    /// faces last for a single frame. 1 suits separate photographs.
+    pub confirm: u32,
+    /// The least intersection over union at which a box is the same face,
+    /// above 0 and at most 1. Default: 0.3, as in SORT.
+    pub min_overlap: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Largest,
+            lost_after: Duration::from_millis(600),
+            confirm: 2,
+            min_overlap: 0.3,
+        }
+    }
+}
+
+/// An option that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum OptionsError {
+    #[error("confirm is 0, but a face must be found at least once to count: use 1 or more")]
+    Confirm,
+    #[error("min_overlap is {0}, but must be above 0 and at most 1 (0.3 is usual)")]
+    MinOverlap(f64),
+}
+
+impl Options {
+    /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// [`OptionsError`], naming the option.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        if self.confirm == 0 {
+            return Err(OptionsError::Confirm);
+        }
+        if !(self.min_overlap > 0.0 && self.min_overlap <= 1.0) {
+            return Err(OptionsError::MinOverlap(self.min_overlap));
+        }
+        Ok(())
+    }
+}
+
+/// A face that is followed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Track {
+    /// Counts up from 1, one a face; 0 stands for no face elsewhere.
+    pub id: u32,
+    /// The detector's box where it found the face in this frame, else where
+    /// the face should be by its last velocity.
+    pub rect: Rect,
+    /// How many raw windows agreed when the face was last found.
+    pub neighbors: u32,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    /// Whether the detector found the face in this frame.
+    pub found: bool,
+}
+
+/// What is remembered of a face.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    /// 0 until confirmed, so that false faces use up no ids.
+    id: u32,
+    /// The last box that was found.
+    seen: Rect,
+    /// Where it is now, found or predicted.
+    rect: Rect,
+    neighbors: u32,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    /// `last_seen` on the tracker's own clock.
+    seen_at: Duration,
+    /// Pixels a second, right and down.
+    velocity: (f64, f64),
+    hits: u32,
+    found: bool,
+    lost: bool,
+}
+
+/// A track and a detection that overlap.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    overlap: f64,
+    track: usize,
+    detection: usize,
+}
+
+/// Follows faces. Allocates only when built.
+///
+/// ```
+/// use affectd::detect::Detection;
+/// use affectd::frame::{Rect, Timestamp};
+/// use affectd::track::{Options, Tracker};
+///
+/// let mut tracker = Tracker::new(Options::default());
+/// let picture = Rect::new(0, 0, 640, 480);
+/// for frame in 0..3 {
+///     let face = Detection { rect: Rect::new(100 + 5 * frame, 80, 90, 90), neighbors: 9 };
+///     let now = Timestamp::from_millis(100 * frame as u64);
+///     tracker.update(now, picture, Some(&[face]));
+/// }
+/// let leading = tracker.leading().unwrap();
+/// assert_eq!((leading.id, leading.rect.x), (1, 110));
+/// ```
+#[derive(Debug)]
+pub struct Tracker {
+    options: Options,
+    followed: Vec<Followed>,
+    pairs: Vec<Pair>,
+    tracks: Vec<Track>,
+    counting: Vec<Track>,
+    previous: Option<Timestamp>,
+    /// Advances with the timestamps but never back.
+    clock: Duration,
+    next_id: u32,
+    /// The id of the leading face, 0 if there is none.
+    leader: u32,
+}
+
+impl Tracker {
+    /// A tracker that follows nobody yet. Options that do not
+    /// [validate](Options::validate) are moved to the nearest that do.
+    #[must_use]
+    pub fn new(mut options: Options) -> Self {
+        options.confirm = options.confirm.max(1);
+        if options.validate().is_err() {
+            options.min_overlap = Options::default().min_overlap;
+        }
+        Self {
+            options,
+            followed: Vec::with_capacity(MAX_TRACKS),
+            pairs: Vec::with_capacity(MAX_TRACKS * MAX_DETECTIONS),
+            tracks: Vec::with_capacity(MAX_TRACKS),
+            counting: Vec::with_capacity(MAX_TRACKS),
+            previous: None,
+            clock: Duration::ZERO,
+            next_id: 1,
+            leader: 0,
+        }
+    }
+
+    /// Takes the faces found in the frame of time `now`, or `None` if the
+    /// detector did not look at that frame: then the faces move on by their
+    /// velocity and none is missed. `picture` is the frame's bounds.
+    ///
+    /// Returns the confirmed faces, oldest id first. A timestamp before the
+    /// last one counts as the same instant.
+    pub fn update(
+        &mut self,
+        now: Timestamp,
+        picture: Rect,
+        detections: Option<&[Detection]>,
+    ) -> &[Track] {
+        let step = self.previous.map_or(Duration::ZERO, |p| now.since(p));
+        self.previous = Some(now);
+        self.clock = self.clock.saturating_add(step);
+        if step > LONGEST_PAUSE.max(self.options.lost_after) {
+            self.followed.clear();
+        }
+
+        for face in &mut self.followed {
+            face.found = false;
+            face.rect = predict(face, self.clock);
+        }
+        if let Some(detections) = detections {
+            let detections = &detections[..detections.len().min(MAX_DETECTIONS)];
+            let taken = self.match_to(detections, now);
+            self.drop_missed();
+            self.start_new(detections, &taken, now);
+        }
+
+        self.tracks.clear();
+        self.tracks.extend(
+            self.followed
+                .iter()
+                .filter(|face| face.id != 0)
+                .map(|face| Track {
+                    id: face.id,
+                    rect: face.rect,
+                    neighbors: face.neighbors,
+                    first_seen: face.first_seen,
+                    last_seen: face.last_seen,
+                    found: face.found,
+                }),
+        );
+        self.tracks.sort_unstable_by_key(|track| track.id);
+        self.choose(picture);
+        &self.tracks
+    }
+
+    /// The confirmed faces of the last update, oldest id first.
+    #[must_use]
+    pub fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    /// The faces that count by the policy, the leading one first: at most one
+    /// unless the policy is [`Policy::All`].
+    #[must_use]
+    pub fn counting(&self) -> &[Track] {
+        &self.counting
+    }
+
+    /// The face that counts most.
+    #[must_use]
+    pub fn leading(&self) -> Option<&Track> {
+        self.counting.first()
+    }
+
+    /// Forgets every face, as after the camera was gone; ids go on counting.
+    pub fn clear(&mut self) {
+        self.followed.clear();
+        self.tracks.clear();
+        self.counting.clear();
+        self.leader = 0;
+    }
+
+    /// Gives each face the detection that overlaps it most, largest overlap
+    /// first. Returns which detections were used.
+    fn match_to(&mut self, detections: &[Detection], now: Timestamp) -> [bool; MAX_DETECTIONS] {
+        self.pairs.clear();
+        for (track, face) in self.followed.iter().enumerate() {
+            for (detection, found) in detections.iter().enumerate() {
+                // Somebody who stops at once is where they were, not where
+                // they were heading.
+                let overlap = found
+                    .rect
+                    .overlap(face.rect)
+                    .max(found.rect.overlap(face.seen));
+                if overlap >= self.options.min_overlap {
+                    self.pairs.push(Pair {
+                        overlap,
+                        track,
+                        detection,
+                    });
+                }
+            }
+        }
+        // Equal overlaps go to the older face, so that the order is the same
+        // on every machine.
+        self.pairs.sort_unstable_by(|a, b| {
+            b.overlap
+                .total_cmp(&a.overlap)
+                .then(a.track.cmp(&b.track))
+                .then(a.detection.cmp(&b.detection))
+        });
+
+        let mut taken = [false; MAX_DETECTIONS];
+        for pair in &self.pairs {
+            let face = &mut self.followed[pair.track];
+            if face.found || taken[pair.detection] {
+                continue;
+            }
+            taken[pair.detection] = true;
+            see(face, detections[pair.detection], now, self.clock);
+            if face.id == 0 && face.hits >= self.options.confirm {
+                face.id = take_id(&mut self.next_id);
+            }
+        }
+        taken
+    }
+
+    /// Ends faces that were looked for and not found: unconfirmed ones at
+    /// once, others after `lost_after`.
+    fn drop_missed(&mut self) {
+        for face in &mut self.followed {
+            let unseen = self.clock.saturating_sub(face.seen_at);
+            face.lost = !face.found && (face.id == 0 || unseen >= self.options.lost_after);
+        }
+        // Unlike swap_remove, retain keeps the older faces in front.
+        self.followed.retain(|face| !face.lost);
+    }
+
+    fn start_new(
+        &mut self,
+        detections: &[Detection],
+        taken: &[bool; MAX_DETECTIONS],
+        now: Timestamp,
+    ) {
+        for (detection, taken) in detections.iter().zip(taken) {
+            if *taken || self.followed.len() == MAX_TRACKS {
+                continue;
+            }
+            // Cascades also fire on parts of a face (and on head and shoulders
+            // around it): a box centred inside a face just found is no other.
+            let centre = detection.rect.centre();
+            let is_part = self
+                .followed
+                .iter()
+                .any(|face| face.found && contains(face.rect, centre));
+            if is_part {
+                continue;
+            }
+            let id = if self.options.confirm <= 1 {
+                take_id(&mut self.next_id)
+            } else {
+                0
+            };
+            self.followed.push(Followed {
+                id,
+                seen: detection.rect,
+                rect: detection.rect,
+                neighbors: detection.neighbors,
+                first_seen: now,
+                last_seen: now,
+                seen_at: self.clock,
+                velocity: (0.0, 0.0),
+                hits: 1,
+                found: true,
+                lost: false,
+            });
+        }
+    }
+
+    /// Orders the faces that count.
+    fn choose(&mut self, picture: Rect) {
+        let current = self.tracks.iter().find(|track| track.id == self.leader);
+        let area = |track: &Track| track.rect.area() as f64;
+        let distance = |track: &Track| {
+            let (x, y) = track.rect.centre();
+            let (centre_x, centre_y) = picture.centre();
+            (x - centre_x).hypot(y - centre_y)
+        };
+        // `max_by` and `min_by` would take the younger of equals.
+        let better = |order: fn(f64, f64) -> Ordering, value: &dyn Fn(&Track) -> f64| {
+            self.tracks.iter().reduce(|best, track| {
+                if order(value(track), value(best)) == Ordering::Less {
+                    track
+                } else {
+                    best
+                }
+            })
+        };
+        let leader = match self.options.policy {
+            Policy::Largest | Policy::All => {
+                let largest = better(|a, b| b.total_cmp(&a), &area);
+                largest.map(|largest| match current {
+                    Some(current) if area(largest) < LEAD_BY_AREA * area(current) => current,
+                    _ => largest,
+                })
+            }
+            Policy::MostCentral => {
+                let nearest = better(|a, b| a.total_cmp(&b), &distance);
+                nearest.map(|nearest| match current {
+                    Some(current)
+                        if distance(nearest)
+                            > distance(current)
+                                - LEAD_BY_DISTANCE * f64::from(current.rect.width) =>
+                    {
+                        current
+                    }
+                    _ => nearest,
+                })
+            }
+            Policy::First => current.or(self.tracks.first()),
+        };
+
+        self.counting.clear();
+        self.leader = leader.map_or(0, |track| track.id);
+        self.counting.extend(leader);
+        if self.options.policy == Policy::All {
+            let leader = self.leader;
+            let others = self.tracks.iter().filter(|track| track.id != leader);
+            self.counting.extend(others);
+        }
+    }
+}
+
+/// The next id; 0 is left out when the numbers start again.
+fn take_id(next: &mut u32) -> u32 {
+    let id = *next;
+    *next = next.checked_add(1).unwrap_or(1);
+    id
+}
+
+fn contains(rect: Rect, (x, y): (f64, f64)) -> bool {
+    x >= f64::from(rect.x)
+        && x < rect.right() as f64
+        && y >= f64::from(rect.y)
+        && y < rect.bottom() as f64
+}
+
+/// Where a face should be, by constant velocity since it was last seen, but at
+/// most its own size away: velocities are rough.
+fn predict(face: &Followed, clock: Duration) -> Rect {
+    let seconds = clock.saturating_sub(face.seen_at).as_secs_f64();
+    let limit_x = f64::from(face.seen.width);
+    let limit_y = f64::from(face.seen.height);
+    let dx = (face.velocity.0 * seconds).clamp(-limit_x, limit_x);
+    let dy = (face.velocity.1 * seconds).clamp(-limit_y, limit_y);
+    // The casts saturate.
+    Rect {
+        x: (f64::from(face.seen.x) + dx).round() as i32,
+        y: (f64::from(face.seen.y) + dy).round() as i32,
+        ..face.seen
+    }
+}
+
+/// Takes a new sight of a face.
+fn see(face: &mut Followed, detection: Detection, now: Timestamp, clock: Duration) {
+    let seconds = clock.saturating_sub(face.seen_at).as_secs_f64();
+    if seconds > 0.0 {
+        let (old_x, old_y) = face.seen.centre();
+        let (new_x, new_y) = detection.rect.centre();
+        let (vx, vy) = face.velocity;
+        face.velocity = (
+            vx + VELOCITY_GAIN * ((new_x - old_x) / seconds - vx),
+            vy + VELOCITY_GAIN * ((new_y - old_y) / seconds - vy),
+        );
+    }
+    face.seen = detection.rect;
+    face.rect = detection.rect;
+    face.neighbors = detection.neighbors;
+    face.last_seen = now;
+    face.seen_at = clock;
+    face.hits = face.hits.saturating_add(1);
+    face.found = true;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PICTURE: Rect = Rect::new(0, 0, 640, 480);
+
+    fn face(x: i32, y: i32, side: u32) -> Detection {
+        Detection {
+            rect: Rect::new(x, y, side, side),
+            neighbors: 5,
+        }
+    }
+
+    fn tracker(policy: Policy) -> Tracker {
+        Tracker::new(Options {
+            policy,
+            confirm: 1,
+            ..Options::default()
+        })
+    }
+
+    /// Ids and left edges after an update at a number of milliseconds.
+    fn at(tracker: &mut Tracker, millis: u64, faces: &[Detection]) -> Vec<(u32, i32)> {
+        let now = Timestamp::from_millis(millis);
+        let tracks = tracker.update(now, PICTURE, Some(faces));
+        tracks
+            .iter()
+            .map(|track| (track.id, track.rect.x))
+            .collect()
+    }
+
+    fn leader(tracker: &Tracker) -> u32 {
+        tracker.leading().map_or(0, |track| track.id)
+    }
+
+    #[test]
+    fn policies_have_names() {
+        for policy in Policy::ALL {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+        let error = "biggest".parse::<Policy>().unwrap_err().to_string();
+        assert!(error.contains("biggest") && error.contains("largest"));
+    }
+
+    #[test]
+    fn options_are_checked() {
+        assert_eq!(Options::default().validate(), Ok(()));
+        let options = Options {
+            confirm: 0,
+            ..Options::default()
+        };
+        assert_eq!(options.validate(), Err(OptionsError::Confirm));
+        for min_overlap in [0.0, 1.1, f64::NAN] {
+            let options = Options {
+                min_overlap,
+                ..Options::default()
+            };
+            assert!(options.validate().is_err());
+        }
+    }
+
+    #[test]
+    fn a_face_counts_when_confirmed() {
+        let mut tracker = Tracker::new(Options::default());
+        assert_eq!(at(&mut tracker, 0, &[face(10, 10, 50)]), []);
+        assert_eq!(at(&mut tracker, 100, &[face(12, 10, 50)]), [(1, 12)]);
+        let track = tracker.leading().unwrap();
+        assert_eq!(track.first_seen, Timestamp::from_millis(0));
+        assert_eq!(track.last_seen, Timestamp::from_millis(100));
+        assert!(track.found);
+    }
+
+    #[test]
+    fn a_false_face_uses_no_id() {
+        let mut tracker = Tracker::new(Options::default());
+        for frame in 0..10_u64 {
+            // Somewhere else in every other frame.
+            let faces = [face(100 * (frame as i32 % 5), 10, 50)];
+            let faces = if frame % 2 == 0 { &faces[..] } else { &[] };
+            assert_eq!(at(&mut tracker, 100 * frame, faces), []);
+        }
+        at(&mut tracker, 1000, &[face(10, 10, 50)]);
+        assert_eq!(at(&mut tracker, 1100, &[face(10, 10, 50)]), [(1, 10)]);
+    }
+
+    #[test]
+    fn an_id_outlives_misses_and_ends_on_time() {
+        let mut tracker = tracker(Policy::Largest);
+        at(&mut tracker, 0, &[face(10, 10, 50)]);
+        assert_eq!(at(&mut tracker, 599, &[]), [(1, 10)]);
+        assert!(!tracker.leading().unwrap().found);
+        assert_eq!(at(&mut tracker, 600, &[]), []);
+        assert_eq!(at(&mut tracker, 700, &[face(10, 10, 50)]), [(2, 10)]);
+    }
+
+    #[test]
+    fn frames_without_detection_are_no_misses() {
+        let mut tracker = Tracker::new(Options::default());
+        let found = [face(10, 10, 50)];
+        tracker.update(Timestamp::from_millis(0), PICTURE, Some(&found));
+        tracker.update(Timestamp::from_millis(50), PICTURE, None);
+        tracker.update(Timestamp::from_millis(100), PICTURE, Some(&found));
+        for frame in 0..20 {
+            let now = Timestamp::from_millis(150 + 50 * frame);
+            assert_eq!(tracker.update(now, PICTURE, None).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_fast_face_keeps_its_id_by_motion() {
+        // 40 pixels a frame with a box of 50: the overlap with the last box is
+        // 0.11, with the predicted one nearly 1.
+        let mut tracker = tracker(Policy::Largest);
+        let mut x = 0.0_f64;
+        let mut speed = 0.0_f64;
+        for frame in 0..12 {
+            let tracks = at(&mut tracker, 100 * frame, &[face(x as i32, 100, 50)]);
+            assert_eq!(tracks, [(1, x as i32)]);
+            speed = (speed + 10.0).min(40.0);
+            x += speed;
+        }
+    }
+
+    #[test]
+    fn a_missed_face_moves_on() {
+        let mut tracker = tracker(Policy::Largest);
+        for frame in 0..8 {
+            at(
+                &mut tracker,
+                100 * frame,
+                &[face(10 * frame as i32, 100, 50)],
+            );
+        }
+        let tracks = at(&mut tracker, 900, &[]);
+        assert!((tracks[0].1 - 90).abs() <= 1, "{tracks:?}");
+    }
+
+    #[test]
+    fn two_faces_keep_their_ids_in_any_order() {
+        let mut tracker = tracker(Policy::All);
+        for frame in 0..10 {
+            let (a, b) = (
+                face(100 + 3 * frame, 100, 60),
+                face(300 - 3 * frame, 110, 60),
+            );
+            let faces = if frame % 2 == 0 { [a, b] } else { [b, a] };
+            let tracks = at(&mut tracker, 100 * frame as u64, &faces);
+            assert_eq!(tracks, [(1, 100 + 3 * frame), (2, 300 - 3 * frame)]);
+        }
+    }
+
+    #[test]
+    fn part_of_a_face_is_no_face() {
+        let mut tracker = tracker(Policy::All);
+        at(&mut tracker, 0, &[face(100, 100, 100)]);
+        let faces = [face(100, 100, 100), face(130, 140, 40)];
+        assert_eq!(at(&mut tracker, 100, &faces).len(), 1);
+    }
+
+    #[test]
+    fn the_largest_leads_until_clearly_beaten() {
+        let mut tracker = tracker(Policy::Largest);
+        at(&mut tracker, 0, &[face(0, 0, 100), face(300, 0, 90)]);
+        assert_eq!((leader(&tracker), tracker.counting().len()), (1, 1));
+        at(&mut tracker, 100, &[face(0, 0, 100), face(300, 0, 108)]);
+        assert_eq!(leader(&tracker), 1);
+        at(&mut tracker, 200, &[face(0, 0, 100), face(300, 0, 112)]);
+        assert_eq!(leader(&tracker), 2);
+        at(&mut tracker, 300, &[face(0, 0, 100), face(300, 0, 95)]);
+        assert_eq!(leader(&tracker), 2);
+    }
+
+    #[test]
+    fn the_most_central_leads_until_clearly_beaten() {
+        let mut tracker = tracker(Policy::MostCentral);
+        // Both go right; the picture's centre is at 320.
+        let at_step = |tracker: &mut Tracker, step: i32| {
+            let faces = [
+                face(100 + 20 * step, 200, 80),
+                face(300 + 20 * step, 200, 80),
+            ];
+            at(tracker, 100 * step as u64, &faces);
+            leader(tracker)
+        };
+        let leaders: Vec<_> = (0..8).map(|step| at_step(&mut tracker, step)).collect();
+        // At step 4 they are equally far, at step 5 face 1 is nearer by 40
+        // pixels, of which 16 are needed.
+        assert_eq!(leaders, [2, 2, 2, 2, 2, 1, 1, 1]);
+        // On the way back it is face 2 that must be nearer by 16.
+        let leaders: Vec<_> = (0..7)
+            .rev()
+            .map(|step| at_step(&mut tracker, step))
+            .collect();
+        assert_eq!(leaders, [1, 1, 1, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn the_first_leads_while_there() {
+        let mut tracker = tracker(Policy::First);
+        at(&mut tracker, 0, &[face(0, 0, 50)]);
+        at(&mut tracker, 100, &[face(300, 0, 200), face(0, 0, 50)]);
+        assert_eq!(leader(&tracker), 1);
+        at(&mut tracker, 800, &[face(300, 0, 200)]);
+        assert_eq!(leader(&tracker), 2);
+        at(&mut tracker, 900, &[face(300, 0, 200), face(0, 0, 50)]);
+        assert_eq!(leader(&tracker), 2);
+    }
+
+    #[test]
+    fn all_count_the_largest_first() {
+        let mut tracker = tracker(Policy::All);
+        at(
+            &mut tracker,
+            0,
+            &[face(0, 0, 50), face(300, 0, 90), face(0, 300, 60)],
+        );
+        let ids: Vec<_> = tracker.counting().iter().map(|track| track.id).collect();
+        assert_eq!(ids, [2, 1, 3]);
+    }
+
+    #[test]
+    fn time_may_stand_still_go_back_or_leap() {
+        let mut tracker = tracker(Policy::Largest);
+        at(&mut tracker, 5000, &[face(10, 10, 50)]);
+        assert_eq!(at(&mut tracker, 5000, &[face(12, 10, 50)]), [(1, 12)]);
+        assert_eq!(at(&mut tracker, 100, &[face(14, 10, 50)]), [(1, 14)]);
+        // After the jump back a missing face is still lost on time.
+        assert_eq!(at(&mut tracker, 500, &[]).len(), 1);
+        assert_eq!(at(&mut tracker, 700, &[]).len(), 0);
+        at(&mut tracker, 800, &[face(10, 10, 50)]);
+        // After a long pause it may be somebody else.
+        assert_eq!(at(&mut tracker, 9000, &[face(10, 10, 50)]), [(3, 10)]);
+    }
+
+    #[test]
+    fn one_frame_a_second_keeps_its_ids() {
+        let mut tracker = tracker(Policy::Largest);
+        for frame in 0..5 {
+            assert_eq!(
+                at(&mut tracker, 1000 * frame, &[face(10, 10, 50)]),
+                [(1, 10)]
+            );
+        }
+    }
+
+    #[test]
+    fn a_crowd_is_bounded() {
+        let mut tracker = tracker(Policy::All);
+        let crowd: Vec<_> = (0..100).map(|i| face(60 * i, 0, 50)).collect();
+        assert_eq!(at(&mut tracker, 0, &crowd).len(), MAX_TRACKS);
+        assert_eq!(at(&mut tracker, 100, &crowd).len(), MAX_TRACKS);
+        assert_eq!(tracker.counting().len(), MAX_TRACKS);
+    }
+
+    #[test]
+    fn forgetting_keeps_ids_apart() {
+        let mut tracker = tracker(Policy::Largest);
+        at(&mut tracker, 0, &[face(10, 10, 50)]);
+        tracker.clear();
+        assert!(tracker.leading().is_none());
+        assert_eq!(at(&mut tracker, 10, &[face(10, 10, 50)]), [(2, 10)]);
+    }
+
+    #[test]
+    fn ids_start_again_at_one() {
+        let mut next = u32::MAX;
+        assert_eq!(take_id(&mut next), u32::MAX);
+        assert_eq!(take_id(&mut next), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_ids_are_distinct_and_few(
+            frames in prop::collection::vec(
+                (0_u64..3_000, prop::option::of(prop::collection::vec(
+                    (any::<i32>(), any::<i32>(), any::<u32>(), any::<u32>()), 0..80))),
+                1..30),
+            policy in prop::sample::select(&Policy::ALL[..]),
+        ) {
+            let mut tracker = Tracker::new(Options { policy, confirm: 1, ..Options::default() });
+            for (millis, boxes) in frames {
+                let faces: Option<Vec<_>> = boxes.map(|boxes| boxes.into_iter()
+                    .map(|(x, y, w, h)| Detection { rect: Rect::new(x, y, w, h), neighbors: 1 })
+                    .collect());
+                let now = Timestamp::from_millis(millis);
+                let tracks = tracker.update(now, PICTURE, faces.as_deref()).to_vec();
+                prop_assert!(tracks.len() <= MAX_TRACKS);
+                prop_assert!(tracks.windows(2).all(|pair| pair[0].id < pair[1].id));
+                prop_assert!(tracks.iter().all(|track| track.id > 0));
+                let counting = tracker.counting();
+                prop_assert!(counting.iter().all(|track| tracks.contains(track)));
+                match policy {
+                    Policy::All => prop_assert_eq!(counting.len(), tracks.len()),
+                    _ => prop_assert_eq!(counting.len(), tracks.len().min(1)),
+                }
+            }
+        }
+    }
+}
