@@ -1,0 +1,246 @@
+//! The decide stage on sequences of probabilities, as a classifier gives them
+//! over time, and on whatever else may come.
+
+use std::time::Duration;
+
+use affectd::decide::{Decider, Decision, Face, Options, State};
+use affectd::expression::{Expression, Probabilities};
+use affectd::frame::{Rect, Timestamp};
+use proptest::prelude::*;
+
+const RECT: Rect = Rect::new(100, 80, 90, 90);
+
+/// Lines of a time in milliseconds and seven probabilities, or dashes where
+/// there is no face; `#` opens a comment.
+fn parse(text: &str) -> Vec<(Timestamp, Option<Probabilities>)> {
+    text.lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        .map(|line| {
+            let mut fields = line.split_whitespace();
+            let millis = fields.next().unwrap().parse().unwrap();
+            let values: Vec<f32> = fields.filter_map(|field| field.parse().ok()).collect();
+            let probabilities = <[f32; 7]>::try_from(values).ok().map(Probabilities);
+            (Timestamp::from_millis(millis), probabilities)
+        })
+        .collect()
+}
+
+fn sequence(name: &str) -> Vec<(Timestamp, Option<Probabilities>)> {
+    let path = format!(
+        "{}/tests/data/sequences/{name}.txt",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    parse(&std::fs::read_to_string(path).unwrap())
+}
+
+fn decide(options: Options, looks: &[(Timestamp, Option<Probabilities>)]) -> Vec<Decision> {
+    let mut decider = Decider::new(options);
+    looks
+        .iter()
+        .map(|&(now, probabilities)| {
+            let face = probabilities.map(|p| Face {
+                track: 1,
+                rect: RECT,
+                probabilities: Some(p),
+            });
+            decider.update(now, face.as_slice())[0]
+        })
+        .collect()
+}
+
+/// The states in turn, each with the time in milliseconds at which it began.
+fn story(decisions: &[Decision]) -> Vec<(&'static str, u128)> {
+    let mut story: Vec<(&'static str, u128)> = Vec::new();
+    for decision in decisions {
+        let name = match decision.state {
+            State::None => "none",
+            State::Uncertain => "uncertain",
+            State::Expression(expression) => expression.name(),
+        };
+        if story.last().is_none_or(|last| last.0 != name) {
+            story.push((name, decision.since.0.as_millis()));
+        }
+    }
+    story
+}
+
+fn names(decisions: &[Decision]) -> Vec<&'static str> {
+    story(decisions).into_iter().map(|(name, _)| name).collect()
+}
+
+/// How often the top class of the looks themselves changes.
+fn raw_changes(looks: &[(Timestamp, Option<Probabilities>)]) -> usize {
+    let tops: Vec<_> = looks.iter().map(|(_, p)| p.map(|p| p.top().0)).collect();
+    tops.windows(2).filter(|pair| pair[0] != pair[1]).count()
+}
+
+#[test]
+fn a_smile_is_followed_within_a_time_constant_or_so() {
+    let looks = sequence("smile");
+    let story = story(&decide(Options::default(), &looks));
+    let names: Vec<_> = story.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["neutral", "happy", "neutral"], "{story:?}");
+    // The smile is full at 1.3 s and over at 2.8 s.
+    assert!((1200..1700).contains(&story[1].1), "{story:?}");
+    assert!((2900..3300).contains(&story[2].1), "{story:?}");
+}
+
+#[test]
+fn outliers_are_not_shown() {
+    let looks = sequence("outliers");
+    assert!(raw_changes(&looks) >= 6);
+    assert_eq!(names(&decide(Options::default(), &looks)), ["neutral"]);
+}
+
+#[test]
+fn without_smoothing_and_dwell_outliers_are_shown() {
+    let options = Options {
+        time_constant: Duration::ZERO,
+        dwell: Duration::ZERO,
+        ..Options::default()
+    };
+    let names = names(&decide(options, &sequence("outliers")));
+    assert!(names.contains(&"fear"), "{names:?}");
+}
+
+#[test]
+fn a_borderline_face_does_not_flicker() {
+    let looks = sequence("borderline");
+    let decisions = decide(Options::default(), &looks);
+    let changes = story(&decisions).len() - 1;
+    assert!(raw_changes(&looks) >= 20, "{}", raw_changes(&looks));
+    assert!(changes <= 3, "{:?}", story(&decisions));
+}
+
+#[test]
+fn a_face_that_goes_and_comes_back() {
+    let story = story(&decide(Options::default(), &sequence("gone")));
+    assert_eq!(story, [("surprise", 0), ("none", 1100), ("surprise", 2000)]);
+}
+
+#[test]
+fn half_the_frames_decide_nearly_the_same() {
+    let looks = sequence("smile");
+    let half: Vec<_> = looks.iter().copied().step_by(2).collect();
+    let (all, half) = (
+        story(&decide(Options::default(), &looks)),
+        story(&decide(Options::default(), &half)),
+    );
+    assert_eq!(all.len(), half.len());
+    for (a, b) in all.iter().zip(&half) {
+        assert_eq!(a.0, b.0);
+        assert!(a.1.abs_diff(b.1) <= 200, "{all:?} {half:?}");
+    }
+}
+
+/// A time step in milliseconds, sometimes back, and for some tracks a look.
+type Step = (i64, Vec<(u32, Option<[f32; 7]>)>);
+
+fn any_frame() -> impl Strategy<Value = Step> {
+    let step = prop_oneof![
+        8 => 0_i64..200,
+        1 => Just(0_i64),
+        1 => -500_i64..0,
+        1 => 0_i64..100_000,
+    ];
+    let look = prop::option::weighted(0.9, prop::array::uniform7(0.0_f32..1.0));
+    (step, prop::collection::vec((1_u32..4, look), 0..4))
+}
+
+fn play(options: Options, frames: &[Step]) -> Vec<Vec<Decision>> {
+    let mut decider = Decider::new(options);
+    let mut millis = 10_000_i64;
+    frames
+        .iter()
+        .map(|(step, looks)| {
+            millis = (millis + step).max(0);
+            let faces: Vec<_> = looks
+                .iter()
+                .map(|&(track, look)| Face {
+                    track,
+                    rect: RECT,
+                    probabilities: look.map(Probabilities),
+                })
+                .collect();
+            decider
+                .update(Timestamp::from_millis(millis as u64), &faces)
+                .to_vec()
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn probabilities_stay_a_distribution_and_nothing_is_lost(
+        frames in prop::collection::vec(any_frame(), 1..60),
+    ) {
+        for (decisions, (_, looks)) in play(Options::default(), &frames).iter().zip(&frames) {
+            let mut ids: Vec<_> = looks.iter().map(|look| look.0).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            prop_assert_eq!(decisions.len(), ids.len().max(1));
+            for decision in decisions {
+                let sum: f32 = decision.probabilities.0.iter().sum();
+                prop_assert!((sum - 1.0).abs() < 1e-4, "{}", sum);
+                prop_assert!(decision.probabilities.0.iter().all(|p| (0.0..=1.0).contains(p)));
+                prop_assert!((0.0..=1.0).contains(&decision.confidence));
+                prop_assert_eq!(decision.state == State::None, ids.is_empty());
+                prop_assert_eq!(decision.track == 0, ids.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn an_expression_lasts_for_the_dwell(
+        steps in prop::collection::vec((1_u64..150, prop::array::uniform7(0.0_f32..1.0), 0_usize..7), 1..120),
+        dwell in 0_u64..1_000,
+        time_constant in 0_u64..500,
+    ) {
+        let options = Options {
+            dwell: Duration::from_millis(dwell),
+            time_constant: Duration::from_millis(time_constant),
+            ..Options::default()
+        };
+        let mut now = 0;
+        let looks: Vec<_> = steps.into_iter().map(|(step, mut p, boosted)| {
+            now += step;
+            p[boosted] += 3.0;
+            (Timestamp::from_millis(now), Some(Probabilities(p)))
+        }).collect();
+        let decisions = decide(options, &looks);
+        for pair in decisions.windows(2) {
+            prop_assert!(pair[0].since <= pair[1].since);
+            if let (State::Expression(_), true) = (pair[0].state, pair[0].state != pair[1].state) {
+                let held = pair[1].since.since(pair[0].since);
+                prop_assert!(held >= options.dwell, "{held:?}");
+            }
+            // What is entered is the most probable and passes the threshold.
+            if let (State::Expression(entered), true) = (pair[1].state, pair[0].state != pair[1].state) {
+                prop_assert_eq!(pair[1].probabilities.top().0, entered);
+                prop_assert!(pair[1].confidence >= options.enter);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_frames_decide_the_same(frames in prop::collection::vec(any_frame(), 1..40)) {
+        prop_assert_eq!(play(Options::default(), &frames), play(Options::default(), &frames));
+    }
+
+    #[test]
+    fn a_steady_look_is_reached_and_shown(
+        start in prop::array::uniform7(0.01_f32..1.0),
+        index in 0_usize..7,
+    ) {
+        let steady = |tenths: u64| {
+            let mut p = [0.02; 7];
+            p[index] = 0.88;
+            (Timestamp::from_millis(100 * tenths), Some(Probabilities(p)))
+        };
+        let mut looks = vec![(Timestamp::default(), Some(Probabilities(start)))];
+        looks.extend((1..=20).map(steady));
+        let last = *decide(Options::default(), &looks).last().unwrap();
+        prop_assert_eq!(last.state, State::Expression(Expression::from_index(index).unwrap()));
+        prop_assert!(last.confidence > 0.87);
+    }
+}
