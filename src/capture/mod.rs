@@ -1,9 +1,34 @@
 //! Capture: from a camera, a recording or standard input to luma planes.
+//!
+//! All of them are a [`Source`]: the pipeline asks for the newest frame within
+//! a time and learns, besides a frame, that there is none yet, that the camera
+//! is gone, or that the recording is over. What a camera does to a program
+//! that runs for a year (unplugged, stalled, other node number, half frames)
+//! is dealt with in here and reaches the pipeline as [`Captured::Lost`] only.
+//!
+//! - `v4l2`: Linux cameras; a state machine around the kernel.
+//! - `nokhwa`: the portable source, for laptops (a cargo feature).
+//! - `replay`: pictures, Y4M and Motion-JPEG recordings.
+//! - `stdin`: raw frames from another program.
+//! - [`convert`]: one pixel format a function.
 
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::frame::{LumaView, Timestamp};
+use crate::frame::{LumaView, MAX_SIDE, Timestamp};
+use crate::media::MediaError;
+
+pub mod convert;
+#[cfg(feature = "nokhwa")]
+mod nokhwa;
+mod replay;
+mod stdin;
+mod v4l2;
+
+pub use v4l2::info::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
 
 /// A frame, borrowed from its source until the next call.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +69,13 @@ pub trait Source {
 }
 
 /// Where frames come from. Parsed from the board file's `source` or `--source`.
+///
+/// ```
+/// use affectd::capture::SourceSpec;
+/// let camera: SourceSpec = "card:HD Webcam".parse().unwrap();
+/// assert_eq!(camera, SourceSpec::V4l2Card("HD Webcam".into()));
+/// assert_eq!(camera.to_string(), "card:HD Webcam");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSpec {
     /// A V4L2 device: a path, a by-id or by-path link.
@@ -58,6 +90,53 @@ pub enum SourceSpec {
     Stdin,
 }
 
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4l2Path(path) | Self::Replay(path) => path.display().fmt(f),
+            Self::V4l2Card(name) => write!(f, "card:{name}"),
+            Self::Nokhwa(index) => write!(f, "nokhwa:{index}"),
+            Self::Stdin => f.write_str("-"),
+        }
+    }
+}
+
+impl FromStr for SourceSpec {
+    type Err = CaptureError;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let wrong = |reason| {
+            Err(CaptureError::Source {
+                given: given.to_owned(),
+                reason,
+            })
+        };
+        if given.trim().is_empty() {
+            return wrong("it is empty");
+        }
+        if given == "-" || given == "/dev/stdin" {
+            return Ok(Self::Stdin);
+        }
+        if let Some(name) = given.strip_prefix("card:") {
+            return match name.trim() {
+                "" => wrong("the card's name is missing"),
+                name => Ok(Self::V4l2Card(name.to_owned())),
+            };
+        }
+        if let Some(index) = given.strip_prefix("nokhwa:") {
+            return match index.parse() {
+                Ok(index) => Ok(Self::Nokhwa(index)),
+                Err(_) => wrong("after nokhwa: comes a camera's number, as in nokhwa:0"),
+            };
+        }
+        // Recordings may lie in memory.
+        if given.starts_with("/dev/") && !given.starts_with("/dev/shm/") {
+            return Ok(Self::V4l2Path(given.into()));
+        }
+        Ok(Self::Replay(given.into()))
+    }
+}
+
 /// A pixel format of a camera or of raw frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PixelFormat {
@@ -70,6 +149,60 @@ pub enum PixelFormat {
     /// 16-bit little-endian gray; the upper 8 bits are used.
     Y16,
     Mjpg,
+}
+
+impl PixelFormat {
+    /// All of them, the cheapest to convert first.
+    pub const ALL: [Self; 7] = [
+        Self::Grey,
+        Self::Nv12,
+        Self::I420,
+        Self::Yuyv,
+        Self::Uyvy,
+        Self::Y16,
+        Self::Mjpg,
+    ];
+
+    /// The name in board files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Yuyv => "yuyv",
+            Self::Uyvy => "uyvy",
+            Self::Nv12 => "nv12",
+            Self::I420 => "i420",
+            Self::Grey => "grey",
+            Self::Y16 => "y16",
+            Self::Mjpg => "mjpg",
+        }
+    }
+}
+
+impl fmt::Display for PixelFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for PixelFormat {
+    type Err = CaptureError;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        Ok(match given.to_ascii_lowercase().as_str() {
+            "yuyv" | "yuy2" => Self::Yuyv,
+            "uyvy" => Self::Uyvy,
+            "nv12" => Self::Nv12,
+            "i420" | "yu12" | "yuv420" => Self::I420,
+            "grey" | "gray" => Self::Grey,
+            "y16" => Self::Y16,
+            "mjpg" | "mjpeg" => Self::Mjpg,
+            _ => {
+                return Err(CaptureError::Format {
+                    given: given.to_owned(),
+                });
+            }
+        })
+    }
 }
 
 /// How fast a recording is replayed.
@@ -99,4 +232,188 @@ pub struct Options {
     pub repeat: bool,
     /// A camera that delivers nothing for this long counts as lost.
     pub stall_timeout: Duration,
+}
+
+impl Default for Options {
+    /// The first camera as it comes. It counts as lost after a second: what
+    /// hangs on the outputs should not act on an older face.
+    fn default() -> Self {
+        Self {
+            source: SourceSpec::V4l2Path("/dev/video0".into()),
+            size: None,
+            fps: None,
+            format: None,
+            controls: Vec::new(),
+            pace: Pace::default(),
+            repeat: false,
+            stall_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a source cannot be had, or is not to be had as asked for. A camera that
+/// is merely absent or busy is none of these: see [`open`].
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    #[error(
+        "source '{given}': {reason}; write a V4L2 device (/dev/video0, /dev/v4l/by-id/...), card:NAME, nokhwa:NUMBER, - for raw frames on standard input, or the path of a recording"
+    )]
+    Source { given: String, reason: &'static str },
+    #[error(
+        "'{given}' is no pixel format: yuyv, uyvy, nv12, i420 (or yu12), grey, y16 and mjpg are known"
+    )]
+    Format { given: String },
+    #[error("a size of {width}x{height}: both sides have to lie between 1 and {MAX_SIDE} pixels")]
+    Size { width: u32, height: u32 },
+    #[error("a rate of {fps} frames a second: it has to lie above 0 and not above 1000")]
+    Rate { fps: f32 },
+    #[error("{device}: is no camera: {reason}")]
+    NotACamera { device: String, reason: String },
+    #[error("{device}: does not offer {asked}; it offers {offered}")]
+    NotOffered {
+        device: String,
+        asked: String,
+        offered: String,
+    },
+    #[error("{device}: may not be opened: add the user to the group that owns it (often 'video')")]
+    Permission { device: String },
+    #[error("{device}: control '{name}': {reason}")]
+    Control {
+        device: String,
+        name: String,
+        reason: String,
+    },
+    #[error("{device}: {doing}: {source}")]
+    Device {
+        device: String,
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error("{}: {reason}", .path.display())]
+    Recording { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Picture(#[from] MediaError),
+    #[error("standard input: {reason}")]
+    Stdin { reason: String },
+    #[error("nokhwa:{index}: {reason}")]
+    Nokhwa { index: u32, reason: String },
+}
+
+/// Opens a source.
+///
+/// A camera that is absent or busy is no error: the source starts as
+/// [`Captured::Lost`] and goes on trying, since a robot's camera may take
+/// longer to start than its computer.
+///
+/// # Errors
+/// What no waiting would mend: absurd sizes and rates, a device that is no
+/// camera, a format or size that the device does not have (with what it
+/// has), an unknown control, a recording that holds no picture.
+pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
+    if let Some((width, height)) = options.size
+        && !((1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height))
+    {
+        return Err(CaptureError::Size { width, height });
+    }
+    if let Some(fps) = options.fps
+        && !(fps > 0.0 && fps <= 1000.0)
+    {
+        return Err(CaptureError::Rate { fps });
+    }
+    match &options.source {
+        SourceSpec::V4l2Path(path) => open_v4l2(&v4l2::Target::Path(path.clone()), options),
+        SourceSpec::V4l2Card(name) => open_v4l2(&v4l2::Target::Card(name.clone()), options),
+        SourceSpec::Nokhwa(index) => open_nokhwa(*index, options),
+        SourceSpec::Replay(path) => replay::open(path, options),
+        SourceSpec::Stdin => stdin::open(options),
+    }
+}
+
+fn open_v4l2(target: &v4l2::Target, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
+    let camera = v4l2::Camera::open(v4l2::device::Linux, target.clone(), options)?;
+    Ok(Box::new(camera))
+}
+
+#[cfg(feature = "nokhwa")]
+fn open_nokhwa(index: u32, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
+    Ok(Box::new(nokhwa::Nokhwa::open(index, options)?))
+}
+
+#[cfg(not(feature = "nokhwa"))]
+fn open_nokhwa(index: u32, _options: &Options) -> Result<Box<dyn Source>, CaptureError> {
+    Err(CaptureError::Nokhwa {
+        index,
+        reason: "this affectd is built without the portable camera source: build it with --features nokhwa, or use /dev/videoN".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart() {
+        let spec = |s: &str| s.parse::<SourceSpec>().unwrap();
+        assert_eq!(
+            spec("/dev/video0"),
+            SourceSpec::V4l2Path("/dev/video0".into())
+        );
+        assert_eq!(
+            spec("/dev/v4l/by-id/usb-x"),
+            SourceSpec::V4l2Path("/dev/v4l/by-id/usb-x".into())
+        );
+        assert_eq!(
+            spec("/dev/shm/a.y4m"),
+            SourceSpec::Replay("/dev/shm/a.y4m".into())
+        );
+        assert_eq!(spec("card: A B "), SourceSpec::V4l2Card("A B".into()));
+        assert_eq!(spec("nokhwa:3"), SourceSpec::Nokhwa(3));
+        assert_eq!(spec("-"), SourceSpec::Stdin);
+        assert_eq!(spec("faces"), SourceSpec::Replay("faces".into()));
+        for text in ["/dev/video0", "card:A B", "nokhwa:3", "-", "faces/a.png"] {
+            assert_eq!(spec(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_wrong_source_is_told_what_is_right() {
+        for given in ["", "  ", "card:", "nokhwa:", "nokhwa:front", "nokhwa:-1"] {
+            let error = given.parse::<SourceSpec>().unwrap_err().to_string();
+            assert!(
+                error.contains("/dev/video0") && error.contains("card:NAME"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn formats_by_their_board_names() {
+        for format in PixelFormat::ALL {
+            assert_eq!(format.to_string().parse::<PixelFormat>().unwrap(), format);
+        }
+        assert_eq!("yu12".parse::<PixelFormat>().unwrap(), PixelFormat::I420);
+        let error = "h264".parse::<PixelFormat>().unwrap_err().to_string();
+        assert!(
+            error.contains("'h264'") && error.contains("mjpg"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn absurd_sizes_and_rates_are_refused_before_any_device_is_touched() {
+        for size in [(0, 480), (640, 0), (8001, 480), (640, u32::MAX)] {
+            let options = Options {
+                size: Some(size),
+                ..Options::default()
+            };
+            assert!(matches!(open(&options), Err(CaptureError::Size { .. })));
+        }
+        for fps in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e9] {
+            let options = Options {
+                fps: Some(fps),
+                ..Options::default()
+            };
+            assert!(matches!(open(&options), Err(CaptureError::Rate { .. })));
+        }
+    }
 }

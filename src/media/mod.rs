@@ -1,3 +1,355 @@
 //! Still pictures on disk: PNG and JPEG files to luma (and RGB, for annotated
 //! copies), and PNG files out. Used by replay, the commands on files and the
 //! PNG display.
+//!
+//! What a file is, is read from its first bytes and never from its name.
+//! Sizes are checked against [`MAX_SIDE`] in the header, before any memory is
+//! taken for pixels. A damaged picture is an error and never half a picture:
+//! the decoders would fill what is missing with gray, in which a face may be
+//! cut in two.
+//!
+//! Luma is what OpenCV's `imread(path, IMREAD_GRAYSCALE)` gives, so that boxes
+//! agree with OpenCV's on the same file: a JPEG's own luma plane, and for
+//! colours in a PNG the weighted sum in [`png`]. Only the EXIF orientation is
+//! applied here as it is there.
+
+pub mod jpeg;
+pub mod png;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::frame::{LumaError, LumaView, MAX_SIDE};
+
+/// Files above this are refused unread. An 8000x8000 picture of noise in
+/// 16-bit RGBA comes to 512 MB; nothing a camera makes comes near.
+const MAX_FILE: u64 = 600 << 20;
+
+/// A picture of one byte a pixel, row by row without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LumaImage {
+    pub width: u32,
+    pub height: u32,
+    pub pixels: Vec<u8>,
+}
+
+impl LumaImage {
+    /// The picture as the stages take it.
+    ///
+    /// # Panics
+    /// If `pixels` has been made shorter than width times height. What this
+    /// module returns never is.
+    #[must_use]
+    pub fn view(&self) -> LumaView<'_> {
+        self.try_view()
+            .expect("a LumaImage holds width x height pixels")
+    }
+
+    /// Like [`view`](Self::view), for pictures that came from elsewhere.
+    ///
+    /// # Errors
+    /// Numbers that do not fit together.
+    pub fn try_view(&self) -> Result<LumaView<'_>, LumaError> {
+        LumaView::new(&self.pixels, self.width, self.height, self.width as usize)
+    }
+}
+
+/// A picture of three bytes a pixel (red, green, blue), row by row without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RgbImage {
+    pub width: u32,
+    pub height: u32,
+    pub pixels: Vec<u8>,
+}
+
+/// What is wrong with the bytes of a picture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("the file is empty")]
+    Empty,
+    #[error("not a PNG or JPEG picture")]
+    NotAPicture,
+    #[error("the {0} ends before the picture does")]
+    Truncated(&'static str),
+    #[error("the picture is {width}x{height}: a side of 0 or above {MAX_SIDE} pixels")]
+    Size { width: u32, height: u32 },
+    #[error("the {kind} is damaged: {reason}")]
+    Damaged { kind: &'static str, reason: String },
+    #[error("the {kind} uses what cannot be read here: {reason}")]
+    Unsupported { kind: &'static str, reason: String },
+}
+
+/// A picture file that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    #[error("{}: cannot be read: {source}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: {bytes} bytes are too many for a picture", .path.display())]
+    TooManyBytes { path: PathBuf, bytes: u64 },
+    #[error("{}: {fault}", .path.display())]
+    Picture { path: PathBuf, fault: Fault },
+    #[error("{}: cannot be written: {source}", .path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error(
+        "{}: {pixels} bytes are no picture of {width}x{height} pixels", .path.display()
+    )]
+    Shape {
+        path: PathBuf,
+        width: u32,
+        height: u32,
+        pixels: usize,
+    },
+}
+
+/// Reads a PNG or JPEG file as luma.
+///
+/// # Errors
+/// The file with what is wrong: unreadable, empty, no picture, cut off,
+/// damaged, or a side above [`MAX_SIDE`].
+pub fn read_luma(path: impl AsRef<Path>) -> Result<LumaImage, MediaError> {
+    let mut image = LumaImage::default();
+    Reader::default().luma(path.as_ref(), &mut image)?;
+    Ok(image)
+}
+
+/// Reads a PNG or JPEG file as RGB. Transparency is dropped.
+///
+/// # Errors
+/// As [`read_luma`].
+pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    read_file(path, &mut bytes)?;
+    let mut image = RgbImage::default();
+    rgb(&bytes, &mut image).map_err(|fault| MediaError::Picture {
+        path: path.to_owned(),
+        fault,
+    })?;
+    Ok(image)
+}
+
+/// Reads picture after picture into the same memory.
+#[derive(Debug, Default)]
+pub struct Reader {
+    bytes: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads a PNG or JPEG file into `image`, whose memory is used again.
+    ///
+    /// # Errors
+    /// As [`read_luma`]; `image` is then of no use.
+    pub fn luma(&mut self, path: &Path, image: &mut LumaImage) -> Result<(), MediaError> {
+        read_file(path, &mut self.bytes)?;
+        luma(&self.bytes, &mut self.scratch, image).map_err(|fault| MediaError::Picture {
+            path: path.to_owned(),
+            fault,
+        })
+    }
+}
+
+/// Decodes a PNG or JPEG picture in memory to luma. `scratch` is working
+/// memory to use again.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn luma(bytes: &[u8], scratch: &mut Vec<u8>, image: &mut LumaImage) -> Result<(), Fault> {
+    let turn = match kind(bytes)? {
+        Kind::Png => {
+            (image.width, image.height) = png::luma(bytes, &mut image.pixels)?;
+            return Ok(());
+        }
+        Kind::Jpeg => {
+            (image.width, image.height) = jpeg::luma(bytes, scratch, &mut image.pixels)?;
+            jpeg::orientation(bytes)
+        }
+    };
+    orient(
+        turn,
+        &mut image.width,
+        &mut image.height,
+        &mut image.pixels,
+        1,
+    );
+    Ok(())
+}
+
+/// Decodes a PNG or JPEG picture in memory to RGB.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn rgb(bytes: &[u8], image: &mut RgbImage) -> Result<(), Fault> {
+    let turn = match kind(bytes)? {
+        Kind::Png => {
+            (image.width, image.height) = png::rgb(bytes, &mut image.pixels)?;
+            return Ok(());
+        }
+        Kind::Jpeg => {
+            (image.width, image.height) = jpeg::rgb(bytes, &mut image.pixels)?;
+            jpeg::orientation(bytes)
+        }
+    };
+    orient(
+        turn,
+        &mut image.width,
+        &mut image.height,
+        &mut image.pixels,
+        3,
+    );
+    Ok(())
+}
+
+enum Kind {
+    Png,
+    Jpeg,
+}
+
+fn kind(bytes: &[u8]) -> Result<Kind, Fault> {
+    if bytes.is_empty() {
+        Err(Fault::Empty)
+    } else if bytes.starts_with(png::MAGIC) {
+        Ok(Kind::Png)
+    } else if bytes.starts_with(jpeg::START) {
+        Ok(Kind::Jpeg)
+    } else if png::MAGIC.starts_with(bytes) || jpeg::START.starts_with(bytes) {
+        Err(Fault::Truncated("file"))
+    } else {
+        Err(Fault::NotAPicture)
+    }
+}
+
+fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), MediaError> {
+    let fail = |source| MediaError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    bytes.clear();
+    let file = File::open(path).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
+    if length > MAX_FILE {
+        return Err(MediaError::TooManyBytes {
+            path: path.to_owned(),
+            bytes: length,
+        });
+    }
+    // A device or a pipe has no length, hence the limit on reading as well.
+    file.take(MAX_FILE + 1).read_to_end(bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(MediaError::TooManyBytes {
+            path: path.to_owned(),
+            bytes: bytes.len() as u64,
+        });
+    }
+    Ok(())
+}
+
+/// Turns a picture as EXIF's orientation (1 to 8) says, as OpenCV does: boxes
+/// found in it then lie on the upright picture.
+fn orient(turn: u8, width: &mut u32, height: &mut u32, pixels: &mut Vec<u8>, channels: usize) {
+    if !(2..=8).contains(&turn) {
+        return;
+    }
+    let (w, h) = (*width as usize, *height as usize);
+    let (new_w, new_h) = if turn >= 5 { (h, w) } else { (w, h) };
+    let mut turned = Vec::with_capacity(pixels.len());
+    for y in 0..new_h {
+        for x in 0..new_w {
+            let (sx, sy) = match turn {
+                2 => (w - 1 - x, y),
+                3 => (w - 1 - x, h - 1 - y),
+                4 => (x, h - 1 - y),
+                5 => (y, x),
+                6 => (y, h - 1 - x),
+                7 => (w - 1 - y, h - 1 - x),
+                _ => (w - 1 - y, x),
+            };
+            let at = (sy * w + sx) * channels;
+            turned.extend_from_slice(&pixels[at..at + channels]);
+        }
+    }
+    *pixels = turned;
+    (*width, *height) = (new_w as u32, new_h as u32);
+}
+
+/// Writes a luma picture as an 8-bit gray PNG file.
+///
+/// The file appears under its name when it is whole: a program that watches
+/// it never reads half a picture, and a full disk leaves the former one.
+///
+/// # Errors
+/// The path with what the system says.
+pub fn write_png_luma(path: impl AsRef<Path>, image: LumaView<'_>) -> Result<(), MediaError> {
+    let path = path.as_ref();
+    let mut rows = Vec::with_capacity(image.width() as usize * image.height() as usize);
+    for row in image.rows() {
+        rows.extend_from_slice(row);
+    }
+    write_png(
+        path,
+        (image.width(), image.height()),
+        ::png::ColorType::Grayscale,
+        &rows,
+    )
+}
+
+/// Writes an RGB picture as an 8-bit PNG file, as [`write_png_luma`] does.
+///
+/// # Errors
+/// The path with what the system says, or pixels that are not three bytes for
+/// each of width times height.
+pub fn write_png_rgb(path: impl AsRef<Path>, image: &RgbImage) -> Result<(), MediaError> {
+    write_png(
+        path.as_ref(),
+        (image.width, image.height),
+        ::png::ColorType::Rgb,
+        &image.pixels,
+    )
+}
+
+fn write_png(
+    path: &Path,
+    (width, height): (u32, u32),
+    colour: ::png::ColorType,
+    pixels: &[u8],
+) -> Result<(), MediaError> {
+    let size = u64::from(width) * u64::from(height) * colour.samples() as u64;
+    if size == 0 || size != pixels.len() as u64 {
+        return Err(MediaError::Shape {
+            path: path.to_owned(),
+            width,
+            height,
+            pixels: pixels.len(),
+        });
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let written = File::create(&part)
+        .and_then(|file| {
+            let mut out = BufWriter::new(file);
+            let mut encoder = ::png::Encoder::new(&mut out, width, height);
+            encoder.set_color(colour);
+            encoder.set_depth(::png::BitDepth::Eight);
+            encoder.set_compression(::png::Compression::Fast);
+            let mut writer = encoder.write_header()?;
+            writer.write_image_data(pixels)?;
+            writer.finish()?;
+            out.flush()
+        })
+        .and_then(|()| fs::rename(&part, path));
+    written.map_err(|source| {
+        // Whatever was written of it is of no use, and a failure to remove it
+        // adds nothing to the one that is reported.
+        let _ = fs::remove_file(&part);
+        MediaError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! Pixel formats to luma: one function a format.
+//!
+//! Each takes the bytes as the driver lays them out (`stride` bytes from row to
+//! row, which drivers pad for their DMA engines) and writes width times height
+//! bytes without gaps. Chroma is never looked at. Nothing is allocated.
+//!
+//! The loops are plain: the compiler turns them into the shuffles that one
+//! would write by hand (`benches/capture.rs`).
+
+use super::PixelFormat;
+
+/// Fewer bytes than a frame needs: half a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{got} bytes of the {need} that a frame has")]
+pub struct Short {
+    pub need: usize,
+    pub got: usize,
+}
+
+/// How uncompressed frames lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    pub format: PixelFormat,
+    pub width: u32,
+    pub height: u32,
+    /// Bytes from one row of the (first) plane to the next.
+    pub stride: usize,
+}
+
+impl Layout {
+    /// Rows without gaps between them.
+    #[must_use]
+    pub const fn packed(format: PixelFormat, width: u32, height: u32) -> Self {
+        let w = width as usize;
+        let stride = match format {
+            // Two pixels share their chroma, so that rows have an even width.
+            PixelFormat::Yuyv | PixelFormat::Uyvy => w.div_ceil(2) * 4,
+            PixelFormat::Y16 => w * 2,
+            PixelFormat::Nv12 | PixelFormat::I420 | PixelFormat::Grey | PixelFormat::Mjpg => w,
+        };
+        Self {
+            format,
+            width,
+            height,
+            stride,
+        }
+    }
+
+    /// Bytes that carry luma in one row.
+    const fn row(&self) -> usize {
+        match self.format {
+            PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Y16 => self.width as usize * 2,
+            _ => self.width as usize,
+        }
+    }
+
+    /// Bytes of a whole frame, chroma planes included.
+    #[must_use]
+    pub const fn frame(&self) -> usize {
+        let rows = self.height as usize;
+        let luma = self.stride * rows;
+        match self.format {
+            PixelFormat::Nv12 => luma + self.stride.div_ceil(2) * 2 * rows.div_ceil(2),
+            PixelFormat::I420 => luma + 2 * self.stride.div_ceil(2) * rows.div_ceil(2),
+            _ => luma,
+        }
+    }
+
+    /// Bytes up to the last one that carries luma.
+    #[must_use]
+    pub const fn needed(&self) -> usize {
+        self.stride * (self.height as usize - 1) + self.row()
+    }
+
+    /// Converts one frame to luma by its format.
+    ///
+    /// # Errors
+    /// [`Short`] if bytes are missing; `out` is then left as it was.
+    ///
+    /// # Panics
+    /// If `out` has not width times height bytes, or for [`PixelFormat::Mjpg`],
+    /// which has no layout.
+    pub fn luma(&self, data: &[u8], out: &mut [u8]) -> Result<(), Short> {
+        let need = self.needed();
+        if data.len() < need || self.stride < self.row() {
+            return Err(Short {
+                need,
+                got: data.len(),
+            });
+        }
+        let width = self.width as usize;
+        assert_eq!(out.len(), width * self.height as usize);
+        match self.format {
+            PixelFormat::Yuyv => yuyv(data, width, self.stride, out),
+            PixelFormat::Uyvy => uyvy(data, width, self.stride, out),
+            PixelFormat::Nv12 => nv12(data, width, self.stride, out),
+            PixelFormat::I420 => i420(data, width, self.stride, out),
+            PixelFormat::Grey => grey(data, width, self.stride, out),
+            PixelFormat::Y16 => y16(data, width, self.stride, out),
+            PixelFormat::Mjpg => unreachable!("Motion-JPEG is decoded, not laid out"),
+        }
+        Ok(())
+    }
+}
+
+/// Y0 U Y1 V: luma in the even bytes.
+pub fn yuyv(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    pairs::<0>(data, width, stride, out);
+}
+
+/// U Y0 V Y1: luma in the odd bytes.
+pub fn uyvy(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    pairs::<1>(data, width, stride, out);
+}
+
+/// 16 bits a pixel, little endian: the upper byte.
+pub fn y16(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    pairs::<1>(data, width, stride, out);
+}
+
+/// A luma plane, then U and V interleaved.
+pub fn nv12(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    grey(data, width, stride, out);
+}
+
+/// A luma plane, then one of U and one of V.
+pub fn i420(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    grey(data, width, stride, out);
+}
+
+/// One byte a pixel.
+pub fn grey(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
+        out.copy_from_slice(&row[..width]);
+    }
+}
+
+/// Byte `LUMA` of every two.
+fn pairs<const LUMA: usize>(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
+        for (pair, y) in row.chunks_exact(2).zip(out) {
+            *y = pair[LUMA];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The luma that every format below carries, for 5x3 pixels.
+    #[rustfmt::skip]
+    const GOLDEN: [u8; 15] = [
+        16,  40,  80, 120, 235,
+        17,  41,  81, 121, 234,
+        18,  42,  82, 122, 233,
+    ];
+    const W: u32 = 5;
+    const H: u32 = 3;
+    /// What padding and chroma are filled with, so that it shows where it gets in.
+    const X: u8 = 99;
+
+    fn golden(format: PixelFormat, stride: usize, data: &[u8]) {
+        let layout = Layout {
+            format,
+            width: W,
+            height: H,
+            stride,
+        };
+        let mut out = [0; 15];
+        layout.luma(data, &mut out).unwrap();
+        assert_eq!(out, GOLDEN, "{format} with a stride of {stride}");
+        // The last row needs no padding, and no byte less will do.
+        let need = layout.needed();
+        layout.luma(&data[..need], &mut out).unwrap();
+        assert_eq!(
+            layout.luma(&data[..need - 1], &mut out),
+            Err(Short {
+                need,
+                got: need - 1
+            })
+        );
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn yuyv_of_an_odd_width() {
+        golden(PixelFormat::Yuyv, 12, &[
+            16, X, 40, X, 80, X, 120, X, 235, X, X, X,
+            17, X, 41, X, 81, X, 121, X, 234, X, X, X,
+            18, X, 42, X, 82, X, 122, X, 233, X, X, X,
+        ]);
+        golden(PixelFormat::Yuyv, 13, &[
+            16, X, 40, X, 80, X, 120, X, 235, X, X, X, X,
+            17, X, 41, X, 81, X, 121, X, 234, X, X, X, X,
+            18, X, 42, X, 82, X, 122, X, 233, X, X, X, X,
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn uyvy_of_an_odd_width() {
+        golden(PixelFormat::Uyvy, 12, &[
+            X, 16, X, 40, X, 80, X, 120, X, 235, X, X,
+            X, 17, X, 41, X, 81, X, 121, X, 234, X, X,
+            X, 18, X, 42, X, 82, X, 122, X, 233, X, X,
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn y16_keeps_the_upper_byte() {
+        golden(PixelFormat::Y16, 11, &[
+            1, 16, 255, 40, 3, 80, 4, 120, 128, 235, X,
+            1, 17, 255, 41, 3, 81, 4, 121, 128, 234, X,
+            1, 18, 255, 42, 3, 82, 4, 122, 128, 233, X,
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn planar_formats_with_a_padded_row() {
+        let plane = [
+            16, 40, 80, 120, 235, X, X, X,
+            17, 41, 81, 121, 234, X, X, X,
+            18, 42, 82, 122, 233, X, X, X,
+        ];
+        golden(PixelFormat::Grey, 8, &plane);
+        let chroma = [X; 16];
+        let whole = [plane.as_slice(), &chroma].concat();
+        golden(PixelFormat::Nv12, 8, &whole);
+        golden(PixelFormat::I420, 8, &whole);
+    }
+
+    #[test]
+    fn whole_frames_count_their_chroma() {
+        let frame = |format, w, h| Layout::packed(format, w, h).frame();
+        assert_eq!(frame(PixelFormat::Yuyv, 640, 480), 640 * 480 * 2);
+        assert_eq!(frame(PixelFormat::Yuyv, 5, 3), 12 * 3);
+        assert_eq!(frame(PixelFormat::Nv12, 640, 480), 640 * 480 * 3 / 2);
+        assert_eq!(frame(PixelFormat::I420, 5, 3), 15 + 2 * 3 * 2);
+        assert_eq!(frame(PixelFormat::Nv12, 5, 3), 15 + 6 * 2);
+        assert_eq!(frame(PixelFormat::Grey, 5, 3), 15);
+        assert_eq!(frame(PixelFormat::Y16, 5, 3), 30);
+    }
+
+    proptest! {
+        /// Any size, stride and length: the plane that went in, or an error.
+        #[test]
+        fn what_is_packed_is_unpacked(
+            width in 1u32..40, height in 1u32..20, pad in 0usize..9, cut in 0usize..30,
+            which in 0usize..6, seed in any::<u8>(),
+        ) {
+            let format = PixelFormat::ALL[which];
+            let mut layout = Layout::packed(format, width, height);
+            layout.stride += pad;
+            let (w, h) = (width as usize, height as usize);
+            let plane: Vec<u8> = (0..w * h).map(|i| (i as u8).wrapping_mul(37) ^ seed).collect();
+            let mut data = vec![X; layout.frame()];
+            let (step, at) = match format {
+                PixelFormat::Yuyv => (2, 0),
+                PixelFormat::Uyvy | PixelFormat::Y16 => (2, 1),
+                _ => (1, 0),
+            };
+            for y in 0..h {
+                for x in 0..w {
+                    data[y * layout.stride + x * step + at] = plane[y * w + x];
+                }
+            }
+            let len = data.len().saturating_sub(cut);
+            let mut out = vec![0; w * h];
+            match layout.luma(&data[..len], &mut out) {
+                Ok(()) => prop_assert_eq!(out, plane),
+                Err(short) => prop_assert!(short.got < short.need && short.need <= data.len()),
+            }
+        }
+    }
+}

@@ -1,0 +1,542 @@
+//! The portable source: cameras through nokhwa, which speaks V4L2, Media
+//! Foundation and AVFoundation, so that a laptop of any kind can stand in for
+//! the robot.
+//!
+//! nokhwa's `frame()` waits for as long as it takes. It is therefore called on
+//! a thread of its own, which converts to luma and leaves the newest frame in
+//! a slot; [`Nokhwa::next`] waits at the slot for no longer than it was told.
+//! Three buffers go round: one with the thread, one in the slot, one with us.
+//!
+//! Known traps of nokhwa 0.10.11, dealt with here:
+//! - GRAY becomes the FourCC `GRAY`, which no kernel knows (it is `GREY`); the
+//!   format is never asked for.
+//! - A request for the closest format fails where the exact size is missing;
+//!   the formats are listed and one of them is asked for exactly.
+//! - Frame rates that are no whole number (25/2) make opening fail; there is
+//!   no way around it but the V4L2 source.
+//! - A camera that stalls keeps the thread inside nokhwa for ever. It is
+//!   reported as lost, and is back when frames come again; there is no way to
+//!   close it meanwhile. An unplugged one does come out with an error.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+use nokhwa::Camera;
+use nokhwa::utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType};
+
+use super::convert::Layout;
+use super::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
+use crate::frame::Timestamp;
+use crate::media::{LumaImage, jpeg};
+use crate::repeated::Repeated;
+
+/// The formats that can be asked for, the cheapest first.
+const FORMATS: [FrameFormat; 5] = [
+    FrameFormat::NV12,
+    FrameFormat::YUYV,
+    FrameFormat::MJPEG,
+    FrameFormat::RAWRGB,
+    FrameFormat::RAWBGR,
+];
+
+const USUAL_SIZE: (u32, u32) = (640, 480);
+const USUAL_FPS: u32 = 25;
+
+/// The wait between attempts to get a lost camera back.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long opening may take before the source starts without the camera.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the thread leaves for us.
+#[derive(Default)]
+struct Slot {
+    image: LumaImage,
+    timestamp: Timestamp,
+    /// Frames taken so far.
+    count: u64,
+    /// `image` has not been collected.
+    fresh: bool,
+    /// What the camera is; empty until it has been opened.
+    description: String,
+    /// Why there is no camera, if there is none.
+    lost: Option<String>,
+    /// Why there will never be one, to be told by `open`.
+    refused: Option<String>,
+}
+
+#[derive(Default)]
+struct Shared {
+    slot: Mutex<Slot>,
+    changed: Condvar,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        // A panic elsewhere leaves a slot that can be used all the same.
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lose(&self, reason: String) {
+        let mut slot = self.lock();
+        if slot.lost.as_ref() != Some(&reason) {
+            warn!("{reason}");
+        }
+        slot.fresh = false;
+        slot.lost = Some(reason);
+        self.changed.notify_all();
+    }
+}
+
+/// A camera through nokhwa.
+pub struct Nokhwa {
+    shared: Arc<Shared>,
+    thread: thread::JoinHandle<()>,
+    name: String,
+    image: LumaImage,
+    stall_timeout: Duration,
+    last_frame: Instant,
+    reason: String,
+    lost: bool,
+}
+
+/// What a format or size that the camera lacks is told apart by.
+enum Failure {
+    NotYet(String),
+    Never(String),
+}
+
+impl Nokhwa {
+    /// Opens camera number `index`, or begins to wait for it.
+    ///
+    /// # Errors
+    /// A format that nokhwa cannot deliver, or a format or size that the
+    /// camera does not have.
+    pub fn open(index: u32, options: &Options) -> Result<Self, CaptureError> {
+        let refuse = |reason: String| CaptureError::Nokhwa { index, reason };
+        let wanted = match options.format {
+            None => None,
+            Some(PixelFormat::Nv12) => Some(FrameFormat::NV12),
+            Some(PixelFormat::Yuyv) => Some(FrameFormat::YUYV),
+            Some(PixelFormat::Mjpg) => Some(FrameFormat::MJPEG),
+            Some(other) => {
+                return Err(refuse(format!(
+                    "{other} cannot be had through nokhwa: nv12, yuyv and mjpg can, or use /dev/videoN"
+                )));
+            }
+        };
+        if !options.controls.is_empty() {
+            return Err(refuse(
+                "controls cannot be set through nokhwa: use /dev/videoN".to_owned(),
+            ));
+        }
+        let ask = Ask {
+            index,
+            size: options.size,
+            fps: options.fps,
+            format: wanted,
+        };
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name(format!("nokhwa-{index}"))
+            .spawn(move || run(&theirs, &ask))
+            .map_err(|error| refuse(format!("its thread cannot be started: {error}")))?;
+        let mut source = Self {
+            shared,
+            thread,
+            name: format!("nokhwa:{index}"),
+            image: LumaImage::default(),
+            stall_timeout: options.stall_timeout,
+            last_frame: Instant::now(),
+            reason: String::new(),
+            lost: false,
+        };
+        source.wait_for_opening().map_err(refuse)?;
+        Ok(source)
+    }
+
+    fn wait_for_opening(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + OPEN_TIMEOUT;
+        let mut slot = self.shared.lock();
+        while slot.description.is_empty() && slot.lost.is_none() && slot.refused.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            slot = wait(&self.shared, slot, left);
+        }
+        match slot.refused.take() {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
+}
+
+fn wait<'a>(
+    shared: &'a Shared,
+    slot: MutexGuard<'a, Slot>,
+    time: Duration,
+) -> MutexGuard<'a, Slot> {
+    match shared.changed.wait_timeout(slot, time) {
+        Ok((slot, _)) => slot,
+        Err(poisoned) => poisoned.into_inner().0,
+    }
+}
+
+impl Source for Nokhwa {
+    fn next(&mut self, timeout: Duration) -> Captured<'_> {
+        let deadline = Instant::now() + timeout;
+        let was_lost = self.lost;
+        let mut slot = self.shared.lock();
+        loop {
+            if slot.fresh {
+                slot.fresh = false;
+                std::mem::swap(&mut slot.image, &mut self.image);
+                let (timestamp, sequence) = (slot.timestamp, slot.count);
+                drop(slot);
+                self.last_frame = Instant::now();
+                self.lost = false;
+                return match self.image.try_view() {
+                    Ok(luma) => Captured::Frame(Frame {
+                        luma,
+                        timestamp,
+                        sequence,
+                    }),
+                    Err(_) => Captured::Waiting,
+                };
+            }
+            // The first report of a loss does not wait.
+            if slot.lost.is_some() && !was_lost {
+                break;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            slot = wait(&self.shared, slot, left);
+        }
+        if let Some(reason) = &slot.lost {
+            self.reason.clone_from(reason);
+            self.lost = true;
+        } else if self.thread.is_finished() {
+            "nokhwa has ended in a panic".clone_into(&mut self.reason);
+            self.lost = true;
+        } else if self.last_frame.elapsed() >= self.stall_timeout.max(Duration::from_secs(1)) {
+            if !self.lost {
+                self.reason = format!(
+                    "no frame for {:.1} s",
+                    self.last_frame.elapsed().as_secs_f32()
+                );
+                warn!("{}: {}", self.name, self.reason);
+            }
+            self.lost = true;
+        }
+        drop(slot);
+        if self.lost {
+            Captured::Lost {
+                reason: &self.reason,
+            }
+        } else {
+            Captured::Waiting
+        }
+    }
+
+    fn description(&self) -> String {
+        let slot = self.shared.lock();
+        if slot.description.is_empty() {
+            self.name.clone()
+        } else {
+            slot.description.clone()
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for Nokhwa {
+    fn drop(&mut self) {
+        // Not waited for: within nokhwa it may be held for ever.
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What is asked of the camera.
+struct Ask {
+    index: u32,
+    size: Option<(u32, u32)>,
+    fps: Option<f32>,
+    format: Option<FrameFormat>,
+}
+
+/// The thread: opens, delivers until an error, and opens again.
+fn run(shared: &Shared, ask: &Ask) {
+    let name = format!("nokhwa:{}", ask.index);
+    let mut first = true;
+    while !shared.stop.load(Ordering::Relaxed) {
+        match open_camera(ask) {
+            Ok(mut camera) => {
+                let format = camera.camera_format();
+                let mut slot = shared.lock();
+                slot.description = format!("{name} ({}): {format}", camera.info().human_name());
+                info!("camera {}", slot.description);
+                drop(slot);
+                shared.changed.notify_all();
+                let reason = deliver(shared, &mut camera, &name);
+                shared.lose(format!("{name}: {reason}"));
+            }
+            Err(Failure::Never(reason)) if first => {
+                shared.lock().refused = Some(reason);
+                shared.changed.notify_all();
+                return;
+            }
+            Err(Failure::NotYet(reason) | Failure::Never(reason)) => {
+                shared.lose(format!("{name}: {reason}"));
+            }
+        }
+        first = false;
+        thread::sleep(RETRY);
+    }
+}
+
+fn open_camera(ask: &Ask) -> Result<Camera, Failure> {
+    let any = RequestedFormat::with_formats(RequestedFormatType::None, &FORMATS);
+    let mut camera =
+        Camera::new(CameraIndex::Index(ask.index), any).map_err(|error| match error {
+            nokhwa::NokhwaError::OpenDeviceError(..) => Failure::NotYet(error.to_string()),
+            other => Failure::Never(other.to_string()),
+        })?;
+    let offered = camera
+        .compatible_camera_formats()
+        .map_err(|e| Failure::NotYet(e.to_string()))?;
+    let chosen = choose(&offered, ask).ok_or_else(|| Failure::Never(missing(&offered, ask)))?;
+    if camera.camera_format() != chosen {
+        let exactly = RequestedFormat::with_formats(RequestedFormatType::Exact(chosen), &FORMATS);
+        camera
+            .set_camera_requset(exactly)
+            .map_err(|e| Failure::NotYet(e.to_string()))?;
+    }
+    camera
+        .open_stream()
+        .map_err(|e| Failure::NotYet(e.to_string()))?;
+    Ok(camera)
+}
+
+fn missing(offered: &[CameraFormat], ask: &Ask) -> String {
+    let mut list: Vec<String> = offered
+        .iter()
+        .filter(|f| FORMATS.contains(&f.format()))
+        .map(ToString::to_string)
+        .collect();
+    list.sort();
+    let size = ask
+        .size
+        .map_or_else(|| "any size".to_owned(), |(w, h)| format!("{w}x{h}"));
+    let format = ask
+        .format
+        .map_or_else(|| "any format".to_owned(), |f| f.to_string());
+    format!(
+        "the camera does not offer {format} at {size}; it offers {}",
+        list.join(", ")
+    )
+}
+
+/// The cheapest format that has the size and is fast enough, else the fastest.
+fn choose(offered: &[CameraFormat], ask: &Ask) -> Option<CameraFormat> {
+    let wanted = ask.fps.map_or(USUAL_FPS, |fps| fps.round() as u32);
+    let (width, height) = ask.size.unwrap_or(USUAL_SIZE);
+    let usable = offered.iter().filter(|f| {
+        FORMATS.contains(&f.format())
+            && ask.format.is_none_or(|asked| asked == f.format())
+            && ask
+                .size
+                .is_none_or(|asked| asked == (f.width(), f.height()))
+    });
+    usable
+        .min_by_key(|f| {
+            let away = f.width().abs_diff(width) + f.height().abs_diff(height);
+            let rate = f.frame_rate();
+            // Above the wanted rate the lowest will do.
+            let slowness = wanted.saturating_sub(rate);
+            let cost = FORMATS.iter().position(|&known| known == f.format());
+            (away, slowness, cost, rate)
+        })
+        .copied()
+}
+
+/// Delivers frames until there is an error, and returns that.
+fn deliver(shared: &Shared, camera: &mut Camera, name: &str) -> String {
+    let format = camera.camera_format();
+    let (width, height) = (format.width(), format.height());
+    let mut image = LumaImage::default();
+    let mut scratch = Vec::new();
+    let mut broken = Repeated::new(format!("camera {name}: frame dropped"));
+    while !shared.stop.load(Ordering::Relaxed) {
+        let converted = match camera.frame_raw() {
+            Ok(bytes) => {
+                (image.width, image.height) = (width, height);
+                luma(format.format(), &bytes, &mut scratch, &mut image)
+            }
+            Err(error) => return error.to_string(),
+        };
+        // nokhwa turns the camera's monotonic time into wall-clock time,
+        // which jumps; the time of arrival does not.
+        let now = Timestamp::now();
+        let mut slot = shared.lock();
+        slot.count += 1;
+        match converted {
+            Ok(()) => {
+                std::mem::swap(&mut slot.image, &mut image);
+                slot.timestamp = now;
+                slot.fresh = true;
+                slot.lost = None;
+                drop(slot);
+                shared.changed.notify_all();
+            }
+            Err(reason) => {
+                drop(slot);
+                broken.occurred(&reason);
+            }
+        }
+    }
+    debug!("camera {name}: closed");
+    "closed".to_owned()
+}
+
+fn luma(
+    format: FrameFormat,
+    bytes: &[u8],
+    scratch: &mut Vec<u8>,
+    image: &mut LumaImage,
+) -> Result<(), String> {
+    let (width, height) = (image.width, image.height);
+    let size = width as usize * height as usize;
+    let pixel_format = match format {
+        FrameFormat::MJPEG => {
+            let size = jpeg::luma(bytes, scratch, &mut image.pixels).map_err(|e| e.to_string())?;
+            (image.width, image.height) = size;
+            return Ok(());
+        }
+        FrameFormat::RAWRGB | FrameFormat::RAWBGR => {
+            if bytes.len() < size * 3 {
+                return Err(format!("{} of {} bytes came", bytes.len(), size * 3));
+            }
+            let red_first = format == FrameFormat::RAWRGB;
+            image.pixels.clear();
+            image
+                .pixels
+                .extend(bytes.chunks_exact(3).take(size).map(|p| {
+                    let (r, b) = if red_first {
+                        (p[0], p[2])
+                    } else {
+                        (p[2], p[0])
+                    };
+                    jpeg::luma_of(r, p[1], b)
+                }));
+            return Ok(());
+        }
+        FrameFormat::YUYV => PixelFormat::Yuyv,
+        FrameFormat::NV12 => PixelFormat::Nv12,
+        FrameFormat::GRAY => PixelFormat::Grey,
+    };
+    image.pixels.resize(size, 0);
+    // nokhwa does not tell the stride: rows without padding are all there is.
+    Layout::packed(pixel_format, width, height)
+        .luma(bytes, &mut image.pixels)
+        .map_err(|short| short.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nokhwa::utils::Resolution;
+
+    fn format(format: FrameFormat, width: u32, height: u32, fps: u32) -> CameraFormat {
+        CameraFormat::new(Resolution::new(width, height), format, fps)
+    }
+
+    #[test]
+    fn a_format_is_chosen_from_what_is_offered_and_never_gray() {
+        let offered = [
+            format(FrameFormat::GRAY, 640, 480, 30),
+            format(FrameFormat::MJPEG, 640, 480, 30),
+            format(FrameFormat::YUYV, 640, 480, 30),
+            format(FrameFormat::YUYV, 640, 480, 5),
+            format(FrameFormat::YUYV, 1280, 720, 10),
+            format(FrameFormat::MJPEG, 1280, 720, 30),
+        ];
+        let mut ask = Ask {
+            index: 0,
+            size: None,
+            fps: None,
+            format: None,
+        };
+        assert_eq!(choose(&offered, &ask), Some(offered[2]));
+        ask.size = Some((1280, 720));
+        assert_eq!(choose(&offered, &ask), Some(offered[5]));
+        ask.fps = Some(10.0);
+        assert_eq!(choose(&offered, &ask), Some(offered[4]));
+        ask.size = Some((1000, 700));
+        assert_eq!(choose(&offered, &ask), None);
+        assert!(missing(&offered, &ask).contains("1000x700"));
+        assert!(!missing(&offered, &ask).contains("GRAY"));
+        assert_eq!(choose(&offered[..1], &Ask { size: None, ..ask }), None);
+    }
+
+    #[test]
+    fn what_nokhwa_cannot_do_is_refused_at_once() {
+        let mut options = Options {
+            format: Some(PixelFormat::Grey),
+            ..Options::default()
+        };
+        let error = Nokhwa::open(0, &options).err().unwrap().to_string();
+        assert!(
+            error.contains("grey") && error.contains("/dev/video"),
+            "{error}"
+        );
+        options.format = None;
+        options.controls = vec![("gain".into(), 1)];
+        let error = Nokhwa::open(0, &options).err().unwrap().to_string();
+        assert!(error.contains("controls"), "{error}");
+    }
+
+    #[test]
+    fn an_absent_camera_is_waited_for_and_keeps_to_the_time_allowed() {
+        let mut source = Nokhwa::open(97, &Options::default()).unwrap();
+        for _ in 0..2 {
+            let start = Instant::now();
+            let found = source.next(Duration::from_millis(50));
+            assert!(matches!(found, Captured::Lost { reason } if reason.contains("97")));
+            assert!(start.elapsed() < Duration::from_millis(450));
+        }
+    }
+
+    #[test]
+    fn colours_are_weighted() {
+        let mut image = LumaImage {
+            width: 2,
+            height: 1,
+            pixels: Vec::new(),
+        };
+        let bytes = [255, 0, 0, 0, 0, 255];
+        luma(FrameFormat::RAWRGB, &bytes, &mut Vec::new(), &mut image).unwrap();
+        assert_eq!(image.pixels, [76, 29]);
+        luma(FrameFormat::RAWBGR, &bytes, &mut Vec::new(), &mut image).unwrap();
+        assert_eq!(image.pixels, [29, 76]);
+        assert!(
+            luma(
+                FrameFormat::RAWRGB,
+                &bytes[..5],
+                &mut Vec::new(),
+                &mut image
+            )
+            .is_err()
+        );
+    }
+}

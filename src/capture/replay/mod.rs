@@ -1,0 +1,420 @@
+//! Replay: still pictures, directories of them, Y4M and Motion-JPEG files.
+//!
+//! Time comes from the recording: a frame's timestamp is its place divided by
+//! the rate, whatever the machine does, so that the same recording leads to
+//! the same events at any speed. No frame is left out for lateness; a machine
+//! that cannot keep up takes longer. When a recording is repeated, time and
+//! sequence numbers go on.
+//!
+//! A broken picture or frame keeps its place in time, is warned about and
+//! passed over. Recordings are read as they go, one frame at a time into the
+//! same memory: their length does not matter.
+//!
+//! [`Player`] does the pacing and repeating for everything that is a
+//! [`Recording`].
+
+pub mod mjpeg;
+mod pictures;
+mod y4m;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::{CaptureError, Captured, Frame, Options, Pace, Source};
+use crate::frame::Timestamp;
+use crate::media::{LumaImage, jpeg, png};
+
+/// Broken frames that get a line of their own in the log; the others are
+/// counted.
+const LOUD: u64 = 10;
+
+/// Frames a second where the recording has no rate of its own.
+pub const PICTURE_RATE: Rate = Rate { num: 10, den: 1 };
+pub const VIDEO_RATE: Rate = Rate { num: 30, den: 1 };
+
+/// Frames a second as a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub num: u32,
+    pub den: u32,
+}
+
+impl Rate {
+    /// The nearest thousandth; at least one frame in a thousand seconds.
+    pub fn from_fps(fps: f32) -> Self {
+        Self {
+            num: ((f64::from(fps) * 1000.0).round() as u32).max(1),
+            den: 1000,
+        }
+    }
+
+    pub fn fps(self) -> f64 {
+        f64::from(self.num) / f64::from(self.den)
+    }
+
+    /// When frame `index` is taken.
+    pub fn at(self, index: u64) -> Duration {
+        let nanos =
+            u128::from(index) * u128::from(self.den) * 1_000_000_000 / u128::from(self.num.max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// What the next place of a recording holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Frame,
+    /// No usable frame, with the reason; the one after it may be well.
+    Broken(String),
+    End,
+}
+
+/// Frames from a file, one after the other.
+pub trait Recording {
+    /// Reads the next frame into `image`, whose memory is used again.
+    fn read(&mut self, image: &mut LumaImage) -> Step;
+
+    /// Back to the first frame.
+    fn rewind(&mut self) -> io::Result<()>;
+
+    /// What it is, for the description.
+    fn kind(&self) -> String;
+}
+
+/// A recording, played.
+pub struct Player<R> {
+    recording: R,
+    name: String,
+    rate: Rate,
+    pace: Pace,
+    repeat: bool,
+    image: LumaImage,
+    size: (u32, u32),
+    /// Place of the next frame to be read, over all repetitions.
+    index: u64,
+    /// `image` holds a frame that has not been handed out.
+    loaded: bool,
+    /// Frames read since the start of this repetition.
+    in_this_round: u64,
+    broken: u64,
+    first_round: bool,
+    ended: bool,
+    /// When the first frame was asked for, and its time in the recording.
+    start: Option<(Instant, Duration)>,
+}
+
+impl<R: Recording> Player<R> {
+    /// Reads up to the first whole frame, so that a recording without one is
+    /// an error here and not an empty run.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn open(recording: R, name: String, rate: Rate, options: &Options) -> Result<Self, String> {
+        let mut player = Self {
+            recording,
+            name,
+            rate,
+            pace: options.pace,
+            repeat: options.repeat,
+            image: LumaImage::default(),
+            size: (0, 0),
+            index: 0,
+            loaded: false,
+            in_this_round: 0,
+            broken: 0,
+            first_round: true,
+            ended: false,
+            start: None,
+        };
+        let mut first_fault = None;
+        loop {
+            match player.recording.read(&mut player.image) {
+                Step::Frame => break,
+                Step::Broken(reason) => {
+                    player.pass_over(&reason);
+                    first_fault.get_or_insert(reason);
+                }
+                Step::End => {
+                    return Err(first_fault.unwrap_or_else(|| "holds no frame".to_owned()));
+                }
+            }
+        }
+        player.loaded = true;
+        player.in_this_round = 1;
+        player.size = (player.image.width, player.image.height);
+        if let Some(asked) = options.size
+            && asked != player.size
+        {
+            warn!(
+                "{}: recorded at {}x{}; it is not scaled to the {}x{} asked for",
+                player.name, player.size.0, player.size.1, asked.0, asked.1
+            );
+        }
+        Ok(player)
+    }
+
+    /// Counts a place without a usable frame. Each is told of once: not again
+    /// when the recording is repeated.
+    fn pass_over(&mut self, reason: &str) {
+        self.index += 1;
+        if !self.first_round {
+            return;
+        }
+        self.broken += 1;
+        if self.broken <= LOUD {
+            warn!("{}: passed over: {reason}", self.name);
+        }
+        if self.broken == LOUD {
+            warn!("{}: further broken frames are only counted", self.name);
+        }
+    }
+
+    /// Reads the next whole frame; false at the end.
+    fn load(&mut self) -> bool {
+        loop {
+            match self.recording.read(&mut self.image) {
+                Step::Frame => {
+                    self.loaded = true;
+                    self.in_this_round += 1;
+                    return true;
+                }
+                Step::Broken(reason) => self.pass_over(&reason),
+                Step::End => {
+                    if self.first_round && self.broken > 0 {
+                        info!(
+                            "{}: {} broken frames were passed over, {} were well",
+                            self.name, self.broken, self.in_this_round
+                        );
+                    }
+                    // A round without a frame would be followed by others.
+                    if !self.repeat || self.in_this_round == 0 {
+                        return false;
+                    }
+                    if let Err(error) = self.recording.rewind() {
+                        warn!("{}: cannot be started again: {error}", self.name);
+                        return false;
+                    }
+                    self.first_round = false;
+                    self.in_this_round = 0;
+                }
+            }
+        }
+    }
+
+    /// Waits until the loaded frame is due; false if that takes longer than
+    /// `timeout`.
+    fn wait_until_due(&mut self, timeout: Duration) -> bool {
+        if self.pace == Pace::Fast {
+            return true;
+        }
+        let now = Instant::now();
+        let time = self.rate.at(self.index);
+        // The first frame is due when it is first asked for.
+        let (start, first) = *self.start.get_or_insert((now, time));
+        let due = start + time.saturating_sub(first);
+        let wait = due.saturating_duration_since(now);
+        std::thread::sleep(wait.min(timeout));
+        wait <= timeout
+    }
+}
+
+impl<R: Recording> Source for Player<R> {
+    fn next(&mut self, timeout: Duration) -> Captured<'_> {
+        if !self.loaded && (self.ended || !self.load()) {
+            self.ended = true;
+            return Captured::Ended;
+        }
+        if !self.wait_until_due(timeout) {
+            return Captured::Waiting;
+        }
+        self.loaded = false;
+        let sequence = self.index;
+        self.index += 1;
+        match self.image.try_view() {
+            Ok(luma) => Captured::Frame(Frame {
+                luma,
+                timestamp: Timestamp(self.rate.at(sequence)),
+                sequence,
+            }),
+            // Readers keep to their sizes; a wrong one is a frame less.
+            Err(error) => {
+                warn!("{}: passed over: {error}", self.name);
+                Captured::Waiting
+            }
+        }
+    }
+
+    fn description(&self) -> String {
+        format!(
+            "{}: {} {}x{} at {:.3} fps{}{}",
+            self.name,
+            self.recording.kind(),
+            self.size.0,
+            self.size.1,
+            self.rate.fps(),
+            match self.pace {
+                Pace::Recorded => "",
+                Pace::Fast => ", as fast as possible",
+            },
+            if self.repeat { ", repeated" } else { "" },
+        )
+    }
+
+    fn is_live(&self) -> bool {
+        self.pace == Pace::Recorded
+    }
+}
+
+/// Opens a recording by what it is: a directory by its being one, files by
+/// their first bytes, and Motion-JPEG (which starts like a JPEG) by its name.
+///
+/// # Errors
+/// A path that does not exist, is of no kind read here, or holds no picture.
+pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
+    let fail = |reason: String| CaptureError::Recording {
+        path: path.to_owned(),
+        reason,
+    };
+    let name = path.display().to_string();
+    let asked = options.fps.map(Rate::from_fps);
+    let metadata = std::fs::metadata(path).map_err(|error| fail(explain(path, &error)))?;
+    if metadata.is_dir() {
+        let pictures = pictures::Pictures::directory(path).map_err(fail)?;
+        let rate = asked.unwrap_or(PICTURE_RATE);
+        let player = Player::open(pictures, name, rate, options).map_err(fail)?;
+        return Ok(Box::new(player));
+    }
+    let mut file = File::open(path).map_err(|e| fail(explain(path, &e)))?;
+    let mut head = [0; 10];
+    let got = read_head(&mut file, &mut head).map_err(|e| fail(e.to_string()))?;
+    let head = &head[..got];
+    if head.is_empty() {
+        return Err(fail("the file is empty".to_owned()));
+    }
+    if head.starts_with(y4m::MAGIC) {
+        let video = y4m::Y4m::open(file).map_err(fail)?;
+        let rate = asked.or(video.rate()).unwrap_or(VIDEO_RATE);
+        let player = Player::open(video, name, rate, options).map_err(fail)?;
+        return Ok(Box::new(player));
+    }
+    if is_mjpeg(path) {
+        let video = mjpeg::Mjpeg::open(file).map_err(|e| fail(e.to_string()))?;
+        let rate = asked.unwrap_or(VIDEO_RATE);
+        let player = Player::open(video, name, rate, options).map_err(fail)?;
+        return Ok(Box::new(player));
+    }
+    if head.starts_with(png::MAGIC) || head.starts_with(jpeg::START) {
+        let picture = pictures::Pictures::one(path);
+        let rate = asked.unwrap_or(PICTURE_RATE);
+        let player = Player::open(picture, name, rate, options).map_err(fail)?;
+        return Ok(Box::new(player));
+    }
+    Err(fail(
+        "is no recording that can be read: PNG and JPEG pictures, a directory of them, Y4M, and concatenated JPEGs in a .mjpeg file can; for anything else: ffmpeg -i FILE -pix_fmt gray -f yuv4mpegpipe FILE.y4m".to_owned(),
+    ))
+}
+
+fn explain(path: &Path, error: &io::Error) -> String {
+    let text = path.to_string_lossy();
+    if error.kind() == io::ErrorKind::NotFound && text.starts_with("video") {
+        format!("does not exist; a camera is written /dev/{text}")
+    } else if error.kind() == io::ErrorKind::NotFound {
+        "does not exist".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+fn is_mjpeg(path: &Path) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
+        ["mjpg", "mjpeg", "mjpegs"]
+            .iter()
+            .any(|known| e.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Reads the first bytes and goes back.
+fn read_head(file: &mut File, head: &mut [u8]) -> io::Result<usize> {
+    use std::io::{Seek, SeekFrom};
+    let mut got = 0;
+    while got < head.len() {
+        match file.read(&mut head[got..]) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(got)
+}
+
+/// Paths in the order in which a person counts: `frame2` before `frame10`.
+pub fn natural_order(a: &Path, b: &Path) -> std::cmp::Ordering {
+    let key = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+    match (key(a), key(b)) {
+        (Some(x), Some(y)) => natural(&x, &y).then_with(|| a.cmp(b)),
+        (x, y) => x.cmp(&y),
+    }
+}
+
+fn natural(a: &str, b: &str) -> std::cmp::Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let (da, db) = (digits(a), digits(b));
+        let order = if da > 0 && db > 0 {
+            let (na, nb) = (without_zeros(&a[..da]), without_zeros(&b[..db]));
+            // Of two numbers without leading zeros the longer is the larger.
+            let order = na.len().cmp(&nb.len()).then_with(|| na.cmp(nb));
+            (a, b) = (&a[da..], &b[db..]);
+            order
+        } else {
+            match (a.split_first(), b.split_first()) {
+                (None, None) => return std::cmp::Ordering::Equal,
+                (None, _) => return std::cmp::Ordering::Less,
+                (_, None) => return std::cmp::Ordering::Greater,
+                (Some((x, rest_a)), Some((y, rest_b))) => {
+                    (a, b) = (rest_a, rest_b);
+                    x.cmp(y)
+                }
+            }
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|c| c.is_ascii_digit()).count()
+}
+
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|&&c| c == b'0').count();
+    &number[zeros..]
+}
+
+/// Regular picture files of a directory, in natural order.
+fn picture_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_picture = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
+            ["png", "jpg", "jpeg"]
+                .iter()
+                .any(|known| e.eq_ignore_ascii_case(known))
+        });
+        if is_picture && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort_by(|a, b| natural_order(a, b));
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,475 @@
+//! The real kernel: opening a camera from its name to STREAMON, and its
+//! buffers.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::{debug, info, warn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use v4l::v4l_sys::{
+    V4L2_BUF_FLAG_ERROR, V4L2_BUF_FLAG_TIMESTAMP_MASK, V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
+    V4L2_CAP_DEVICE_CAPS, V4L2_CAP_META_CAPTURE, V4L2_CAP_STREAMING, V4L2_CAP_TIMEPERFRAME,
+    V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE, v4l2_capability,
+    v4l2_field_V4L2_FIELD_NONE as FIELD_NONE, v4l2_fract, v4l2_pix_format,
+};
+
+use super::info::{self, ControlInfo, FormatInfo, fourcc_name};
+use super::negotiate::{Ask, Choice, choose, nearest};
+use super::{Filled, Granted, Kernel, Ready, Refusal, Stream, Target, sys};
+use crate::capture::convert::Layout;
+use crate::capture::{CaptureError, PixelFormat};
+use crate::frame::{MAX_SIDE, Timestamp};
+
+/// Enough that the driver has some while one is converted; each more would
+/// only hold older frames.
+const BUFFERS: u32 = 4;
+
+/// The kernel of this machine.
+pub struct Linux;
+
+impl Kernel for Linux {
+    type Stream = Streaming;
+
+    fn open(
+        &mut self,
+        target: &Target,
+        ask: &Ask,
+        strict: bool,
+    ) -> Result<(Streaming, Granted), Refusal> {
+        let opening = match target {
+            Target::Path(path) => Node::open(path)?,
+            Target::Card(name) => by_card(name)?,
+        };
+        opening.start(ask, strict)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+/// An open capture node.
+pub struct Node {
+    file: File,
+    path: PathBuf,
+    pub card: String,
+    pub driver: String,
+    pub bus: String,
+}
+
+/// Errors that tell of a device which is leaving or not there yet.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)
+    )
+}
+
+impl Node {
+    /// Opens a capture node and asks it what it is.
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
+        let device = path.display().to_string();
+        let not_a_camera = |reason: &str| {
+            Refusal::Never(CaptureError::NotACamera {
+                device: device.clone(),
+                reason: reason.to_owned(),
+            })
+        };
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(refuse_open(&device, error)),
+        };
+        if !metadata.file_type().is_char_device() {
+            return Err(not_a_camera("it is no device node"));
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|error| refuse_open(&device, error))?;
+        let capability = sys::capability(file.as_fd()).map_err(|error| {
+            if is_absence(&error) {
+                Refusal::NotYet("it has gone".to_owned())
+            } else {
+                not_a_camera("it does not speak V4L2")
+            }
+        })?;
+        let has = |flag| capabilities(&capability) & flag != 0;
+        if !has(V4L2_CAP_VIDEO_CAPTURE) {
+            return Err(not_a_camera(if has(V4L2_CAP_META_CAPTURE) {
+                "it carries a camera's metadata; the pictures come from another node of the same camera, most often the one before it ('affectd devices' lists them)"
+            } else if has(V4L2_CAP_VIDEO_CAPTURE_MPLANE) {
+                "it has multi-planar formats only, which are not read here; use its pictures through standard input (see --source -)"
+            } else {
+                "it does not capture video ('affectd devices' lists what does)"
+            }));
+        }
+        if !has(V4L2_CAP_STREAMING) {
+            return Err(not_a_camera("it cannot stream into memory"));
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            card: info::text(&capability.card),
+            driver: info::text(&capability.driver),
+            bus: info::text(&capability.bus_info),
+        })
+    }
+
+    pub fn formats(&self) -> Vec<FormatInfo> {
+        info::formats(self.file.as_fd())
+    }
+
+    pub fn controls(&self) -> Vec<ControlInfo> {
+        info::controls(self.file.as_fd())
+    }
+
+    fn name(&self) -> String {
+        format!("{} ({}, {})", self.path.display(), self.card, self.driver)
+    }
+
+    /// From an open node to a running stream.
+    fn start(self, ask: &Ask, strict: bool) -> Result<(Streaming, Granted), Refusal> {
+        let (layout, field) = self.agree(ask)?;
+        let fps = self.set_rate(ask.fps);
+        self.set_controls(&ask.controls, strict)?;
+        let granted = Granted {
+            device: self.name(),
+            layout,
+            fps,
+        };
+        if field != FIELD_NONE {
+            info!(
+                "camera {}: fields are interlaced (V4L2 field {field})",
+                granted.device
+            );
+        }
+        let stream = Streaming::start(self.file)?;
+        debug!(
+            "camera {}: {} bytes a row, {} buffers",
+            granted.device,
+            layout.stride,
+            stream.buffers.len()
+        );
+        Ok((stream, granted))
+    }
+
+    fn not_offered(&self, ask: &Ask, formats: &[FormatInfo]) -> Refusal {
+        Refusal::Never(CaptureError::NotOffered {
+            device: self.name(),
+            asked: ask.to_string(),
+            offered: info::list(formats),
+        })
+    }
+
+    /// Agrees on a format; returns it with the order of fields.
+    fn agree(&self, ask: &Ask) -> Result<(Layout, u32), Refusal> {
+        let formats = self.formats();
+        let choice = choose(&formats, ask).ok_or_else(|| self.not_offered(ask, &formats))?;
+        let size = (choice.width, choice.height);
+        let pix = sys::set_format(self.file.as_fd(), choice.fourcc, size)
+            .map_err(|e| refuse(&e, "the format cannot be set"))?;
+        let kept = pix.pixelformat == choice.fourcc
+            && ask
+                .size
+                .is_none_or(|asked| asked == (pix.width, pix.height));
+        if !kept {
+            debug!(
+                "camera {}: {} {}x{} became {} {}x{}",
+                self.name(),
+                choice.format,
+                choice.width,
+                choice.height,
+                fourcc_name(pix.pixelformat),
+                pix.width,
+                pix.height
+            );
+            return Err(self.not_offered(ask, &formats));
+        }
+        let layout = layout(&choice, &pix).ok_or_else(|| {
+            Refusal::Never(CaptureError::NotACamera {
+                device: self.name(),
+                reason: format!(
+                    "its driver grants {}x{} with {} bytes a row, which does not fit together",
+                    pix.width, pix.height, pix.bytesperline
+                ),
+            })
+        })?;
+        Ok((layout, pix.field))
+    }
+
+    /// Sets the rate as near as the driver can; returns it where it says.
+    fn set_rate(&self, asked: Option<f32>) -> Option<f64> {
+        let fd = self.file.as_fd();
+        let parameters = match sys::frame_rate(fd) {
+            Ok(parameters) => parameters,
+            Err(error) => {
+                debug!("camera {}: no frame rate: {error}", self.name());
+                return None;
+            }
+        };
+        let mut interval = parameters.timeperframe;
+        if let Some(fps) = asked
+            && parameters.capability & V4L2_CAP_TIMEPERFRAME != 0
+        {
+            let wish = v4l2_fract {
+                numerator: 1000,
+                denominator: (f64::from(fps) * 1000.0).round() as u32,
+            };
+            match sys::set_frame_rate(fd, wish) {
+                Ok(granted) => interval = granted.timeperframe,
+                Err(error) => warn!("camera {}: {fps} fps: {error}", self.name()),
+            }
+        }
+        info::fps(interval)
+    }
+
+    fn set_controls(&self, wishes: &[(String, i64)], strict: bool) -> Result<(), Refusal> {
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        let controls = self.controls();
+        for (name, value) in wishes {
+            let Err(reason) = self.set_control(&controls, name, *value) else {
+                continue;
+            };
+            let error = CaptureError::Control {
+                device: self.name(),
+                name: name.clone(),
+                reason,
+            };
+            if strict {
+                return Err(Refusal::Never(error));
+            }
+            warn!("{error}");
+        }
+        Ok(())
+    }
+
+    fn set_control(&self, known: &[ControlInfo], name: &str, value: i64) -> Result<(), String> {
+        let Some(control) = known.iter().find(|c| c.name == name) else {
+            let names = || known.iter().map(|c| c.name.as_str());
+            return Err(match nearest(name, names()) {
+                Some(near) => format!("the camera has none of this name; did you mean '{near}'?"),
+                None => format!(
+                    "the camera has none of this name; it has {}",
+                    names().collect::<Vec<_>>().join(", ")
+                ),
+            });
+        };
+        let number = i32::try_from(value)
+            .ok()
+            .filter(|_| (control.minimum..=control.maximum).contains(&value))
+            .ok_or_else(|| {
+                format!(
+                    "{value} lies outside of {} to {}",
+                    control.minimum, control.maximum
+                )
+            })?;
+        sys::set_control(self.file.as_fd(), control.id, number)
+            .map_err(|error| format!("cannot be set to {value}: {error}{}", control.hint()))
+    }
+}
+
+/// The node's own capabilities; old drivers give the whole device's only.
+fn capabilities(capability: &v4l2_capability) -> u32 {
+    if capability.capabilities & V4L2_CAP_DEVICE_CAPS != 0 {
+        capability.device_caps
+    } else {
+        capability.capabilities
+    }
+}
+
+/// What the driver granted, if it makes sense.
+fn layout(choice: &Choice, pix: &v4l2_pix_format) -> Option<Layout> {
+    let sides = 1..=MAX_SIDE;
+    if !sides.contains(&pix.width) || !sides.contains(&pix.height) {
+        return None;
+    }
+    let packed = Layout::packed(choice.format, pix.width, pix.height);
+    let stride = match (choice.format, pix.bytesperline as usize) {
+        // Compressed, or a driver that leaves it out: no padding.
+        (PixelFormat::Mjpg, _) | (_, 0) => packed.stride,
+        (_, stride) => stride,
+    };
+    let layout = Layout { stride, ..packed };
+    // Rows may be padded but not cut; an odd width may lack the last chroma.
+    (stride + 2 >= packed.stride && stride <= packed.stride + (1 << 16)).then_some(layout)
+}
+
+fn refuse_open(device: &str, error: io::Error) -> Refusal {
+    match error.raw_os_error() {
+        _ if is_absence(&error) => Refusal::NotYet("there is no such device".to_owned()),
+        Some(libc::EBUSY) => Refusal::NotYet(BUSY.to_owned()),
+        Some(libc::EACCES | libc::EPERM) => Refusal::Never(CaptureError::Permission {
+            device: device.to_owned(),
+        }),
+        _ => Refusal::Never(CaptureError::Device {
+            device: device.to_owned(),
+            doing: "opening it",
+            source: error,
+        }),
+    }
+}
+
+const BUSY: &str = "it is in use by another program";
+
+/// A failure after opening: of a camera that is leaving, in use, or unwell.
+fn refuse(error: &io::Error, doing: &str) -> Refusal {
+    Refusal::NotYet(match error.raw_os_error() {
+        Some(libc::EBUSY) => BUSY.to_owned(),
+        Some(libc::ENOSPC) => {
+            format!("{doing}: the USB bus has no bandwidth left (another camera, or ask for less)")
+        }
+        _ if is_absence(error) => "it has gone".to_owned(),
+        _ => format!("{doing}: {error}"),
+    })
+}
+
+/// The first capture node whose card has this name.
+fn by_card(name: &str) -> Result<Node, Refusal> {
+    let mut others: Vec<String> = Vec::new();
+    let mut denied = None;
+    for path in info::nodes() {
+        match Node::open(&path) {
+            Ok(node) if node.card == name => return Ok(node),
+            Ok(node) if !others.contains(&node.card) => others.push(node.card),
+            Err(Refusal::Never(error @ CaptureError::Permission { .. })) => denied = Some(error),
+            _ => {}
+        }
+    }
+    match denied {
+        Some(error) => Err(Refusal::Never(error)),
+        None if others.is_empty() => Err(Refusal::NotYet("no camera is there".to_owned())),
+        None => Err(Refusal::NotYet(format!(
+            "no camera has this card name; there are: {}",
+            others.join(", ")
+        ))),
+    }
+}
+
+struct Buffer {
+    mapping: sys::Mapping,
+    /// With us and not with the driver.
+    ours: bool,
+}
+
+/// A running stream. Fields drop in this order: the buffers are unmapped
+/// before the file closes, which frees them.
+pub struct Streaming {
+    buffers: Vec<Buffer>,
+    file: File,
+}
+
+impl Streaming {
+    fn start(file: File) -> Result<Self, Refusal> {
+        let fd = file.as_fd();
+        let count =
+            sys::request_buffers(fd, BUFFERS).map_err(|e| refuse(&e, "it gives no buffers"))?;
+        if count < 2 {
+            return Err(Refusal::NotYet(format!("it gives {count} buffers only")));
+        }
+        let mut buffers = Vec::with_capacity(count as usize);
+        for index in 0..count {
+            let mapping = sys::Mapping::new(fd, index)
+                .map_err(|e| refuse(&e, "a buffer cannot be mapped"))?;
+            buffers.push(Buffer {
+                mapping,
+                ours: true,
+            });
+        }
+        let mut stream = Self { buffers, file };
+        for index in 0..stream.buffers.len() {
+            stream
+                .give(index)
+                .map_err(|e| refuse(&e, "a buffer cannot be queued"))?;
+        }
+        sys::start(stream.file.as_fd()).map_err(|e| refuse(&e, "streaming cannot be started"))?;
+        Ok(stream)
+    }
+
+    fn give(&mut self, index: usize) -> io::Result<()> {
+        sys::queue(self.file.as_fd(), index as u32)?;
+        self.buffers[index].ours = false;
+        Ok(())
+    }
+}
+
+impl Stream for Streaming {
+    fn wait(&mut self, timeout: Duration) -> io::Result<Ready> {
+        let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+        let limit = Timespec::try_from(timeout).ok();
+        if poll(&mut fds, limit.as_ref())? == 0 {
+            return Ok(Ready::Nothing);
+        }
+        let error = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        Ok(if fds[0].revents().intersects(error) {
+            Ready::Error
+        } else {
+            Ready::Data
+        })
+    }
+
+    fn dequeue(&mut self) -> io::Result<Option<Filled>> {
+        let filled = match sys::dequeue(self.file.as_fd()) {
+            Ok(filled) => filled,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let index = filled.index as usize;
+        let Some(buffer) = self.buffers.get_mut(index) else {
+            return Err(io::Error::other(format!(
+                "the driver returned buffer {index}, which there is not"
+            )));
+        };
+        buffer.ours = true;
+        let monotonic =
+            filled.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+        let seconds = u64::try_from(filled.timestamp.tv_sec).ok();
+        let micros = u32::try_from(filled.timestamp.tv_usec)
+            .ok()
+            .filter(|&us| us < 1_000_000);
+        Ok(Some(Filled {
+            index,
+            used: filled.bytesused as usize,
+            damaged: filled.flags & V4L2_BUF_FLAG_ERROR != 0,
+            sequence: filled.sequence,
+            timestamp: seconds
+                .zip(micros)
+                .filter(|_| monotonic)
+                .map(|(s, us)| Timestamp(Duration::new(s, us * 1000))),
+        }))
+    }
+
+    fn bytes(&self, filled: &Filled) -> &[u8] {
+        match self.buffers.get(filled.index) {
+            Some(buffer) if buffer.ours => {
+                let bytes = buffer.mapping.bytes();
+                &bytes[..filled.used.min(bytes.len())]
+            }
+            _ => &[],
+        }
+    }
+
+    fn requeue(&mut self, filled: Filled) -> io::Result<()> {
+        self.give(filled.index)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // A camera that is gone has nothing to stop.
+        if let Err(error) = sys::stop(self.file.as_fd()) {
+            debug!("stopping the camera: {error}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Which of a camera's formats to take.
+
+use super::super::PixelFormat;
+use super::info::FormatInfo;
+
+/// What is asked of a camera; what is `None` is left to it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ask {
+    pub size: Option<(u32, u32)>,
+    pub fps: Option<f32>,
+    pub format: Option<PixelFormat>,
+    pub controls: Vec<(String, i64)>,
+}
+
+impl std::fmt::Display for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.format {
+            Some(format) => write!(f, "{format}")?,
+            None => write!(f, "any format read here")?,
+        }
+        match self.size {
+            Some((width, height)) => write!(f, " at {width}x{height}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The size that is taken where none is asked for: enough for faces across a
+/// room, and what every camera has.
+const USUAL_SIZE: (u32, u32) = (640, 480);
+
+/// Where no rate is asked for, this many frames a second are worth a format
+/// that takes more work.
+const USUAL_FPS: f64 = 25.0;
+
+/// What to ask the driver for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub format: PixelFormat,
+    /// The driver's own code for it.
+    pub fourcc: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// The cheapest format to convert among those that have the size and reach the
+/// rate; where none reaches it, the fastest. `None` if no format has the size.
+///
+/// USB 2 carries uncompressed pictures up to 640x480 at 30 frames a second;
+/// above that, webcams offer it at a few frames a second and Motion-JPEG at 30.
+pub fn choose(offered: &[FormatInfo], ask: &Ask) -> Option<Choice> {
+    let wanted = ask.fps.map_or(USUAL_FPS, f64::from);
+    let mut best: Option<((bool, f64, i32), Choice)> = None;
+    for info in offered {
+        let Some(format) = info.format else { continue };
+        if ask.format.is_some_and(|asked| asked != format) {
+            continue;
+        }
+        let Some(((width, height), fps)) = size_of(info, ask.size) else {
+            continue;
+        };
+        // Drivers that list no rates are believed; 0.5 for those whose
+        // 29.97 stands for the 30 asked for.
+        let reaches = fps.is_none_or(|fps| fps + 0.5 >= wanted);
+        let cost = PixelFormat::ALL.iter().position(|&f| f == format);
+        let cheapness = -(cost.unwrap_or(PixelFormat::ALL.len()) as i32);
+        let speed = if reaches { 0.0 } else { fps.unwrap_or(0.0) };
+        let rank = (reaches, speed, cheapness);
+        if best.as_ref().is_none_or(|(r, _)| rank > *r) {
+            let choice = Choice {
+                format,
+                fourcc: info.fourcc,
+                width,
+                height,
+            };
+            best = Some((rank, choice));
+        }
+    }
+    best.map(|(_, choice)| choice)
+}
+
+/// The size to take of a format, and its highest rate where that is known.
+fn size_of(info: &FormatInfo, asked: Option<(u32, u32)>) -> Option<((u32, u32), Option<f64>)> {
+    if info.sizes.is_empty() {
+        return Some((asked.unwrap_or(USUAL_SIZE), None));
+    }
+    let target = asked.unwrap_or(USUAL_SIZE);
+    let (size, entry) = info
+        .sizes
+        .iter()
+        .map(|entry| (entry.nearest(target), entry))
+        .min_by_key(|((w, h), _)| w.abs_diff(target.0) + h.abs_diff(target.1))?;
+    if asked.is_some_and(|asked| asked != size) {
+        return None;
+    }
+    let fps = entry.rates.iter().copied().max_by(f64::total_cmp);
+    Some((size, fps))
+}
+
+/// Names as v4l2-ctl makes them from the driver's: `Exposure Time, Absolute`
+/// is `exposure_time_absolute`.
+pub fn control_name(name: &str) -> String {
+    let mut spelt = String::with_capacity(name.len());
+    let mut gap = false;
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() {
+            if gap && !spelt.is_empty() {
+                spelt.push('_');
+            }
+            gap = false;
+            spelt.push(c.to_ascii_lowercase());
+        } else {
+            gap = true;
+        }
+    }
+    spelt
+}
+
+/// The known name that is spelt most like `given`, if any is near.
+pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::jaro_winkler(given, name), name))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::info::SizeInfo;
+    use super::*;
+
+    fn format(format: PixelFormat, sizes: &[(u32, u32, f64)]) -> FormatInfo {
+        FormatInfo {
+            format: Some(format),
+            fourcc: 7,
+            name: String::new(),
+            sizes: sizes
+                .iter()
+                .map(|&(w, h, fps)| SizeInfo::one(w, h, vec![fps]))
+                .collect(),
+        }
+    }
+
+    /// As a common webcam has them.
+    fn webcam() -> [FormatInfo; 2] {
+        [
+            format(
+                PixelFormat::Mjpg,
+                &[(640, 480, 30.0), (1280, 720, 30.0), (1920, 1080, 30.0)],
+            ),
+            format(
+                PixelFormat::Yuyv,
+                &[(640, 480, 30.0), (1280, 720, 10.0), (320, 240, 30.0)],
+            ),
+        ]
+    }
+
+    fn chosen(ask: &Ask) -> Option<(PixelFormat, u32, u32)> {
+        choose(&webcam(), ask).map(|c| (c.format, c.width, c.height))
+    }
+
+    #[test]
+    fn the_cheapest_format_that_is_fast_enough() {
+        let mut ask = Ask::default();
+        assert_eq!(chosen(&ask), Some((PixelFormat::Yuyv, 640, 480)));
+        ask.size = Some((1280, 720));
+        assert_eq!(chosen(&ask), Some((PixelFormat::Mjpg, 1280, 720)));
+        ask.fps = Some(10.0);
+        assert_eq!(chosen(&ask), Some((PixelFormat::Yuyv, 1280, 720)));
+        ask.fps = Some(60.0);
+        assert_eq!(chosen(&ask), Some((PixelFormat::Mjpg, 1280, 720)));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_had_or_refused() {
+        let mut ask = Ask {
+            format: Some(PixelFormat::Mjpg),
+            ..Ask::default()
+        };
+        assert_eq!(chosen(&ask), Some((PixelFormat::Mjpg, 640, 480)));
+        ask.size = Some((320, 240));
+        assert_eq!(chosen(&ask), None);
+        ask.format = Some(PixelFormat::Nv12);
+        ask.size = None;
+        assert_eq!(chosen(&ask), None);
+    }
+
+    #[test]
+    fn ranges_of_sizes_are_kept_to() {
+        let mut info = format(PixelFormat::Nv12, &[]);
+        info.sizes.push(SizeInfo {
+            min: (32, 32),
+            max: (600, 400),
+            step: (8, 4),
+            rates: vec![],
+            range_of_rates: false,
+        });
+        let offered = [info];
+        let chosen = choose(&offered, &Ask::default()).unwrap();
+        assert_eq!((chosen.width, chosen.height), (600, 400));
+        let with = |size| Ask {
+            size: Some(size),
+            ..Ask::default()
+        };
+        assert!(choose(&offered, &with((320, 240))).is_some());
+        assert!(choose(&offered, &with((321, 240))).is_none());
+        assert!(choose(&offered, &with((608, 240))).is_none());
+    }
+
+    #[test]
+    fn controls_are_named_as_v4l2_ctl_does() {
+        assert_eq!(
+            control_name("Exposure Time, Absolute"),
+            "exposure_time_absolute"
+        );
+        assert_eq!(
+            control_name("White Balance, Automatic"),
+            "white_balance_automatic"
+        );
+        assert_eq!(control_name("  Gain (dB) "), "gain_db");
+        let known = ["gain", "white_balance_automatic", "exposure_time_absolute"];
+        assert_eq!(
+            nearest("exposure_absolute", known.into_iter()),
+            Some("exposure_time_absolute")
+        );
+        assert_eq!(nearest("zzz", known.into_iter()), None);
+    }
+}
