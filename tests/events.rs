@@ -703,11 +703,17 @@ fn what_a_slow_reader_missed_is_counted() {
     assert!(brief(&line).starts_with("dropped "), "{line}");
 }
 
+/// Set in the environment of a process that a test starts from this file.
+const CHILD: &str = "AFFECTD_TEST_CHILD";
+
 /// Runs in a process of its own, whose standard output the tests below treat
 /// badly; it is told by its standard input when to go on.
 #[test]
 #[ignore = "run by other tests as a process of its own"]
 fn child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
     let options = Options {
         stdout: true,
         ..Options::default()
@@ -730,6 +736,7 @@ fn child() {
 fn child_process() -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env(CHILD, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

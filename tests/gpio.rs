@@ -406,10 +406,13 @@ fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
         ["sad=0", "happy fails", "happy released"]
     );
     assert_eq!(rig.lines.failing(), 1);
+    // The others are set once more, in case the whole chip went.
+    rig.frame(80, HAPPY);
+    assert_eq!(rig.board.take_log().len(), 8);
 
     // At growing distances: 100 ms, 200 ms, 400 ms, ….
     let mut attempts = Vec::new();
-    for millis in (80..4000).step_by(20) {
+    for millis in (100..4000).step_by(20) {
         rig.frame(millis, HAPPY);
         if !rig.board.take_log().is_empty() {
             attempts.push(millis);
@@ -427,6 +430,25 @@ fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
     assert_eq!(rig.board.take_log(), ["happy requested=1"]);
     assert_eq!((rig.lines.failing(), rig.lines.failures()), (0, 6));
     assert_eq!(rig.frame(7040, SAD), ["face", "sad"]);
+}
+
+#[test]
+fn a_chip_that_went_is_noticed_on_lines_that_do_not_change() {
+    let mut rig = Rig::new(&with_safe_lines());
+    rig.frame(0, HAPPY);
+    // All lines fail, and two are set by this change.
+    let names: Vec<_> = Role::all().map(|role| role.to_string()).collect();
+    rig.board.0.borrow_mut().failing = names;
+    rig.frame(40, SAD);
+    rig.frame(80, SAD);
+    assert_eq!(rig.lines.failing(), 9);
+    // The chip is back, with all its lines low.
+    {
+        let mut wires = rig.board.0.borrow_mut();
+        wires.failing.clear();
+        wires.levels.values_mut().for_each(|high| *high = false);
+    }
+    assert_eq!(rig.frame(200, SAD), ["angry", "face", "sad"]);
 }
 
 #[test]

@@ -62,6 +62,8 @@ struct Line<P> {
     /// `None` while the line cannot be had.
     pin: Option<P>,
     on: bool,
+    /// The level is to be set even if it does not change.
+    suspect: bool,
     fault: Repeated,
     retry_at: Timestamp,
     retry_after: Duration,
@@ -91,6 +93,7 @@ impl<B: Bank> Lines<B> {
                 options: options.clone(),
                 pin: None,
                 on: options.safe == SafeLevel::On,
+                suspect: false,
                 fault: Repeated::new(format!(
                     "GPIO chip '{chip}', {} for {}",
                     options.line, options.role
@@ -163,38 +166,60 @@ impl<B: Bank> Lines<B> {
 
     /// Gives each line the level that `wanted` says, those that go off first.
     fn drive(&mut self, wanted: impl Fn(&Line<B::Pin>) -> bool) {
+        let mut lost = false;
         for pass in [false, true] {
             for line in &mut self.lines {
                 let on = wanted(line);
                 if on == pass {
-                    set(&mut self.bank, line, on, self.now);
+                    lost |= set(&mut self.bank, line, on, self.now) == Set::Lost;
                 }
+            }
+        }
+        if lost {
+            // Perhaps the whole chip went, and its other lines just have not
+            // been asked for anything yet.
+            for line in &mut self.lines {
+                line.suspect = true;
             }
         }
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    /// The line has its level, or had it all along.
+    Done,
+    /// The line failed just now.
+    Lost,
+    /// The line failed before, and cannot be had yet.
+    Missing,
+}
+
 /// Brings one line to a level, by way of asking for the line again if it failed
 /// before.
-fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp) {
+fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp) -> Set {
     let level = line.level(on);
-    let changed = line.on != on;
+    let needless = line.on == on && !line.suspect;
     line.on = on;
-    let error = match &mut line.pin {
-        Some(_) if !changed => return,
+    let (result, error) = match &mut line.pin {
+        Some(_) if needless => return Set::Done,
         Some(pin) => match pin.set_state(level) {
-            Ok(()) => return,
-            Err(error) => error.to_string(),
+            Ok(()) => {
+                line.suspect = false;
+                return Set::Done;
+            }
+            Err(error) => (Set::Lost, error.to_string()),
         },
-        None if now < line.retry_at => return,
+        None if now < line.retry_at => return Set::Missing,
         None => match bank.request(&line.options, level) {
             Ok(pin) => {
                 line.fault.cleared();
                 line.pin = Some(pin);
+                line.suspect = false;
                 line.retry_after = RETRY_FIRST;
-                return;
+                return Set::Done;
             }
-            Err(error) => error.to_string(),
+            Err(error) => (Set::Missing, error.to_string()),
         },
     };
     // The line is let go of, so that it can be asked for again.
@@ -202,6 +227,7 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
     line.fault.occurred(&error);
     line.retry_at = Timestamp(now.0.saturating_add(line.retry_after));
     line.retry_after = (line.retry_after * 2).min(RETRY_LONGEST);
+    result
 }
 
 impl<B: Bank> Output for Lines<B> {

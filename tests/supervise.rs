@@ -1,0 +1,106 @@
+//! Signals, in a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use affectd::supervise::Signals;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Set in the environment of a process that a test starts from this file.
+const CHILD: &str = "AFFECTD_TEST_CHILD";
+
+/// Prints what signals it sees, for ever.
+#[test]
+#[ignore = "run by other tests as a process of its own"]
+fn child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let signals = Signals::install().unwrap();
+    println!("\nready");
+    let mut told = false;
+    loop {
+        if signals.take_reload() {
+            println!("reload");
+        }
+        if let (Some(name), false) = (signals.stop_requested(), told) {
+            told = true;
+            println!("{name}");
+        }
+        signals.sleep(Duration::from_secs(60));
+    }
+}
+
+struct Process(Child, BufReader<ChildStdout>);
+
+impl Process {
+    fn new() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .env(CHILD, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self(child, output);
+        process.expect("ready");
+        process
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// Reads on until this line comes.
+    fn expect(&mut self, wanted: &str) {
+        let mut line = String::new();
+        while line.trim() != wanted {
+            line.clear();
+            let count = self.1.read_line(&mut line).unwrap();
+            assert!(count > 0, "the process ended before it said {wanted}");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_second_interrupt_ends_the_process_at_once() {
+    let mut process = Process::new();
+    process.send(Signal::INT);
+    process.expect("SIGINT");
+    assert!(process.0.try_wait().unwrap().is_none());
+    process.send(Signal::INT);
+    let status = process.0.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn an_interrupt_ends_a_process_that_was_told_to_stop() {
+    let mut process = Process::new();
+    process.send(Signal::TERM);
+    process.expect("SIGTERM");
+    process.send(Signal::TERM);
+    process.send(Signal::INT);
+    let status = process.0.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn a_hangup_asks_for_a_reload_each_time() {
+    let mut process = Process::new();
+    for _ in 0..2 {
+        process.send(Signal::HUP);
+        process.expect("reload");
+    }
+    process.send(Signal::TERM);
+    process.expect("SIGTERM");
+}
