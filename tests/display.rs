@@ -24,7 +24,7 @@ use embedded_graphics::primitives::Rectangle;
 use proptest::prelude::*;
 
 mod display_support;
-use display_support::{pictures, sample_views};
+use display_support::sample_views;
 
 /// Long enough for a busy machine, short enough to fail a test in time.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -356,6 +356,21 @@ fn a_device_is_not_written_to_more_often_than_asked() {
     assert!(fake.shows.lock().unwrap().is_none());
 }
 
+/// One character a pixel: '#' is lit.
+fn to_text(canvas: &Canvas<BinaryColor>) -> String {
+    let mut text = String::new();
+    for y in 0..canvas.height() {
+        text.extend(
+            canvas
+                .row(y)
+                .iter()
+                .map(|pixel| if pixel.is_on() { '#' } else { '.' }),
+        );
+        text.push('\n');
+    }
+    text
+}
+
 /// The pictures at 128x64 and one bit, as they were looked at and found good.
 /// `UPDATE_PICTURES=1 cargo test --test display` writes them anew; look at them
 /// (`git diff` shows them as text) before committing.
@@ -367,7 +382,7 @@ fn the_screen_looks_as_it_was_approved() {
     for (name, view) in sample_views() {
         let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
         display::draw(&mut canvas, &view).unwrap();
-        let text = pictures::to_text(&canvas);
+        let text = to_text(&canvas);
         let path = folder.join(format!("{name}.txt"));
         if renew {
             fs::create_dir_all(&folder).unwrap();
@@ -414,12 +429,7 @@ fn faces_are_symmetric_where_they_should_be() {
         for y in 0..22 {
             let row = canvas.row(y);
             let mirrored: Vec<_> = row.iter().rev().copied().collect();
-            assert_eq!(
-                row,
-                mirrored,
-                "{name}, row {y}\n{}",
-                pictures::to_text(&canvas)
-            );
+            assert_eq!(row, mirrored, "{name}, row {y}\n{}", to_text(&canvas));
         }
     }
 }

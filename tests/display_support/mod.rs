@@ -1,4 +1,4 @@
-//! What the display's tests share: a view of each kind, and pictures as text.
+//! What the display's tests share: a view of each kind.
 
 use affectd::expression::Expression;
 use affectd::output::display::{Level, Note, View};
@@ -33,24 +33,4 @@ pub fn sample_views() -> Vec<(&'static str, View)> {
     views.push(("starting", View::Starting));
     views.push(("stopped", View::Stopped));
     views
-}
-
-pub mod pictures {
-    use affectd::output::display::Canvas;
-    use embedded_graphics::pixelcolor::BinaryColor;
-
-    /// One character a pixel: '#' is lit.
-    pub fn to_text(canvas: &Canvas<BinaryColor>) -> String {
-        let mut text = String::new();
-        for y in 0..canvas.height() {
-            text.extend(
-                canvas
-                    .row(y)
-                    .iter()
-                    .map(|pixel| if pixel.is_on() { '#' } else { '.' }),
-            );
-            text.push('\n');
-        }
-        text
-    }
 }

@@ -8,12 +8,18 @@
 //! anything else.
 
 mod canvas;
+mod devices;
 mod face;
+mod fbdev;
+mod framebuffer;
 mod lettering;
+mod linux;
 mod options;
 mod paint;
 mod png;
 mod screen;
+mod ssd1306;
+mod st7789;
 mod text;
 mod theme;
 mod view;
@@ -23,17 +29,25 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::ssd1306::prelude::{DisplaySize128x32, DisplaySize128x64};
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 use log::{error, warn};
 
+use crate::output::gpio::LineId;
 use crate::output::latest::{self, Writer};
 use crate::output::{Output, Report};
 use crate::repeated::Repeated;
 
 pub use canvas::{Canvas, Grain};
-pub use options::{Coloring, Kind, Options, PngOptions};
+pub use devices::{Device, Devices, devices};
+pub use framebuffer::{Channel, FramebufferPanel, Geometry};
+pub use options::{
+    Coloring, Kind, OledSize, Options, PngOptions, Rotation, Ssd1306Options, St7789Options,
+};
 pub use png::{PngPanel, encode};
 pub use screen::draw;
+pub use ssd1306::Ssd1306Panel;
+pub use st7789::{St7789Panel, St7789Pins};
 pub use theme::{Mood, Part, Theme};
 pub use view::{Level, Levels, Note, View, Viewer};
 pub use worker::Panel;
@@ -47,6 +61,41 @@ pub enum DisplayError {
     Options(String),
     #[error("cannot start the display's thread: {0}")]
     Thread(io::Error),
+    #[error(
+        "no answer from address {address:#04x} on {}: {reason}; is it wired and powered? \
+         `i2cdetect -y N` shows what answers on /dev/i2c-N, and some modules have 0x3d",
+        bus.display()
+    )]
+    I2c {
+        bus: PathBuf,
+        address: u8,
+        reason: String,
+    },
+    #[error("cannot open {}: {reason}{hint}", path.display())]
+    Bus {
+        path: PathBuf,
+        reason: String,
+        hint: &'static str,
+    },
+    #[error("cannot write to {}: {reason}", device.display())]
+    Spi { device: PathBuf, reason: String },
+    #[error("cannot set the line {what} on GPIO chip '{chip}': {reason}")]
+    Pin {
+        chip: String,
+        what: &'static str,
+        reason: String,
+    },
+    #[error("cannot have {line} of GPIO chip '{chip}' as {what}: {reason}")]
+    Line {
+        chip: String,
+        line: LineId,
+        what: &'static str,
+        reason: String,
+    },
+    #[error("framebuffer {}: {source}", path.display())]
+    Framebuffer { path: PathBuf, source: io::Error },
+    #[error("framebuffer {} cannot be drawn on: it reports {complaint}", path.display())]
+    FramebufferFormat { path: PathBuf, complaint: String },
     #[error("cannot write the picture {}: {source}", path.display())]
     Picture { path: PathBuf, source: io::Error },
 }
@@ -140,6 +189,21 @@ pub fn open(options: &Options) -> Result<Box<dyn Output>, DisplayError> {
     let subject = options.kind.to_string();
     let fps = options.max_fps;
     Ok(Box::new(match options.kind.clone() {
+        Kind::Ssd1306(oled) => match oled.size {
+            OledSize::W128H64 => Display::start(subject, fps, move || {
+                Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x64, &oled)
+            }),
+            OledSize::W128H32 => Display::start(subject, fps, move || {
+                Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x32, &oled)
+            }),
+        },
+        Kind::St7789(panel) => Display::start(subject, fps, move || {
+            let spi = linux::spi(&panel.spi, panel.speed_hz)?;
+            St7789Panel::new(spi, linux::pins(&panel)?, &mut linux::Delay, &panel)
+        }),
+        Kind::Framebuffer { path } => {
+            Display::start(subject, fps, move || FramebufferPanel::open(&path))
+        }
         Kind::Png(png) => match png.coloring {
             Coloring::Mono => {
                 Display::start(subject, fps, move || PngPanel::<BinaryColor>::open(&png))

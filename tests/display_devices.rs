@@ -1,0 +1,709 @@
+//! Displays on recorded buses: what goes over the wire is decoded as the
+//! controller would and compared, pixel by pixel, with what was drawn.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use affectd::expression::Expression;
+use affectd::frame::Rect;
+use affectd::output::display::{
+    Canvas, Channel, DisplayError, FramebufferPanel, Geometry, Level, Panel, Part, Rotation,
+    Ssd1306Options, Ssd1306Panel, St7789Options, St7789Panel, St7789Pins, Theme, View, draw,
+};
+use affectd::output::gpio::LineId;
+use embedded_graphics::pixelcolor::raw::{RawData, RawU16};
+use embedded_graphics::pixelcolor::{BinaryColor, Rgb565, Rgb888, RgbColor};
+use embedded_hal::i2c::{self, I2c};
+use embedded_hal::spi::{self, SpiDevice};
+use embedded_hal::{delay::DelayNs, digital};
+use ssd1306::prelude::{DisplaySize, DisplaySize128x32, DisplaySize128x64};
+
+mod display_support;
+use display_support::sample_views;
+
+const ROTATIONS: [Rotation; 4] = [
+    Rotation::Deg0,
+    Rotation::Deg90,
+    Rotation::Deg180,
+    Rotation::Deg270,
+];
+
+/// Draws one view after the other, sends the changes, and lets `shown` compare.
+/// Returns how many pixels were sent in all after the first picture.
+fn play<P: Panel>(panel: &mut P, mut shown: impl FnMut(&Canvas<P::Color>, &str)) -> u64 {
+    let (width, height) = panel.size();
+    let mut canvas = Canvas::new(width, height, P::Color::of(Part::Ground));
+    let mut before = canvas.clone();
+    let mut rects = vec![canvas.bounds()];
+    let mut sent = 0;
+    for (index, (name, view)) in sample_views().into_iter().enumerate() {
+        draw(&mut canvas, &view).unwrap();
+        if index > 0 {
+            canvas.changes(&before, panel.grain(), &mut rects);
+            sent += rects.iter().map(|rect| rect.area()).sum::<u64>();
+        }
+        panel.show(&canvas, &rects).unwrap();
+        shown(&canvas, name);
+        before.copy_from(&canvas);
+    }
+    sent
+}
+
+/// The controller of an SSD1306 as its data sheet (rev 1.1) describes it, as far
+/// as the driver uses it.
+struct Oled {
+    memory: [[u8; 128]; 8],
+    columns: (usize, usize),
+    pages: (usize, usize),
+    at: (usize, usize),
+    on: bool,
+    segments_reversed: bool,
+    rows_reversed: bool,
+    horizontal: bool,
+    multiplex: usize,
+    written: usize,
+    answers: bool,
+}
+
+impl Oled {
+    fn new() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self {
+            // Noise, as after switching on.
+            memory: std::array::from_fn(|page| {
+                std::array::from_fn(|column| (page * 37 + column * 101) as u8)
+            }),
+            columns: (0, 127),
+            pages: (0, 7),
+            at: (0, 0),
+            on: false,
+            segments_reversed: false,
+            rows_reversed: false,
+            horizontal: false,
+            multiplex: 63,
+            written: 0,
+            answers: true,
+        }))
+    }
+
+    fn command(&mut self, bytes: &[u8]) {
+        match *bytes {
+            [0xae] => self.on = false,
+            [0xaf] => self.on = true,
+            [0xa0] => self.segments_reversed = false,
+            [0xa1] => self.segments_reversed = true,
+            [0xc0] => self.rows_reversed = false,
+            [0xc8] => self.rows_reversed = true,
+            [0x20, mode] => self.horizontal = mode == 0,
+            [0xa8, rows] => self.multiplex = rows.into(),
+            [0x21, first, last] => {
+                assert!(first <= last && last < 128);
+                self.columns = (first.into(), last.into());
+                self.at.0 = first.into();
+            }
+            [0x22, first, last] => {
+                assert!(first <= last && last < 8);
+                self.pages = (first.into(), last.into());
+                self.at.1 = first.into();
+            }
+            // Clock, offset, charge pump, pins, contrast, precharge, deselect
+            // level; not inverted, no scrolling, start line 0.
+            [0xd5 | 0xd3 | 0x8d | 0xda | 0x81 | 0xd9 | 0xdb, _] | [0xa4 | 0xa6 | 0x2e | 0x40] => {}
+            ref other => panic!("an unknown command {other:02x?}"),
+        }
+    }
+
+    fn data(&mut self, bytes: &[u8]) {
+        assert!(self.horizontal);
+        for &byte in bytes {
+            self.memory[self.at.1][self.at.0] = byte;
+            self.written += 1;
+            self.at.0 += 1;
+            if self.at.0 > self.columns.1 {
+                self.at.0 = self.columns.0;
+                self.at.1 += 1;
+                if self.at.1 > self.pages.1 {
+                    self.at.1 = self.pages.0;
+                }
+            }
+        }
+    }
+
+    /// The pixel at a place on the glass of an upright module, which is wired so
+    /// that segments and rows run backwards.
+    fn pixel(&self, x: usize, y: usize) -> bool {
+        let column = if self.segments_reversed { x } else { 127 - x };
+        let row = if self.rows_reversed {
+            y
+        } else {
+            self.multiplex - y
+        };
+        self.memory[row / 8][column] >> (row % 8) & 1 == 1
+    }
+}
+
+struct Wire(Rc<RefCell<Oled>>);
+
+#[derive(Debug)]
+struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remote I/O error (os error 121)")
+    }
+}
+
+impl i2c::Error for NoAnswer {
+    fn kind(&self) -> i2c::ErrorKind {
+        i2c::ErrorKind::NoAcknowledge(i2c::NoAcknowledgeSource::Address)
+    }
+}
+
+impl i2c::ErrorType for Wire {
+    type Error = NoAnswer;
+}
+
+impl I2c for Wire {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [i2c::Operation<'_>],
+    ) -> Result<(), NoAnswer> {
+        let mut oled = self.0.borrow_mut();
+        if !oled.answers {
+            return Err(NoAnswer);
+        }
+        assert_eq!(address, 0x3c);
+        for operation in operations {
+            let i2c::Operation::Write(bytes) = operation else {
+                panic!("an SSD1306 over I2C cannot be read")
+            };
+            match bytes.split_first() {
+                Some((0x00, command)) => oled.command(command),
+                Some((0x40, data)) => oled.data(data),
+                other => panic!("an unknown control byte: {other:02x?}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A canvas's pixel for a place on the glass of `width` x `height` pixels.
+fn turned(rotation: Rotation, x: u32, y: u32, width: u32, height: u32) -> (u32, u32) {
+    match rotation {
+        Rotation::Deg0 => (x, y),
+        Rotation::Deg90 => (y, width - 1 - x),
+        Rotation::Deg180 => (width - 1 - x, height - 1 - y),
+        Rotation::Deg270 => (height - 1 - y, x),
+    }
+}
+
+fn oled_shows_what_was_drawn<SIZE: DisplaySize + Copy>(size: SIZE, rotation: Rotation) {
+    let (width, height) = (u32::from(SIZE::WIDTH), u32::from(SIZE::HEIGHT));
+    let oled = Oled::new();
+    let options = Ssd1306Options {
+        rotation,
+        ..Ssd1306Options::default()
+    };
+    let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), size, &options).unwrap();
+    assert!(!oled.borrow().on, "no noise is shown");
+    let mut first = 0;
+    let sent = play(&mut panel, |canvas, name| {
+        let oled = oled.borrow();
+        assert!(oled.on);
+        if first == 0 {
+            first = oled.written;
+        }
+        for y in 0..height {
+            for x in 0..width {
+                let (cx, cy) = turned(rotation, x, y, width, height);
+                assert_eq!(
+                    oled.pixel(x as usize, y as usize),
+                    canvas.row(cy)[cx as usize].is_on(),
+                    "{name}, {rotation:?}, pixel {cx},{cy}"
+                );
+            }
+        }
+    });
+    assert_eq!(first as u32, width * height / 8);
+    let later = oled.borrow().written - first;
+    assert!(later as u64 * 8 >= sent);
+    assert!(
+        later < first * 11 * 3 / 4,
+        "{later} bytes for 11 pictures of {first}: not only changes"
+    );
+    panel.darken().unwrap();
+    assert!(!oled.borrow().on);
+}
+
+#[test]
+fn an_ssd1306_shows_what_was_drawn() {
+    for rotation in ROTATIONS {
+        oled_shows_what_was_drawn(DisplaySize128x64, rotation);
+        oled_shows_what_was_drawn(DisplaySize128x32, rotation);
+    }
+}
+
+#[test]
+fn a_small_change_is_a_small_message() {
+    let oled = Oled::new();
+    let options = Ssd1306Options::default();
+    let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options).unwrap();
+    let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
+    let view = |confidence| View::Expression {
+        expression: Expression::Happy,
+        confidence: Level::nearest(confidence),
+        levels: [Level::default(); Expression::COUNT],
+        others: 0,
+    };
+    draw(&mut canvas, &view(0.74)).unwrap();
+    let whole = canvas.bounds();
+    panel.show(&canvas, &[whole]).unwrap();
+    let before = canvas.clone();
+    draw(&mut canvas, &view(0.76)).unwrap();
+    let mut rects = Vec::new();
+    canvas.changes(&before, panel.grain(), &mut rects);
+    let written = oled.borrow().written;
+    panel.show(&canvas, &rects).unwrap();
+    let bytes = oled.borrow().written - written;
+    assert!((1..40).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn a_silent_ssd1306_is_named_with_bus_address_and_cause() {
+    let oled = Oled::new();
+    let options = Ssd1306Options::default();
+    let panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options);
+    let mut panel = panel.unwrap();
+    oled.borrow_mut().answers = false;
+    let canvas = Canvas::new(128, 64, BinaryColor::On);
+    let says = |result: Result<(), DisplayError>| {
+        let text = result.unwrap_err().to_string();
+        for part in ["/dev/i2c-1", "0x3c", "os error 121", "i2cdetect"] {
+            assert!(text.contains(part), "no {part} in: {text}");
+        }
+    };
+    says(panel.show(&canvas, &[canvas.bounds()]));
+    says(panel.darken().map(drop));
+    says(Ssd1306Panel::new(Wire(oled), DisplaySize128x64, &options).map(drop));
+}
+
+/// The controller of an ST7789 as its data sheet (v1.4) describes it.
+struct Tft {
+    /// 240 columns, 320 rows, as the glass shows them upright.
+    memory: Vec<u16>,
+    columns: (u16, u16),
+    rows: (u16, u16),
+    at: (u16, u16),
+    half: Option<u8>,
+    command: u8,
+    parameters: Vec<u8>,
+    address_mode: u8,
+    inverted: bool,
+    awake: bool,
+    on: bool,
+    sixteen_bits: bool,
+    resets: u32,
+    data: bool,
+    lit: bool,
+    pixels: u64,
+    writes: u64,
+    answers: bool,
+}
+
+impl Tft {
+    fn new() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self {
+            memory: (0..240 * 320u32)
+                .map(|at| (at.wrapping_mul(40_503)) as u16)
+                .collect(),
+            columns: (0, 239),
+            rows: (0, 319),
+            at: (0, 0),
+            half: None,
+            command: 0,
+            parameters: Vec::new(),
+            address_mode: 0,
+            inverted: false,
+            awake: false,
+            on: false,
+            sixteen_bits: false,
+            resets: 0,
+            data: false,
+            lit: true,
+            pixels: 0,
+            writes: 0,
+            answers: true,
+        }))
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        assert!(!bytes.is_empty() && bytes.len() <= 4096);
+        self.writes += 1;
+        if !self.data {
+            assert_eq!(bytes.len(), 1);
+            assert!(self.parameters.is_empty() && self.half.is_none());
+            self.command = bytes[0];
+            match self.command {
+                0x01 => self.resets += 1,
+                0x11 => self.awake = true,
+                0x13 => {}
+                0x20 => self.inverted = false,
+                0x21 => self.inverted = true,
+                0x29 => self.on = true,
+                0x2c => self.at = (self.columns.0, self.rows.0),
+                0x2a | 0x2b | 0x36 | 0x3a => {}
+                other => panic!("an unknown command {other:#04x}"),
+            }
+            return;
+        }
+        for &byte in bytes {
+            if self.command == 0x2c {
+                match self.half.take() {
+                    None => self.half = Some(byte),
+                    Some(high) => self.pixel(u16::from_be_bytes([high, byte])),
+                }
+                continue;
+            }
+            self.parameters.push(byte);
+            match (self.command, &self.parameters[..]) {
+                (0x36, &[mode]) => self.address_mode = mode,
+                (0x3a, &[format]) => self.sixteen_bits = format & 7 == 5,
+                (0x2a | 0x2b, &[a, b, c, d]) => {
+                    let range = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+                    assert!(range.0 <= range.1);
+                    if self.command == 0x2a {
+                        self.columns = range;
+                    } else {
+                        self.rows = range;
+                    }
+                }
+                (0x2a | 0x2b, _) => continue,
+                (command, other) => panic!("{command:#04x} with {other:02x?}"),
+            }
+            self.parameters.clear();
+        }
+    }
+
+    fn pixel(&mut self, value: u16) {
+        assert!(self.sixteen_bits);
+        let (mut x, mut y) = self.at;
+        // Memory access control: first exchange, then mirror (8.12).
+        if self.address_mode & 0x20 != 0 {
+            (x, y) = (y, x);
+        }
+        if self.address_mode & 0x40 != 0 {
+            x = 239 - x;
+        }
+        if self.address_mode & 0x80 != 0 {
+            y = 319 - y;
+        }
+        self.memory[usize::from(y) * 240 + usize::from(x)] = value;
+        self.pixels += 1;
+        self.at.0 += 1;
+        if self.at.0 > self.columns.1 {
+            self.at.0 = self.columns.0;
+            self.at.1 += 1;
+        }
+    }
+}
+
+struct Spi(Rc<RefCell<Tft>>);
+
+#[derive(Debug)]
+struct SpiBroken;
+
+impl fmt::Display for SpiBroken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("spi gone")
+    }
+}
+
+impl spi::Error for SpiBroken {
+    fn kind(&self) -> spi::ErrorKind {
+        spi::ErrorKind::Other
+    }
+}
+
+impl spi::ErrorType for Spi {
+    type Error = SpiBroken;
+}
+
+impl SpiDevice for Spi {
+    fn transaction(&mut self, operations: &mut [spi::Operation<'_, u8>]) -> Result<(), SpiBroken> {
+        let mut tft = self.0.borrow_mut();
+        if !tft.answers {
+            return Err(SpiBroken);
+        }
+        for operation in operations {
+            match operation {
+                spi::Operation::Write(bytes) => tft.write(bytes),
+                other => panic!("only writes are expected: {other:?}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Pin(Rc<RefCell<Tft>>, fn(&mut Tft, bool));
+
+impl digital::ErrorType for Pin {
+    type Error = Infallible;
+}
+
+impl digital::OutputPin for Pin {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        (self.1)(&mut self.0.borrow_mut(), false);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        (self.1)(&mut self.0.borrow_mut(), true);
+        Ok(())
+    }
+}
+
+struct NoDelay;
+
+impl DelayNs for NoDelay {
+    fn delay_ns(&mut self, _: u32) {}
+}
+
+fn tft_panel(
+    tft: &Rc<RefCell<Tft>>,
+    options: &St7789Options,
+    backlight: bool,
+) -> Result<St7789Panel<Spi, Pin>, DisplayError> {
+    let pin = |action| Pin(Rc::clone(tft), action);
+    let pins = St7789Pins {
+        dc: pin(|tft, high| tft.data = high),
+        reset: Some(pin(|tft, high| tft.resets += u32::from(!high))),
+        backlight: backlight.then(|| pin(|tft, high| tft.lit = high)),
+    };
+    St7789Panel::new(Spi(Rc::clone(tft)), pins, &mut NoDelay, options)
+}
+
+fn tft_shows_what_was_drawn(options: &St7789Options) {
+    let tft = Tft::new();
+    let noise = tft.borrow().memory.clone();
+    let mut panel = tft_panel(&tft, options, true).unwrap();
+    {
+        let tft = tft.borrow();
+        assert!(tft.awake && tft.on && tft.inverted && tft.resets >= 1);
+        assert!(!tft.lit, "no noise is shown");
+    }
+    let (width, height) = (u32::from(options.width), u32::from(options.height));
+    let sent = play(&mut panel, |canvas, name| {
+        let tft = tft.borrow();
+        assert!(tft.lit);
+        for y in 0..320u32 {
+            for x in 0..240u32 {
+                let at = (y * 240 + x) as usize;
+                let gx = x.wrapping_sub(options.offset.0.into());
+                let gy = y.wrapping_sub(options.offset.1.into());
+                let expected = if gx < width && gy < height {
+                    let (cx, cy) = turned(options.rotation, gx, gy, width, height);
+                    RawU16::from(canvas.row(cy)[cx as usize]).into_inner()
+                } else {
+                    noise[at]
+                };
+                assert_eq!(tft.memory[at], expected, "{name}, {options:?}, {x},{y}");
+            }
+        }
+    });
+    assert_eq!(tft.borrow().pixels, sent + u64::from(width * height));
+    assert!(
+        sent < u64::from(width * height) * 11 * 3 / 4,
+        "{sent} pixels"
+    );
+    assert!(panel.darken().unwrap());
+    assert!(!tft.borrow().lit);
+}
+
+#[test]
+fn an_st7789_shows_what_was_drawn() {
+    let square = St7789Options::new("chip", LineId::Offset(25));
+    for rotation in ROTATIONS {
+        tft_shows_what_was_drawn(&St7789Options {
+            rotation,
+            ..square.clone()
+        });
+        // A 1.14 inch panel, in the middle of the controller's memory.
+        tft_shows_what_was_drawn(&St7789Options {
+            rotation,
+            width: 135,
+            height: 240,
+            offset: (52, 40),
+            ..square.clone()
+        });
+    }
+}
+
+#[test]
+fn an_st7789_without_a_backlight_line_keeps_the_farewell() {
+    let tft = Tft::new();
+    let options = St7789Options::new("chip", LineId::Offset(25));
+    let mut panel = tft_panel(&tft, &options, false).unwrap();
+    assert!(!panel.darken().unwrap());
+}
+
+#[test]
+fn a_broken_spi_is_named() {
+    let tft = Tft::new();
+    let options = St7789Options::new("chip", LineId::Offset(25));
+    let mut panel = tft_panel(&tft, &options, true).unwrap();
+    tft.borrow_mut().answers = false;
+    let canvas = Canvas::new(240, 240, Rgb565::BLACK);
+    let error = panel.show(&canvas, &[canvas.bounds()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot write to /dev/spidev0.0: spi gone"
+    );
+    assert!(tft_panel(&tft, &options, true).is_err());
+}
+
+fn geometry(bytes: u32, channels: [(u32, u32); 3]) -> Geometry {
+    let [red, green, blue] = channels.map(|(offset, length)| Channel { offset, length });
+    Geometry {
+        width: 161,
+        height: 90,
+        left: 3,
+        top: 5,
+        stride: 700,
+        bytes,
+        red,
+        green,
+        blue,
+    }
+}
+
+const RGB565: [(u32, u32); 3] = [(11, 5), (5, 6), (0, 5)];
+const XRGB8888: [(u32, u32); 3] = [(16, 8), (8, 8), (0, 8)];
+const BGR888: [(u32, u32); 3] = [(0, 8), (8, 8), (16, 8)];
+
+#[test]
+fn a_framebuffer_shows_what_was_drawn() {
+    for (bytes, channels) in [(2, RGB565), (4, XRGB8888), (3, BGR888)] {
+        let geometry = geometry(bytes, channels);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fb");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .unwrap();
+        let noise = vec![0xa5; 700 * 100];
+        file.write_all_at(&noise, 0).unwrap();
+        let reader = file.try_clone().unwrap();
+        let mut panel = FramebufferPanel::new(file, &path, geometry).unwrap();
+        play(&mut panel, |canvas, name| {
+            let mut memory = vec![0; noise.len()];
+            reader.read_exact_at(&mut memory, 0).unwrap();
+            let bytes = bytes as usize;
+            for (at, pixel) in memory.chunks_exact(700).enumerate() {
+                let Some(y) = at.checked_sub(5).filter(|&y| y < 90) else {
+                    assert_eq!(pixel, &noise[..700], "row {at} is outside");
+                    continue;
+                };
+                assert!(pixel[..3 * bytes].iter().all(|&byte| byte == 0xa5));
+                assert!(pixel[164 * bytes..].iter().all(|&byte| byte == 0xa5));
+                for x in 0..161 {
+                    let place = (3 + x) * bytes;
+                    let mut word = [0; 4];
+                    word[..bytes].copy_from_slice(&pixel[place..place + bytes]);
+                    let value = u32::from_le_bytes(word);
+                    let color = canvas.row(y as u32)[x];
+                    let wanted = [color.r(), color.g(), color.b()];
+                    for ((offset, length), wanted) in channels.into_iter().zip(wanted) {
+                        let got = value >> offset & ((1 << length) - 1);
+                        assert_eq!(got, u32::from(wanted) >> (8 - length), "{name} {x},{y}");
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_large_framebuffer_is_filled_in_blocks() {
+    let geometry = Geometry {
+        width: 1921,
+        height: 1080,
+        left: 0,
+        top: 0,
+        stride: 1921 * 4,
+        ..geometry(4, XRGB8888)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fb");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .unwrap();
+    let reader = file.try_clone().unwrap();
+    let mut panel = FramebufferPanel::new(file, &path, geometry).unwrap();
+    assert_eq!(panel.size(), (960, 540));
+    let mut canvas = Canvas::new(960, 540, Rgb888::of(Part::Ground));
+    draw(&mut canvas, &View::NoFace).unwrap();
+    panel.show(&canvas, &[canvas.bounds()]).unwrap();
+    let mut memory = vec![0; 1921 * 1080 * 4];
+    reader.read_exact_at(&mut memory, 0).unwrap();
+    for y in 0..1080u32 {
+        for x in 0..1921u32 {
+            let at = ((y * 1921 + x) * 4) as usize;
+            // The odd column on the right keeps the ground's colour.
+            let color = canvas
+                .row(y / 2)
+                .get((x / 2) as usize)
+                .copied()
+                .unwrap_or(Rgb888::of(Part::Ground));
+            assert_eq!(memory[at..at + 3], [color.b(), color.g(), color.r()]);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_framebuffer_is_told_so() {
+    let says = |path: &str| {
+        let path = std::path::Path::new(path);
+        FramebufferPanel::open(path)
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(says("/nowhere/fb0").contains("/nowhere/fb0"));
+    assert!(says("/dev/null").contains("no framebuffer"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(says(file.path().to_str().unwrap()).contains("no device"));
+}
+
+#[test]
+fn rectangles_need_not_lie_on_whole_bytes() {
+    // A panel turned by a quarter gets bands of 8 rows, which are not whole
+    // bytes there: the pixels around them must stay.
+    let oled = Oled::new();
+    let options = Ssd1306Options {
+        rotation: Rotation::Deg90,
+        ..Ssd1306Options::default()
+    };
+    let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options).unwrap();
+    let mut canvas = Canvas::new(64, 128, BinaryColor::Off);
+    draw(&mut canvas, &View::Starting).unwrap();
+    panel.show(&canvas, &[canvas.bounds()]).unwrap();
+    panel.show(&canvas, &[Rect::new(11, 40, 3, 8)]).unwrap();
+    for y in 0..64 {
+        for x in 0..128 {
+            let (cx, cy) = turned(Rotation::Deg90, x, y, 128, 64);
+            assert_eq!(
+                oled.borrow().pixel(x as usize, y as usize),
+                canvas.row(cy)[cx as usize].is_on()
+            );
+        }
+    }
+}
