@@ -13,6 +13,7 @@ pub mod classify;
 pub mod commands;
 pub mod decide;
 pub mod detect;
+pub mod evaluate;
 pub mod expression;
 pub mod frame;
 pub mod media;
