@@ -1,11 +1,289 @@
 //! Detect: from a luma plane to face boxes, with OpenCV's cascades.
+//!
+//! People who tune `cv2.CascadeClassifier` trust what they tuned. A
+//! [`Detector`] takes the same cascade files and the same parameters and
+//! returns the same rectangles, several times faster and in memory that is
+//! fixed once the first picture has been seen. How it goes, after P. Viola and
+//! M. Jones ("Rapid object detection using a boosted cascade of simple
+//! features", CVPR 2001):
+//!
+//! 1. [`cascade`]: the trained stages, read from XML;
+//! 2. `enhance`: more contrast, if wanted;
+//! 3. [`pyramid`]: the scales at which to look, and the picture at each;
+//! 4. `integral`: tables from which the sum over any rectangle takes four
+//!    reads;
+//! 5. [`evaluate`]: the cascade over each row of windows, many windows at once;
+//! 6. `group`: windows that agree become a face;
+//! 7. `schedule` (to come): for video, where to look in this frame.
 
-use crate::frame::Rect;
+pub mod cascade;
+mod enhance;
+pub mod evaluate;
+mod group;
+mod integral;
+mod options;
+pub mod pyramid;
+
+pub use cascade::{Cascade, CascadeError};
+pub use evaluate::Kernel;
+pub use options::{Enhance, Options};
+pub use pyramid::Level;
+
+use std::ops::Range;
+
+use crate::frame::{LumaView, Rect};
+use enhance::Enhancer;
+use evaluate::{Evaluator, Row};
+use group::Grouper;
+use integral::Integral;
+use pyramid::{Shrink, ShrinkRows};
 
 /// A face box, with the number of raw windows that agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Detection {
     pub rect: Rect,
-    /// At least `min_neighbors`; more means surer.
+    /// More than `min_neighbors`; more means surer. 1 if that is 0.
     pub neighbors: u32,
+}
+
+/// Why a detector cannot be built.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum DetectError {
+    #[error(
+        "a scale factor of {0}: from 1.01 (finest, slowest) to 10 is accepted, 1.1 to 1.3 is usual"
+    )]
+    ScaleFactor(f64),
+    #[error(
+        "the largest face ({}x{}) is smaller than the smallest ({}x{})",
+        max.0, max.1, min.0, min.1
+    )]
+    Sizes { min: (u32, u32), max: (u32, u32) },
+    #[error("this processor has no {0:?} instructions")]
+    Kernel(Kernel),
+}
+
+/// Windows for which there is room at the start. A face yields some dozens; a
+/// picture with more than this many makes the buffers grow, once.
+const WINDOWS: usize = 4096;
+
+/// Finds faces with one cascade and one set of options.
+///
+/// ```
+/// use affectd::detect::{Cascade, Detector, Options};
+/// use affectd::frame::LumaView;
+/// # let xml = include_str!(concat!(
+/// #     env!("CARGO_MANIFEST_DIR"),
+/// #     "/models/haarcascade_frontalface_default.xml"
+/// # ));
+/// let cascade = Cascade::parse(xml)?;
+/// let mut detector = Detector::new(cascade, Options::default())?;
+/// let gray = vec![128; 320 * 240];
+/// let faces = detector.detect(LumaView::new(&gray, 320, 240, 320)?);
+/// assert!(faces.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Detector {
+    cascade: Cascade,
+    options: Options,
+    kernel: Kernel,
+    tilted: bool,
+    plan: Option<Plan>,
+    windows: Vec<Rect>,
+    grouper: Grouper,
+    detections: Vec<Detection>,
+}
+
+/// Everything that depends on the size of the picture.
+#[derive(Debug)]
+struct Plan {
+    size: (u32, u32),
+    levels: Vec<Level>,
+    shrinks: Vec<Shrink>,
+    enhancer: Enhancer,
+    rows: ShrinkRows,
+    pixels: Vec<u8>,
+    integral: Integral,
+    evaluator: Evaluator,
+}
+
+/// A part of a level: windows in some columns of some rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patch {
+    pub level: usize,
+    pub columns: Range<u32>,
+    pub rows: Range<u32>,
+}
+
+impl Detector {
+    /// A detector with the fastest kernel that this processor has.
+    ///
+    /// # Errors
+    /// Options that make no sense.
+    pub fn new(cascade: Cascade, options: Options) -> Result<Self, DetectError> {
+        Self::with_kernel(cascade, options, Kernel::best())
+    }
+
+    /// A detector with a certain kernel, for tests and measurements: all find
+    /// the same.
+    ///
+    /// # Errors
+    /// Options that make no sense, or a kernel that this processor lacks.
+    pub fn with_kernel(
+        cascade: Cascade,
+        options: Options,
+        kernel: Kernel,
+    ) -> Result<Self, DetectError> {
+        options.check()?;
+        if !Kernel::available().contains(&kernel) {
+            return Err(DetectError::Kernel(kernel));
+        }
+        Ok(Self {
+            tilted: evaluate::needs_tilted(&cascade),
+            cascade,
+            options,
+            kernel,
+            plan: None,
+            windows: Vec::with_capacity(WINDOWS),
+            grouper: Grouper::with_capacity(WINDOWS),
+            detections: Vec::with_capacity(WINDOWS),
+        })
+    }
+
+    /// Allocates all that pictures of a certain size need, so that
+    /// [`detect`](Self::detect) does not.
+    pub fn reserve(&mut self, width: u32, height: u32) {
+        if self
+            .plan
+            .as_ref()
+            .is_some_and(|plan| plan.size == (width, height))
+        {
+            return;
+        }
+        let levels = pyramid::levels(self.cascade.window, &self.options, width, height);
+        let widest = levels.iter().map(|level| level.width).max().unwrap_or(0) as usize;
+        let integral = Integral::new(widest, self.cascade.window.1 as usize, self.tilted);
+        self.plan = Some(Plan {
+            size: (width, height),
+            shrinks: levels
+                .iter()
+                .map(|level| Shrink::new((width, height), level))
+                .collect(),
+            levels,
+            enhancer: Enhancer::new(self.options.enhance, width, height),
+            rows: ShrinkRows::new(widest),
+            pixels: vec![0; widest],
+            evaluator: Evaluator::new(&self.cascade, &integral),
+            integral,
+        });
+    }
+
+    /// The faces in a picture, sorted by position and size.
+    ///
+    /// Allocates only if the picture has another size than the last one, or
+    /// holds more raw windows than any before. A picture smaller than the
+    /// cascade's window has no faces.
+    pub fn detect(&mut self, picture: LumaView<'_>) -> &[Detection] {
+        self.begin(picture);
+        self.windows.clear();
+        for level in 0..self.levels().len() {
+            let patch = self.whole(level);
+            self.search(picture, &patch, u64::MAX);
+        }
+        self.grouper.group(
+            &self.windows,
+            self.options.min_neighbors,
+            picture.bounds(),
+            &mut self.detections,
+        );
+        &self.detections
+    }
+
+    /// The scales searched in a picture of the size last seen or reserved,
+    /// finest first.
+    #[must_use]
+    pub fn levels(&self) -> &[Level] {
+        self.plan.as_ref().map_or(&[], |plan| &plan.levels)
+    }
+
+    /// The options it was built with.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The kernel it runs.
+    #[must_use]
+    pub const fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// To be called for each new picture, before searching in it.
+    fn begin(&mut self, picture: LumaView<'_>) {
+        self.reserve(picture.width(), picture.height());
+        if let Some(plan) = &mut self.plan {
+            plan.enhancer.run(picture);
+        }
+    }
+
+    fn whole(&self, level: usize) -> Patch {
+        let Level { columns, rows, .. } = self.levels()[level];
+        Patch {
+            level,
+            columns: 0..columns,
+            rows: 0..rows,
+        }
+    }
+
+    /// Appends the windows of a patch that pass the cascade, row by row until
+    /// the work done exceeds `limit`. Returns the first row that was not
+    /// searched and the work done, counted in evaluations of features.
+    fn search(&mut self, picture: LumaView<'_>, patch: &Patch, limit: u64) -> (u32, u64) {
+        let Some(plan) = &mut self.plan else {
+            return (patch.rows.end, 0);
+        };
+        let level = &plan.levels[patch.level];
+        let shrink = &plan.shrinks[patch.level];
+        let picture = plan.enhancer.result().unwrap_or(picture);
+        let (step, window) = (level.step, self.cascade.window);
+        if patch.columns.is_empty() || patch.rows.is_empty() {
+            return (patch.rows.end, 0);
+        }
+
+        // The pixels under those windows.
+        let left = (patch.columns.start * step) as usize;
+        let width = ((patch.columns.len() as u32 - 1) * step + window.0) as usize;
+        let top = patch.rows.start * step;
+        let pixels = &mut plan.pixels[..width];
+        let split = step == 2;
+        plan.integral.start(width, split);
+        plan.rows.forget();
+
+        let start = plan.evaluator.work();
+        let mut done = 0;
+        for row in patch.rows.clone() {
+            done = plan.evaluator.work() - start;
+            if done > limit {
+                return (row, done);
+            }
+            let y = (row * step - top) as usize;
+            while plan.integral.filled() < y + window.1 as usize {
+                let next = top + plan.integral.filled() as u32;
+                shrink.row(picture, next, left, &mut plan.rows, pixels);
+                plan.integral.push(pixels, y);
+            }
+            let windows = Row {
+                origin: plan.integral.origin(y),
+                count: patch.columns.len(),
+                split,
+            };
+            plan.evaluator.row(&plan.integral, windows, |column| {
+                let (x, y) = level.place(patch.columns.start + column, row);
+                self.windows
+                    .push(Rect::new(x, y, level.window.0, level.window.1));
+            });
+            done = plan.evaluator.work() - start;
+        }
+        (patch.rows.end, done)
+    }
 }
