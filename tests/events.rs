@@ -392,6 +392,21 @@ fn a_file_is_appended_to() {
 }
 
 #[test]
+fn a_line_cut_short_by_a_power_cut_spoils_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    fs::write(&path, "{\"schema\":1,\"type\":\"fa").unwrap();
+    let options = Options {
+        file: Some(path.clone()),
+        ..Options::default()
+    };
+    Run::new(&options, false).events.finish();
+    let text = fs::read_to_string(&path).unwrap();
+    let found: Vec<_> = text.lines().skip(1).map(brief).collect();
+    assert_eq!(found, ["hello", "goodbye end"]);
+}
+
+#[test]
 fn a_file_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for path in [

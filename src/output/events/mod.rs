@@ -33,6 +33,9 @@
 //! | `classes` | array of strings | the seven expressions in the order of `probabilities` |
 //! | `period_ms` | integer | how often the state is repeated without a change; 0: never |
 //!
+//! A reader that connects later then gets the last lines that hold (of each face,
+//! or `none`, or `camera_lost`), as they were sent.
+//!
 //! **`face`**: a face that counts. Sent when its label changes, when it begins
 //! or ceases to lead, and once a period. The leading face of a frame comes first.
 //!
@@ -99,7 +102,8 @@
 //! |---|---|
 //! | standard output closed | logged once; no more events there |
 //! | standard output not read | its queue of [`QUEUE`] lines fills, then lines are dropped |
-//! | disk full, or another error of the file | logged once; tried again at growing intervals of up to 5 s; a line cut short is continued, so that no line is ever broken |
+//! | disk full, or another error of the file | logged once; tried again at growing intervals of up to 5 s; a line cut short is continued, so that no line is broken |
+//! | power cut, or a disk that stays full until the end | the file may end inside a line; the next start begins a new one |
 //! | reader of the socket too slow | it is dropped when [`READER_QUEUE`] bytes wait for it beyond what the kernel buffers; others lose nothing |
 //! | more than [`READERS`] readers | further ones are turned away |
 //!

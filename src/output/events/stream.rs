@@ -1,7 +1,7 @@
 //! Lines into standard output or a file, by a thread that may hang in a write.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -25,6 +25,8 @@ pub(super) struct Stream<W> {
     to: W,
     /// Whether a reader that has gone stays gone.
     ends_with_reader: bool,
+    /// Whether something else's unfinished line has to be ended first.
+    inside_line: bool,
 }
 
 /// Standard output, apart from what else is printed there: its descriptor is
@@ -53,11 +55,23 @@ pub(super) fn file(path: &Path) -> Result<Stream<File>, Error> {
             path: path.to_owned(),
             source,
         })?;
-    Ok(Stream::new(
-        format!("event file {}", path.display()),
-        to,
-        false,
-    ))
+    let mut stream = Stream::new(format!("event file {}", path.display()), to, false);
+    stream.inside_line = ends_inside_line(path).unwrap_or(false);
+    Ok(stream)
+}
+
+/// Whether a file ends without a line's end, as a power cut or a disk that
+/// stayed full leaves it.
+fn ends_inside_line(path: &Path) -> io::Result<bool> {
+    if !path.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut file = File::open(path)?;
+    // Fails on an empty file.
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 impl<W: Write> Stream<W> {
@@ -67,12 +81,16 @@ impl<W: Write> Stream<W> {
             name,
             to,
             ends_with_reader,
+            inside_line: false,
         }
     }
 
     /// Writes lines until the queue is closed and empty.
     pub fn run(mut self, queue: &Queue) {
         let mut line = Vec::with_capacity(1024);
+        if self.inside_line {
+            line.push(b'\n');
+        }
         let mut written = 0;
         let mut retry = RETRY_FIRST;
         // Attempts that a full pipe gets at the end.
