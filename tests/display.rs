@@ -394,6 +394,61 @@ fn the_screen_looks_as_it_was_approved() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
+/// The README's picture: views of the colour panel, and below them of the OLED
+/// at twice its size. Renewed like the pictures above.
+#[test]
+fn the_readme_shows_the_screen_as_it_is() {
+    let views = sample_views();
+    let of = |name: &str| views.iter().find(|(n, _)| *n == name).expect("a view").1;
+    let ground = Rgb888::new(0xd8, 0xdd, 0xe4);
+    let mut sheet = Canvas::new(4 * 264 + 8, 2 * 256 + 128 + 32, ground);
+    for (index, (_, view)) in (0..).zip(&views[..8]) {
+        let corner = Point::new(16 + index % 4 * 264, 16 + index / 4 * 256);
+        put::<Rgb565>(&mut sheet, corner, Size::new(240, 240), 1, view);
+    }
+    for (index, name) in (0..).zip(["happy", "surprise", "no-face", "no-camera"]) {
+        let corner = Point::new(8 + index * 264, 16 + 2 * 256);
+        put::<BinaryColor>(&mut sheet, corner, Size::new(128, 64), 2, &of(name));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/display.png");
+    if std::env::var_os("UPDATE_PICTURES").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(&path).unwrap();
+        let mut encoder = png::Encoder::new(file, sheet.width(), sheet.height());
+        encoder.set_color(png::ColorType::Rgb);
+        // Flat colours compress best as they are.
+        encoder.set_compression(png::Compression::High);
+        encoder.set_filter(png::Filter::NoFilter);
+        let pixels: Vec<u8> = sheet.pixels().iter().flat_map(|p| p.to_rgb()).collect();
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&pixels).unwrap();
+        writer.finish().unwrap();
+    }
+    let pixels: Vec<u8> = sheet.pixels().iter().flat_map(|p| p.to_rgb()).collect();
+    let (width, height, found) = read_png(&path).expect("docs/display.png");
+    assert_eq!((width, height), (sheet.width(), sheet.height()));
+    assert!(
+        pixels == found,
+        "docs/display.png is of an older screen; renew it with UPDATE_PICTURES=1"
+    );
+}
+
+/// Draws a view, enlarged, onto a sheet.
+fn put<C: Theme>(sheet: &mut Canvas<Rgb888>, corner: Point, size: Size, zoom: u32, view: &View) {
+    let mut canvas = Canvas::new(size.width, size.height, C::of(Part::Ground));
+    display::draw(&mut canvas, view).unwrap();
+    let canvas = &canvas;
+    let colors = (0..size.height * zoom).flat_map(|y| {
+        (0..size.width * zoom).map(move |x| {
+            let [r, g, b] = canvas.row(y / zoom)[(x / zoom) as usize].to_rgb();
+            Rgb888::new(r, g, b)
+        })
+    });
+    sheet
+        .fill_contiguous(&Rectangle::new(corner, size * zoom), colors)
+        .unwrap();
+}
+
 #[test]
 fn every_view_differs_from_every_other_in_its_picture_alone() {
     // The face alone, without text or bars, at one bit and 48 pixels.

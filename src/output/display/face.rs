@@ -93,6 +93,19 @@ impl<C: Theme> Pen<'_, C> {
         );
     }
 
+    /// A drop: from its pointed top to its round bottom, with their radii.
+    fn drop(&mut self, part: Part, x: f32, (top, bottom): (f32, f32), radii: (f32, f32)) {
+        let (tip, round) = self.spot.size(radii.0, radii.1);
+        self.layers.add(
+            C::of(part),
+            Shape::Drop {
+                top: self.spot.at(x, top),
+                bottom: self.spot.at(x, bottom).1,
+                radii: (tip.max(0.3), round),
+            },
+        );
+    }
+
     fn block(&mut self, part: Part, x: f32, y: f32, half: Place, rounding: f32) {
         self.layers.add(
             C::of(part),
@@ -140,7 +153,10 @@ impl<C: Theme> Pen<'_, C> {
             let x = side * 0.38;
             pen.ellipse(Part::Feature, x, -0.16, radius, radius * 1.12);
             pen.ellipse(Part::White, x, -0.16, radius - line, radius * 1.12 - line);
-            pen.ellipse(Part::Feature, x, -0.16, pupil, pupil);
+            // At one bit and this size a pupil would run into the ring.
+            if !C::ONE_BIT || pen.spot.radius >= 22.0 {
+                pen.ellipse(Part::Feature, x, -0.16, pupil, pupil);
+            }
         });
     }
 }
@@ -230,10 +246,7 @@ pub fn expression<C: Theme>(layers: &mut Layers<C>, spot: Spot, expression: Expr
             pen.eyes(0.09, 0.12);
             pen.both(|pen, s| pen.line(f, &[(s * 0.58, -0.36), (s * 0.20, -0.54)]));
             pen.bend(f, (-0.34, 0.56), (0.0, 0.24), (0.34, 0.56));
-            // A tear: round below, pointed above.
-            let side = |sign: f32| ((0.52 + sign * 0.13, 0.19), (0.20, 0.22));
-            pen.lens(Part::Tear, side(-1.0), side(1.0));
-            pen.ellipse(Part::Tear, 0.52, 0.25, 0.09, 0.09);
+            pen.drop(Part::Tear, 0.52, (0.06, 0.26), (0.02, 0.10));
         }
         Expression::Surprise => {
             pen.wide_eyes(0.20, 0.09);

@@ -38,6 +38,13 @@ pub enum Shape {
         a: (Place, Place),
         b: (Place, Place),
     },
+    /// Two discs below each other with all that lies between: a drop if the upper
+    /// one is small. `bottom` is the lower centre's row, `radii` upper and lower.
+    Drop {
+        top: Place,
+        bottom: f32,
+        radii: (f32, f32),
+    },
     /// A circle's line, cut into dashes with round ends if `dashes` is not 0.
     Ring {
         centre: Place,
@@ -113,6 +120,21 @@ impl Shape {
                 };
                 of(a).max(of(b))
             }
+            Self::Drop { top, bottom, radii } => {
+                // The uneven capsule, from the lower centre upwards.
+                let length = (bottom - top.1).max(1e-3);
+                let (x, y) = ((p.0 - top.0).abs(), bottom - p.1);
+                let slope = ((radii.1 - radii.0) / length).clamp(-1.0, 1.0);
+                let side = (1.0 - slope * slope).sqrt();
+                let along = side * y - slope * x;
+                if along < 0.0 {
+                    x.hypot(y) - radii.1
+                } else if along > side * length {
+                    x.hypot(y - length) - radii.0
+                } else {
+                    side * x + slope * y - radii.1
+                }
+            }
             Self::Ring {
                 centre,
                 radius,
@@ -187,6 +209,11 @@ impl Shape {
                 around(centre, radii)
             }
             Self::Lens { b, .. } => around(b.0, b.1),
+            Self::Drop { top, bottom, radii } => {
+                let most = radii.0.max(radii.1);
+                let middle = (top.0, (top.1 + bottom) / 2.0);
+                around(middle, (most, (bottom - top.1) / 2.0 + most))
+            }
             Self::Ring {
                 centre,
                 radius,

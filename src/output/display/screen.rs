@@ -105,7 +105,7 @@ impl Layout {
     fn beside(corner: Point, w: i32, h: i32, has_bars: bool) -> Self {
         let margin = h.min(w) / 40;
         let face = even((h - 2 * margin).min((w - 3 * margin) * 48 / 100));
-        let left = margin + face + 2 * margin + 1;
+        let left = margin + face + (2 * margin + 1).max(3);
         let width = w - left - margin.max(1);
         // On tall targets the panel is somewhat higher than the face, not as
         // high as the target.
@@ -158,12 +158,17 @@ impl Layout {
         let space = (h / 40).max(1);
         let top = margin + face + space;
         let mut rows = Rows::new(corner + Point::new(margin, top), width, h - margin - top);
+        // A label may go up to the edges: at 64 pixels it needs 63 of them.
+        let broad = |label: Rectangle| Rectangle {
+            top_left: Point::new(corner.x, label.top_left.y),
+            size: Size::new(w as u32, label.size.height),
+        };
         if has_bars {
-            layout.label = rows.next((h * 14 / 100).max(8), space);
+            layout.label = broad(rows.next((h * 14 / 100).max(8), space));
             layout.gauge = rows.next((h / 18).max(7), space * 2);
             layout.bars = rows.rest(LOWEST);
         } else {
-            layout.label = rows.rest(0);
+            layout.label = broad(rows.rest(0));
         }
         layout
     }
@@ -310,8 +315,11 @@ where
     let label_height = style.height();
     let gap = label_height / 4;
     let below = height.saturating_sub(label_height + gap);
-    // The largest font that gives a reason three lines of a dozen characters.
-    let small = text::font_fitting(Weight::Plain, 12, 3, width, below);
+    // The largest font that gives a reason three lines of a dozen characters, or
+    // what there is room for.
+    let small = [(12, 3), (9, 2)].into_iter().find_map(|(columns, lines)| {
+        text::font_fitting(Weight::Plain, columns, lines, width, below)
+    });
     let columns = small.map_or(0, |font| (width / text::width_of(font, 1)) as usize);
     let small = small.map(Style::Font);
     let small_height = small.map_or(1, Style::height);
@@ -410,14 +418,22 @@ where
     }
     let fill = D::Color::of(Part::Fill(mood));
     if D::Color::ONE_BIT {
-        // An outline where two lines, two gaps and a filling of two fit in.
-        let framed = width.min(height) >= 5 && way == Way::Right;
+        // An outline where a line, a gap and a filling of three fit in; else a
+        // line to the end, or at the foot, so that an empty bar is still seen.
         let mut inner = area;
-        if framed {
-            target.fill_solid(&area, fill)?;
-            inner = area.offset(-1);
-            target.fill_solid(&inner, Theme::of(Part::Ground))?;
-            inner = inner.offset(-1);
+        match way {
+            Way::Right if height >= 7 && width >= 7 => {
+                target.fill_solid(&area, fill)?;
+                inner = area.offset(-1);
+                target.fill_solid(&inner, Theme::of(Part::Ground))?;
+                inner = inner.offset(-1);
+            }
+            Way::Right => {
+                let line = Point::new(0, (height / 2) as i32);
+                let line = Rectangle::new(area.top_left + line, Size::new(width, 1));
+                target.fill_solid(&line, fill)?;
+            }
+            Way::Up => {}
         }
         let part = match way {
             Way::Right => {
@@ -425,7 +441,6 @@ where
                 Rectangle::new(inner.top_left, Size::new(length, inner.size.height))
             }
             Way::Up => {
-                // A line at the foot, so that an empty bar is still seen.
                 let length = ((inner.size.height as f32 * share).round() as u32).max(1);
                 let top = inner.size.height - length;
                 Rectangle::new(
@@ -483,10 +498,13 @@ where
 {
     let Size { width, height } = layout.bars.size;
     let row = height / Expression::COUNT as u32;
-    if height * 10 >= width * 6
-        && let Some(style) =
-            Style::fitting::<D::Color>(Weight::Plain, &names(), width * 55 / 100, row)
-    {
+    // Below the face the room is broad and low: columns fill it better.
+    let least = match layout.align {
+        Align::Left => 8,
+        Align::Centre | Align::Right => 14,
+    };
+    let style = Style::fitting::<D::Color>(Weight::Plain, &names(), width * 55 / 100, row);
+    if let Some(style) = style.filter(|_| row >= least) {
         draw_list(target, levels, shown, layout.bars, style)
     } else {
         draw_columns(target, levels, shown, layout)

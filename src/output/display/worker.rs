@@ -50,8 +50,9 @@ pub trait Panel {
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A device that worked for this long has earned quick attempts again. One with
-/// a loose wire, which comes and goes, has not.
+/// A device that worked for this long has earned quick attempts again, and a
+/// line in the log that it is well. One with a loose wire, which comes and goes,
+/// has not.
 const WELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Shows views until the slot's writer is gone.
@@ -67,7 +68,8 @@ pub fn run<P: Panel>(
     let mut link: Option<Link<P>> = None;
     let mut wanted = View::Starting;
     let mut pause = FIRST_PAUSE;
-    let mut well_since = None;
+    let mut well_since: Option<Instant> = None;
+    let mut comes_and_goes = false;
     // When the device may be spoken to next, and whether there is news for it.
     let mut due = Instant::now();
     let mut news = true;
@@ -105,15 +107,20 @@ pub fn run<P: Panel>(
                 link = Some(working);
                 news = false;
                 due = now + interval;
-                fault.cleared();
                 if now.duration_since(*well_since.get_or_insert(now)) >= WELL_AGAIN {
                     pause = FIRST_PAUSE;
+                    comes_and_goes = false;
+                }
+                if !comes_and_goes {
+                    fault.cleared();
                 }
             }
             Err(error) => {
                 // The device is closed here: `link` was taken.
                 fault.occurred(&error);
-                well_since = None;
+                comes_and_goes |= well_since
+                    .take()
+                    .is_some_and(|since| since.elapsed() < WELL_AGAIN);
                 due = Instant::now() + pause;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
