@@ -404,6 +404,8 @@ impl<K: Kernel> Camera<K> {
         let timestamp = filled
             .timestamp
             .filter(|&t| t.since(now) < Duration::from_secs(1) && now.since(t) < WRONG_CLOCK)
+            // Left out by the driver.
+            .filter(|t| !t.0.is_zero())
             .unwrap_or(now);
         // A frame from before a long absence of ours says nothing about now.
         if now.since(timestamp) > self.stall_timeout {
