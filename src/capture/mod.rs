@@ -235,8 +235,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The first camera as it comes. It counts as lost after a second: what
-    /// hangs on the outputs should not act on an older face.
+    /// The first camera as it comes. It counts as lost soon enough that the
+    /// outputs are safe a second after its last frame.
     fn default() -> Self {
         Self {
             source: SourceSpec::V4l2Path("/dev/video0".into()),
@@ -246,7 +246,7 @@ impl Default for Options {
             controls: Vec::new(),
             pace: Pace::default(),
             repeat: false,
-            stall_timeout: Duration::from_secs(1),
+            stall_timeout: Duration::from_millis(800),
         }
     }
 }

@@ -140,6 +140,23 @@ fn jpeg_luma_of_every_sampling_and_odd_size() {
     }
 }
 
+/// The factors of a single component mean nothing, and some encoders write
+/// 2x2 all the same.
+#[test]
+fn a_gray_jpeg_may_claim_to_be_sampled() {
+    let rgb = slope(33, 31);
+    let gray: Vec<u8> = rgb.chunks_exact(3).map(|p| p[1]).collect();
+    let mut file = Vec::new();
+    jpeg_encoder::Encoder::new(&mut file, 95)
+        .encode(&gray, 33, 31, jpeg_encoder::ColorType::Luma)
+        .unwrap();
+    let plain = luma_of(&file).unwrap();
+    let frame = file.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    assert_eq!(file[frame + 11], 0x11);
+    file[frame + 11] = 0x22;
+    assert_eq!(luma_of(&file).unwrap(), plain);
+}
+
 /// The decoder gives wrong rows for these; better none.
 #[test]
 fn jpeg_with_odd_chroma_sampling_is_refused() {

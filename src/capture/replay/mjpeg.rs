@@ -77,7 +77,7 @@ impl Splitter {
     /// The next picture. What lies between pictures (padding, the headers of
     /// a multipart stream) is passed over.
     pub fn next(&mut self) -> Split {
-        self.to_start_marker();
+        self.skip_to_start();
         // Only new end markers can complete the picture.
         let from = self.searched.max(self.start).saturating_sub(1);
         let ends = self.buffer[from..self.end]
@@ -112,7 +112,7 @@ impl Splitter {
         self.searched = self.start;
     }
 
-    fn to_start_marker(&mut self) {
+    fn skip_to_start(&mut self) {
         let found = self.buffer[self.start..self.end]
             .windows(2)
             .position(|w| w == &jpeg::START[..2]);

@@ -357,56 +357,35 @@ fn by_card(name: &str) -> Result<Node, Refusal> {
     }
 }
 
-struct Buffer {
-    mapping: sys::Mapping,
-    /// With us and not with the driver.
-    ours: bool,
-}
-
-/// A running stream. Fields drop in this order: the buffers are unmapped
-/// before the file closes, which frees them.
+/// A running stream.
 pub struct Streaming {
-    buffers: Vec<Buffer>,
-    file: File,
+    buffers: sys::Buffers,
 }
 
 impl Streaming {
-    fn start(file: File) -> Result<Self, Refusal> {
-        let fd = file.as_fd();
-        let count =
-            sys::request_buffers(fd, BUFFERS).map_err(|e| refuse(&e, "it gives no buffers"))?;
+    fn start(device: File) -> Result<Self, Refusal> {
+        let mut buffers = sys::Buffers::map(device, BUFFERS)
+            .map_err(|e| refuse(&e, "its buffers cannot be had"))?;
+        let count = buffers.len();
         if count < 2 {
             return Err(Refusal::NotYet(format!("it gives {count} buffers only")));
         }
-        let mut buffers = Vec::with_capacity(count as usize);
         for index in 0..count {
-            let mapping = sys::Mapping::new(fd, index)
-                .map_err(|e| refuse(&e, "a buffer cannot be mapped"))?;
-            buffers.push(Buffer {
-                mapping,
-                ours: true,
-            });
-        }
-        let mut stream = Self { buffers, file };
-        for index in 0..stream.buffers.len() {
-            stream
-                .give(index)
+            buffers
+                .queue(index)
                 .map_err(|e| refuse(&e, "a buffer cannot be queued"))?;
         }
-        sys::start(stream.file.as_fd()).map_err(|e| refuse(&e, "streaming cannot be started"))?;
-        Ok(stream)
-    }
-
-    fn give(&mut self, index: usize) -> io::Result<()> {
-        sys::queue(self.file.as_fd(), index as u32)?;
-        self.buffers[index].ours = false;
-        Ok(())
+        buffers
+            .start()
+            .map_err(|e| refuse(&e, "streaming cannot be started"))?;
+        Ok(Self { buffers })
     }
 }
 
 impl Stream for Streaming {
     fn wait(&mut self, timeout: Duration) -> io::Result<Ready> {
-        let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+        let device = self.buffers.device();
+        let mut fds = [PollFd::new(&device, PollFlags::IN)];
         let limit = Timespec::try_from(timeout).ok();
         if poll(&mut fds, limit.as_ref())? == 0 {
             return Ok(Ready::Nothing);
@@ -420,18 +399,11 @@ impl Stream for Streaming {
     }
 
     fn dequeue(&mut self) -> io::Result<Option<Filled>> {
-        let filled = match sys::dequeue(self.file.as_fd()) {
+        let filled = match self.buffers.dequeue() {
             Ok(filled) => filled,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         };
-        let index = filled.index as usize;
-        let Some(buffer) = self.buffers.get_mut(index) else {
-            return Err(io::Error::other(format!(
-                "the driver returned buffer {index}, which there is not"
-            )));
-        };
-        buffer.ours = true;
         let monotonic =
             filled.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
         let seconds = u64::try_from(filled.timestamp.tv_sec).ok();
@@ -439,7 +411,7 @@ impl Stream for Streaming {
             .ok()
             .filter(|&us| us < 1_000_000);
         Ok(Some(Filled {
-            index,
+            index: filled.index as usize,
             used: filled.bytesused as usize,
             damaged: filled.flags & V4L2_BUF_FLAG_ERROR != 0,
             sequence: filled.sequence,
@@ -451,24 +423,19 @@ impl Stream for Streaming {
     }
 
     fn bytes(&self, filled: &Filled) -> &[u8] {
-        match self.buffers.get(filled.index) {
-            Some(buffer) if buffer.ours => {
-                let bytes = buffer.mapping.bytes();
-                &bytes[..filled.used.min(bytes.len())]
-            }
-            _ => &[],
-        }
+        let bytes = self.buffers.bytes(filled.index);
+        &bytes[..filled.used.min(bytes.len())]
     }
 
     fn requeue(&mut self, filled: Filled) -> io::Result<()> {
-        self.give(filled.index)
+        self.buffers.queue(filled.index)
     }
 }
 
 impl Drop for Streaming {
     fn drop(&mut self) {
         // A camera that is gone has nothing to stop.
-        if let Err(error) = sys::stop(self.file.as_fd()) {
+        if let Err(error) = self.buffers.stop() {
             debug!("stopping the camera: {error}");
         }
     }

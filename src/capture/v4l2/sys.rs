@@ -5,9 +5,10 @@
 //! structures. Calls go through libc's `ioctl`, `mmap` and `close`, so that
 //! `libcamerify` (libcamera's preloaded V4L2 layer) can stand in for a driver.
 
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use v4l::v4l_sys::{
@@ -270,19 +271,104 @@ pub fn set_control(fd: BorrowedFd<'_>, id: u32, value: i32) -> io::Result<()> {
     call(fd, &S_CTRL, &mut control)
 }
 
-/// Asks for buffers to be mapped; returns how many there are.
-pub fn request_buffers(fd: BorrowedFd<'_>, count: u32) -> io::Result<u32> {
-    let mut request = v4l2_requestbuffers {
-        count,
-        type_: VIDEO_CAPTURE,
-        memory: MEMORY_MMAP,
-        ..zeroed()
-    };
-    call(fd, &REQBUFS, &mut request)?;
-    Ok(request.count)
+/// A device's buffers, mapped, each with us or with the driver.
+///
+/// The driver writes into those it has, so that their bytes are shown only
+/// after they have been dequeued. Fields drop in this order: the buffers are
+/// unmapped before the device is closed, which frees them.
+pub struct Buffers {
+    slots: Vec<Slot>,
+    device: File,
 }
 
-fn buffer(index: u32) -> v4l2_buffer {
+struct Slot {
+    mapping: Mapping,
+    /// Not with the driver.
+    ours: bool,
+}
+
+impl Buffers {
+    /// Asks for `count` buffers and maps as many as the driver gives.
+    pub fn map(device: File, count: u32) -> io::Result<Self> {
+        let mut request = v4l2_requestbuffers {
+            count,
+            type_: VIDEO_CAPTURE,
+            memory: MEMORY_MMAP,
+            ..zeroed()
+        };
+        call(device.as_fd(), &REQBUFS, &mut request)?;
+        let mut slots = Vec::with_capacity(request.count as usize);
+        for index in 0..request.count {
+            slots.push(Slot {
+                mapping: Mapping::new(device.as_fd(), index)?,
+                ours: true,
+            });
+        }
+        Ok(Self { slots, device })
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn device(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+
+    /// Gives a buffer to the driver.
+    pub fn queue(&mut self, index: usize) -> io::Result<()> {
+        let slot = self
+            .slots
+            .get_mut(index)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        // Before the driver has it: if the call fails, its bytes are lost to
+        // us, which is the safe side.
+        slot.ours = false;
+        call(self.device.as_fd(), &QBUF, &mut described(index as u32))
+    }
+
+    /// The oldest filled buffer; `WouldBlock` if there is none.
+    pub fn dequeue(&mut self) -> io::Result<v4l2_buffer> {
+        let mut filled = described(0);
+        call(self.device.as_fd(), &DQBUF, &mut filled)?;
+        let slot = self.slots.get_mut(filled.index as usize).ok_or_else(|| {
+            io::Error::other(format!(
+                "the driver returned buffer {}, which there is not",
+                filled.index
+            ))
+        })?;
+        slot.ours = true;
+        Ok(filled)
+    }
+
+    /// The bytes of a buffer that has been dequeued; none of one that has not.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        match self.slots.get(index) {
+            Some(Slot {
+                mapping,
+                ours: true,
+            }) => {
+                // SAFETY: the mapping lasts as long as `self`. The driver gave
+                // the buffer back, and takes it again only in `queue`, which
+                // needs `self` unborrowed.
+                unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), mapping.len) }
+            }
+            _ => &[],
+        }
+    }
+
+    pub fn start(&self) -> io::Result<()> {
+        let mut kind = VIDEO_CAPTURE as libc::c_int;
+        call(self.device.as_fd(), &STREAMON, &mut kind)
+    }
+
+    pub fn stop(&self) -> io::Result<()> {
+        let mut kind = VIDEO_CAPTURE as libc::c_int;
+        call(self.device.as_fd(), &STREAMOFF, &mut kind)
+    }
+}
+
+fn described(index: u32) -> v4l2_buffer {
     v4l2_buffer {
         index,
         type_: VIDEO_CAPTURE,
@@ -291,40 +377,22 @@ fn buffer(index: u32) -> v4l2_buffer {
     }
 }
 
-pub fn queue(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
-    call(fd, &QBUF, &mut buffer(index))
-}
-
-/// The oldest filled buffer; `WouldBlock` if there is none.
-pub fn dequeue(fd: BorrowedFd<'_>) -> io::Result<v4l2_buffer> {
-    let mut filled = buffer(0);
-    call(fd, &DQBUF, &mut filled)?;
-    Ok(filled)
-}
-
-pub fn start(fd: BorrowedFd<'_>) -> io::Result<()> {
-    call(fd, &STREAMON, &mut (VIDEO_CAPTURE as libc::c_int))
-}
-
-pub fn stop(fd: BorrowedFd<'_>) -> io::Result<()> {
-    call(fd, &STREAMOFF, &mut (VIDEO_CAPTURE as libc::c_int))
-}
-
 /// One of the driver's buffers, mapped until it is dropped.
-pub struct Mapping {
+struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
-    /// Maps buffer `index`.
-    pub fn new(fd: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
-        let mut described = buffer(index);
-        call(fd, &QUERYBUF, &mut described)?;
-        let len = described.length as usize;
+    fn new(fd: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
+        let mut buffer = described(index);
+        call(fd, &QUERYBUF, &mut buffer)?;
+        let len = buffer.length as usize;
         // SAFETY: for memory-mapped buffers the driver fills in `offset`; all
         // fields of the union are plain.
-        let offset = unsafe { described.m.offset };
+        let offset = unsafe { buffer.m.offset };
+        let offset = libc::off_t::try_from(offset)
+            .map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
         // SAFETY: a new mapping, placed by the kernel, cannot overlap memory
         // that is in use.
         let start = unsafe {
@@ -334,7 +402,7 @@ impl Mapping {
                 libc::PROT_READ,
                 libc::MAP_SHARED,
                 fd.as_raw_fd(),
-                libc::off_t::from(offset),
+                offset,
             )
         };
         if start == libc::MAP_FAILED {
@@ -343,15 +411,6 @@ impl Mapping {
         NonNull::new(start.cast())
             .map(|start| Self { start, len })
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-    }
-
-    /// The bytes of the buffer. To be called while it is dequeued: the driver
-    /// writes into queued ones.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `start` and `len` are a mapping that lasts as long as `self`.
-        // `Streaming::bytes`, the only caller, lets dequeued buffers through
-        // only, into which the driver does not write.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 

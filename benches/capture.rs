@@ -1,0 +1,65 @@
+//! Pixel formats to luma, for a frame of 640x480: the time of each, and the
+//! bytes of input that it goes through in a second.
+//!
+//! Compare them with each other and with the copy; the machine's speed is in
+//! all of them.
+
+use std::hint::black_box;
+
+use affectd::capture::PixelFormat;
+use affectd::capture::convert::Layout;
+use affectd::media::jpeg;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 480;
+
+/// Something with edges and slopes, so that a JPEG of it has work to do.
+fn texture(x: usize, y: usize) -> u8 {
+    ((x * 7 + y * 3) ^ (x / 16 * 37) ^ (y / 16 * 91)) as u8
+}
+
+fn conversions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("luma 640x480");
+    let mut out = vec![0; (WIDTH * HEIGHT) as usize];
+    for format in PixelFormat::ALL {
+        if format == PixelFormat::Mjpg {
+            continue;
+        }
+        let layout = Layout::packed(format, WIDTH, HEIGHT);
+        let data: Vec<u8> = (0..layout.frame())
+            .map(|i| texture(i % layout.stride, i / layout.stride))
+            .collect();
+        group.throughput(Throughput::Bytes(layout.needed() as u64));
+        group.bench_function(format.name(), |b| {
+            b.iter(|| layout.luma(black_box(&data), black_box(&mut out)));
+        });
+    }
+    let (width, height) = (WIDTH as usize, HEIGHT as usize);
+    let rgb: Vec<u8> = (0..width * height)
+        .flat_map(|i| {
+            let value = texture(i % width, i / width);
+            [value, value / 2, 255 - value]
+        })
+        .collect();
+    let mut data = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut data, 80);
+    encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_1);
+    encoder
+        .encode(
+            &rgb,
+            WIDTH as u16,
+            HEIGHT as u16,
+            jpeg_encoder::ColorType::Rgb,
+        )
+        .expect("the encoder takes any pixels");
+    let mut scratch = Vec::new();
+    group.throughput(Throughput::Bytes(data.len() as u64));
+    group.bench_function("mjpg", |b| {
+        b.iter(|| jpeg::luma(black_box(&data), &mut scratch, &mut out));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, conversions);
+criterion_main!(benches);
