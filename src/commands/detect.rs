@@ -1,0 +1,96 @@
+//! `affectd detect`: where faces are in pictures.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::CommandResult;
+use super::pictures::{DetectArgs, Failures, ended, write_line};
+use crate::detect::{Detection, Detector};
+use crate::media::{LumaImage, Reader};
+
+/// Finds faces in pictures: one JSON line a file
+///
+/// Each line is {"file","width","height","faces":[{"box":[x,y,w,h],"neighbors"}]},
+/// boxes in pixels from the top left, neighbors the number of windows that
+/// agreed. Files are PNG or JPEG, of up to 8000x8000 pixels.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// PNG or JPEG files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub detect: DetectArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  affectd detect portrait.jpg
+  affectd detect --min-size 80 --cascade haarcascade_frontalface_alt2.xml *.jpg
+  affectd detect --min-neighbors 0 portrait.jpg    every window that passes
+
+A file that cannot be read is told of on standard error; the others are done,
+and the exit code is 1.";
+
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    width: u32,
+    height: u32,
+    faces: Vec<Face>,
+}
+
+#[derive(Serialize)]
+struct Face {
+    #[serde(rename = "box")]
+    rect: (i32, i32, u32, u32),
+    neighbors: u32,
+}
+
+impl From<&Detection> for Face {
+    fn from(detection: &Detection) -> Self {
+        let rect = detection.rect;
+        Self {
+            rect: (rect.x, rect.y, rect.width, rect.height),
+            neighbors: detection.neighbors,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The cascade or an option is wrong, or standard output cannot be written.
+pub fn run(args: &Args) -> CommandResult {
+    let mut detector = args.detect.detector()?;
+    let mut failures = Failures::default();
+    let result = each_file(args, &mut detector, &mut failures);
+    ended(result, &failures)
+}
+
+fn each_file(args: &Args, detector: &mut Detector, failures: &mut Failures) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let mut reader = Reader::default();
+    let mut image = LumaImage::default();
+    for file in &args.files {
+        if let Err(error) = reader.luma(file, &mut image) {
+            failures.add(&error);
+            continue;
+        }
+        let line = Line {
+            file: &file.to_string_lossy(),
+            width: image.width,
+            height: image.height,
+            faces: detector
+                .detect(image.view())
+                .iter()
+                .map(Face::from)
+                .collect(),
+        };
+        write_line(&mut out, &line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! What the commands on files have in common: the detector's options, JSON
+//! Lines on standard output, and going on after a bad file.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::detect::{Cascade, Detector, Enhance, Options};
+use crate::expression::{Expression, Probabilities};
+use crate::models;
+
+/// The search for faces; the names and defaults are those of OpenCV's
+/// `detectMultiScale`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Search for faces")]
+pub struct DetectArgs {
+    /// Cascade in OpenCV's XML format: a path, or the name of a shipped one
+    #[arg(long, value_name = "FILE", default_value = models::DEFAULT_CASCADE)]
+    pub cascade: String,
+
+    /// From one scale of the search to the next, 1.01 to 10: smaller finds more
+    /// and takes longer
+    #[arg(long, value_name = "FACTOR", default_value_t = Options::default().scale_factor)]
+    pub scale_factor: f64,
+
+    /// How many windows must agree on a face: more is surer. 0 shows every
+    /// window
+    #[arg(long, value_name = "N", default_value_t = Options::default().min_neighbors)]
+    pub min_neighbors: u32,
+
+    /// Smallest face in pixels, as 30 or 30x40 [default: the cascade's window]
+    #[arg(long, value_name = "SIZE")]
+    pub min_size: Option<Size>,
+
+    /// Largest face in pixels, as 300 or 300x400 [default: the picture]
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<Size>,
+
+    /// What is done to a dark or infra-red picture before the search: off,
+    /// equalize or clahe
+    #[arg(long, value_name = "HOW", default_value = "off", value_parser = enhance)]
+    pub enhance: Enhance,
+}
+
+impl DetectArgs {
+    /// The detector asked for.
+    ///
+    /// # Errors
+    /// The cascade is not found or no cascade, or the options make no sense.
+    pub fn detector(&self) -> Result<Detector, Box<dyn std::error::Error>> {
+        let cascade = Cascade::load(&models::find(&self.cascade)?)?;
+        let defaults = Options::default();
+        let options = Options {
+            scale_factor: self.scale_factor,
+            min_neighbors: self.min_neighbors,
+            min_size: self.min_size.map_or(defaults.min_size, Size::pair),
+            max_size: self.max_size.map(Size::pair),
+            enhance: self.enhance,
+        };
+        Ok(Detector::new(cascade, options)?)
+    }
+}
+
+fn enhance(name: &str) -> Result<Enhance, String> {
+    match name {
+        "off" => Ok(Enhance::Off),
+        "equalize" => Ok(Enhance::Equalize),
+        "clahe" => Ok(Enhance::Clahe),
+        _ => Err("there are off, equalize and clahe".to_owned()),
+    }
+}
+
+/// Width and height in pixels, written as `30` (square) or `30x40`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Size {
+    fn pair(self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+}
+
+/// Text that is no size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a size is written as 30 (square) or 30x40, in pixels")]
+pub struct NoSize;
+
+impl FromStr for Size {
+    type Err = NoSize;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (width, height) = text.split_once(['x', 'X']).unwrap_or((text, text));
+        Ok(Self {
+            width: width.parse().map_err(|_| NoSize)?,
+            height: height.parse().map_err(|_| NoSize)?,
+        })
+    }
+}
+
+/// Seven probabilities as a JSON object, in FER2013's order.
+#[derive(Clone, Copy, Debug)]
+pub struct Named(pub Probabilities);
+
+impl Serialize for Named {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(Expression::COUNT))?;
+        for expression in Expression::ALL {
+            map.serialize_entry(expression.name(), &self.0.of(expression))?;
+        }
+        map.end()
+    }
+}
+
+/// Writes a line of JSON, at once, so that a reader of the pipe can work
+/// along.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    out.write_all(&text)?;
+    out.flush()
+}
+
+/// Ends a command whose reader may have gone: `affectd … | head` is no error.
+///
+/// # Errors
+/// Whatever else went wrong with the output.
+pub fn ended(result: io::Result<()>, failures: &Failures) -> super::CommandResult {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(failures.code()),
+        Err(error) => Err(format!("standard output cannot be written: {error}").into()),
+        Ok(()) => Ok(failures.code()),
+    }
+}
+
+/// Tells of each bad file on standard error and remembers that there was one.
+#[derive(Debug, Default)]
+pub struct Failures {
+    count: usize,
+}
+
+impl Failures {
+    /// Tells what is wrong; `error` names the file.
+    pub fn add(&mut self, error: &dyn fmt::Display) {
+        self.count += 1;
+        eprintln!("affectd: {error}");
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// 1 if there was any, else 0.
+    #[must_use]
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(u8::from(self.count > 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_one_number_or_two() {
+        let size = |width, height| Ok(Size { width, height });
+        assert_eq!("30".parse(), size(30, 30));
+        assert_eq!("30x40".parse(), size(30, 40));
+        for bad in ["", "x", "30x", "-1", "30x40x50", "3.5"] {
+            assert_eq!(bad.parse::<Size>(), Err(NoSize), "{bad}");
+        }
+    }
+
+    #[test]
+    fn probabilities_are_named_in_order() {
+        let json =
+            serde_json::to_string(&Named(Probabilities([0.0, 0.5, 0.0, 0.25, 0.0, 0.0, 0.25])));
+        assert_eq!(
+            json.unwrap(),
+            r#"{"angry":0.0,"disgust":0.5,"fear":0.0,"happy":0.25,"sad":0.0,"surprise":0.0,"neutral":0.25}"#
+        );
+    }
+}
