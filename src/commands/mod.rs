@@ -2,6 +2,7 @@
 //! error; only `main` turns the error into a message.
 
 pub mod detect;
+pub mod model;
 pub mod pictures;
 
 use std::process::ExitCode;

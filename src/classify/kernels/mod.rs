@@ -1,0 +1,843 @@
+//! Integer kernels: the arithmetic of a quantized network, one file an
+//! instruction set.
+//!
+//! Values are unsigned bytes with a zero point, in the order row, column,
+//! channel. A convolution is an exact i32 sum of products of bytes, turned into
+//! the next layer's bytes by [`Requantize`]. What a kernel computes is defined by
+//! [`scalar`], and every other kernel gives the same bits: sums of integers do
+//! not depend on their order, and the few f32 operations at the end are IEEE 754
+//! operations that all processors round alike.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod scalar;
+
+use std::fmt;
+
+/// An instruction set to compute with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// Plain Rust: the definition of the others, and what runs where none of
+    /// them does.
+    Scalar,
+    /// x86-64 with AVX2 and FMA (Haswell, Zen and later).
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Kernel {
+    /// The kernels that this processor can run, the fastest first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut kernels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            kernels.push(Self::Avx2);
+        }
+        kernels.push(Self::Scalar);
+        kernels
+    }
+
+    /// The fastest kernel that this processor can run.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// A short name for logs and listings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+        }
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Scale and zero point of a quantized tensor: a byte `q` stands for
+/// `(q - zero) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantization {
+    /// Above 0 and finite.
+    pub scale: f32,
+    pub zero: u8,
+}
+
+/// The range that an output is clamped to: all of 0 to 255 unless the model has
+/// a ReLU or ReLU6 that its quantization does not imply.
+pub type Range = std::ops::RangeInclusive<u8>;
+
+/// From an exact sum to an output byte, channel by channel:
+/// `clamp(round(fma(sum as f32, scale, offset)) + zero)`, rounding half to even.
+///
+/// ONNX defines the same in f32 tensors: dequantize, multiply, sum, divide by
+/// the output's scale, round half to even, saturate. There `scale` is
+/// `s_x * s_w / s_y`; a bias that is a whole number of `s_x * s_w`, as the
+/// standard asks, is part of the sum, and only another one needs `offset`.
+/// Where the sum is exact and ONNX Runtime's, summed in f32, is not, the two can
+/// differ by one quantum next to a tie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requantize {
+    /// Where the sum starts: the bias, less the input's zero point times the
+    /// sum of the weights.
+    bias: Vec<i32>,
+    scale: Vec<f32>,
+    offset: Vec<f32>,
+    zero: u8,
+    range: Range,
+}
+
+/// Sums below 2^31 and results far from where f32 to i32 conversion saturates:
+/// then no kernel needs a special case.
+const MAX_SUM: f64 = 2_147_483_647.0;
+
+impl Requantize {
+    /// For `weights` (`outputs x inputs`) over an input with the zero point
+    /// `input_zero`, or `None` if the sums or results could overflow.
+    #[must_use]
+    pub fn new(
+        weights: &[i8],
+        input_zero: u8,
+        bias: &[i32],
+        scale: Vec<f32>,
+        offset: Vec<f32>,
+        zero: u8,
+        range: Range,
+    ) -> Option<Self> {
+        let outputs = bias.len();
+        assert_eq!(weights.len() % outputs, 0);
+        assert_eq!((scale.len(), offset.len()), (outputs, outputs));
+        let inputs = weights.len() / outputs;
+        let mut folded = Vec::with_capacity(outputs);
+        for (channel, row) in weights.chunks_exact(inputs).enumerate() {
+            let sum: i64 = row.iter().map(|&w| i64::from(w)).sum();
+            let size: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
+            let start = i64::from(bias[channel]) - i64::from(input_zero) * sum;
+            let largest = start.abs() as f64 + 255.0 * size as f64;
+            let result =
+                largest * f64::from(scale[channel]).abs() + f64::from(offset[channel]).abs();
+            // Not `>`: a NaN must not pass.
+            if !(largest < MAX_SUM && result < MAX_SUM) {
+                return None;
+            }
+            folded.push(start as i32);
+        }
+        Some(Self {
+            bias: folded,
+            scale,
+            offset,
+            zero,
+            range,
+        })
+    }
+
+    /// Where each channel's sum starts: the bias with the input's zero point
+    /// folded in.
+    #[must_use]
+    pub fn into_bias(self) -> Vec<i32> {
+        self.bias
+    }
+
+    /// The number of output channels.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn apply(&self, channel: usize, sum: i32) -> u8 {
+        let value = (sum as f32)
+            .mul_add(self.scale[channel], self.offset[channel])
+            .round_ties_even();
+        clamp(
+            (value as i32).saturating_add(i32::from(self.zero)),
+            &self.range,
+        )
+    }
+}
+
+fn clamp(value: i32, range: &Range) -> u8 {
+    value.clamp(i32::from(*range.start()), i32::from(*range.end())) as u8
+}
+
+/// The byte for a number: `clamp(round(value / scale) + zero)`, rounding half to
+/// even; the lowest of the range for what is no number.
+#[must_use]
+#[expect(clippy::manual_clamp, reason = "clamp keeps what is no number")]
+pub fn quantize(value: f32, to: Quantization, range: &Range) -> u8 {
+    // Far outside of any byte, and far inside of i32.
+    let steps = (value / to.scale).max(-65536.0).min(65536.0);
+    clamp(steps.round_ties_even() as i32 + i32::from(to.zero), range)
+}
+
+/// A slice on a cache line's border, for vector loads.
+#[derive(Debug)]
+pub(super) struct Aligned<T> {
+    data: Vec<T>,
+    start: usize,
+    length: usize,
+}
+
+const LINE: usize = 64;
+
+impl<T: Copy + Default> Aligned<T> {
+    pub fn new(length: usize) -> Self {
+        let data = vec![T::default(); length + LINE / size_of::<T>()];
+        let start = data.as_ptr().align_offset(LINE).min(LINE / size_of::<T>());
+        Self {
+            data,
+            start,
+            length,
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Aligned<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.data[self.start..self.start + self.length]
+    }
+}
+
+impl<T> std::ops::DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.data[self.start..self.start + self.length]
+    }
+}
+
+/// Memory that kernels work in, shared by all layers.
+#[derive(Debug)]
+pub struct Scratch {
+    rows: Aligned<i16>,
+}
+
+impl Scratch {
+    /// With room for the largest of the layers' needs.
+    #[must_use]
+    pub fn new(length: usize) -> Self {
+        Self {
+            rows: Aligned::new(length),
+        }
+    }
+}
+
+/// A matrix product: every output of a position is a sum over all its inputs.
+/// A 1x1 convolution is one, and any other after its inputs are gathered.
+#[derive(Debug)]
+pub struct Dense {
+    inputs: usize,
+    requantize: Requantize,
+    packed: DensePacked,
+}
+
+#[derive(Debug)]
+enum DensePacked {
+    Scalar(Vec<i8>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Dense),
+}
+
+impl Dense {
+    /// Packs `weights` (`outputs x inputs`) for a kernel.
+    #[must_use]
+    pub fn new(kernel: Kernel, weights: &[i8], requantize: Requantize) -> Self {
+        let inputs = weights.len() / requantize.outputs();
+        assert_eq!(weights.len(), inputs * requantize.outputs());
+        let packed = match kernel {
+            Kernel::Scalar => DensePacked::Scalar(weights.to_vec()),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => DensePacked::Avx2(avx2::Dense::new(weights, &requantize)),
+        };
+        Self {
+            inputs,
+            requantize,
+            packed,
+        }
+    }
+
+    /// Inputs of each output.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Bytes that the packed weights take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.packed {
+            DensePacked::Scalar(weights) => weights.len(),
+            #[cfg(target_arch = "x86_64")]
+            DensePacked::Avx2(dense) => dense.bytes(),
+        }
+    }
+
+    /// The scratch memory that [`Dense::run`] needs.
+    #[must_use]
+    pub fn scratch(&self) -> usize {
+        match &self.packed {
+            DensePacked::Scalar(_) => 0,
+            #[cfg(target_arch = "x86_64")]
+            DensePacked::Avx2(dense) => dense.scratch(),
+        }
+    }
+
+    /// From `positions x inputs` to `positions x outputs`.
+    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut Scratch) {
+        let outputs = self.requantize.outputs();
+        let positions = output.len() / outputs;
+        assert_eq!(output.len(), positions * outputs);
+        assert_eq!(input.len(), positions * self.inputs);
+        match &self.packed {
+            DensePacked::Scalar(weights) => {
+                scalar::dense(weights, &self.requantize, self.inputs, input, output);
+            }
+            #[cfg(target_arch = "x86_64")]
+            DensePacked::Avx2(dense) => dense.run(&self.requantize, input, output, scratch),
+        }
+    }
+}
+
+/// The geometry of a convolution with a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    /// Rows and columns of the window.
+    pub window: [usize; 2],
+    pub stride: [usize; 2],
+    /// Padding above and to the left.
+    pub pad: [usize; 2],
+    pub out_height: usize,
+    pub out_width: usize,
+}
+
+impl Geometry {
+    /// The position of the input that a tap of an output's window sees, or
+    /// `None` in the padding.
+    fn source(&self, row: usize, column: usize, tap: usize) -> Option<usize> {
+        let [_, across] = self.window;
+        let y = (row * self.stride[0] + tap / across).checked_sub(self.pad[0])?;
+        let x = (column * self.stride[1] + tap % across).checked_sub(self.pad[1])?;
+        (y < self.height && x < self.width).then_some(y * self.width + x)
+    }
+
+    /// Positions of the window.
+    #[must_use]
+    pub fn taps(&self) -> usize {
+        self.window[0] * self.window[1]
+    }
+
+    /// Whether each output sees the input at its own position only.
+    #[must_use]
+    pub fn is_pointwise(&self) -> bool {
+        self.taps() == 1
+            && self.pad == [0, 0]
+            && self.stride == [1, 1]
+            && (self.height, self.width) == (self.out_height, self.out_width)
+    }
+
+    /// Bytes that [`gather`] writes.
+    #[must_use]
+    pub fn gathered(&self) -> usize {
+        self.out_height * self.out_width * self.taps() * self.channels
+    }
+
+    /// Bytes of the input and of an output with as many channels.
+    fn lengths(&self) -> (usize, usize) {
+        (
+            self.height * self.width * self.channels,
+            self.out_height * self.out_width * self.channels,
+        )
+    }
+}
+
+/// Lays out the inputs of each output of a convolution one after another
+/// (`outputs x taps x channels`), so that [`Dense`] can go on; `zero` is the
+/// padding.
+pub fn gather(geometry: &Geometry, zero: u8, input: &[u8], output: &mut [u8]) {
+    let channels = geometry.channels;
+    let taps = geometry.taps();
+    assert_eq!(input.len(), geometry.lengths().0);
+    let positions = output.chunks_exact_mut(taps * channels);
+    assert_eq!(positions.len(), geometry.out_height * geometry.out_width);
+    for (position, output) in positions.enumerate() {
+        let (row, column) = (position / geometry.out_width, position % geometry.out_width);
+        for (tap, output) in output.chunks_exact_mut(channels).enumerate() {
+            match geometry.source(row, column, tap) {
+                Some(source) => {
+                    output.copy_from_slice(&input[source * channels..(source + 1) * channels]);
+                }
+                None => output.fill(zero),
+            }
+        }
+    }
+}
+
+/// A depthwise convolution: each channel has a window of its own.
+#[derive(Debug)]
+pub struct Depthwise {
+    geometry: Geometry,
+    requantize: Requantize,
+    /// What the padding is filled with: a position of the input's zero point.
+    padding: Vec<u8>,
+    packed: DepthwisePacked,
+}
+
+#[derive(Debug)]
+enum DepthwisePacked {
+    Scalar(Vec<i8>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Depthwise),
+}
+
+impl Depthwise {
+    /// Packs `weights` (`channels x taps`) for a kernel.
+    #[must_use]
+    pub fn new(
+        kernel: Kernel,
+        geometry: Geometry,
+        weights: &[i8],
+        input_zero: u8,
+        requantize: Requantize,
+    ) -> Self {
+        assert_eq!(weights.len(), geometry.channels * geometry.taps());
+        assert_eq!(requantize.outputs(), geometry.channels);
+        let packed = match kernel {
+            Kernel::Scalar => DepthwisePacked::Scalar(weights.to_vec()),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => {
+                DepthwisePacked::Avx2(avx2::Depthwise::new(&geometry, weights, &requantize))
+            }
+        };
+        Self {
+            geometry,
+            requantize,
+            padding: vec![input_zero; geometry.channels],
+            packed,
+        }
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Bytes that the packed weights take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.packed {
+            DepthwisePacked::Scalar(weights) => weights.len(),
+            #[cfg(target_arch = "x86_64")]
+            DepthwisePacked::Avx2(depthwise) => depthwise.bytes(),
+        }
+    }
+
+    /// One picture, from `height x width x channels` to
+    /// `out_height x out_width x channels`.
+    pub fn run(&self, input: &[u8], output: &mut [u8]) {
+        assert_eq!((input.len(), output.len()), self.geometry.lengths());
+        match &self.packed {
+            DepthwisePacked::Scalar(weights) => scalar::depthwise(
+                &self.geometry,
+                weights,
+                &self.requantize,
+                &self.padding,
+                input,
+                output,
+            ),
+            #[cfg(target_arch = "x86_64")]
+            DepthwisePacked::Avx2(depthwise) => depthwise.run(
+                &self.geometry,
+                &self.requantize,
+                &self.padding,
+                input,
+                output,
+            ),
+        }
+    }
+}
+
+/// The sum of two tensors, as ONNX computes it in f32:
+/// `clamp(round(((a - zero_a) * scale_a + (b - zero_b) * scale_b) / scale) + zero)`.
+#[derive(Clone, Debug)]
+pub struct Add {
+    kernel: Kernel,
+    a: Quantization,
+    b: Quantization,
+    to: Quantization,
+    range: Range,
+}
+
+impl Add {
+    #[must_use]
+    pub fn new(
+        kernel: Kernel,
+        a: Quantization,
+        b: Quantization,
+        to: Quantization,
+        range: Range,
+    ) -> Self {
+        Self {
+            kernel,
+            a,
+            b,
+            to,
+            range,
+        }
+    }
+
+    /// All three of one length.
+    pub fn run(&self, a: &[u8], b: &[u8], output: &mut [u8]) {
+        assert_eq!((a.len(), b.len()), (output.len(), output.len()));
+        match self.kernel {
+            Kernel::Scalar => scalar::add(self, a, b, output),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => avx2::add(self, a, b, output),
+        }
+    }
+}
+
+/// Numbers to bytes, one by one, as [`quantize`].
+pub fn quantize_all(kernel: Kernel, to: Quantization, input: &[f32], output: &mut [u8]) {
+    assert_eq!(input.len(), output.len());
+    match kernel {
+        Kernel::Scalar => scalar::quantize_all(to, input, output),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => avx2::quantize_all(to, input, output),
+    }
+}
+
+/// The mean of all positions of a channel.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    positions: usize,
+    scale: f32,
+    input_zero: u8,
+    zero: u8,
+    range: Range,
+    channels: usize,
+}
+
+impl Pool {
+    /// `None` if the sums could overflow.
+    #[must_use]
+    pub fn new(
+        positions: usize,
+        channels: usize,
+        from: Quantization,
+        to: Quantization,
+        range: Range,
+    ) -> Option<Self> {
+        let scale = f64::from(from.scale) / (positions as f64 * f64::from(to.scale));
+        let largest = 255.0 * positions as f64;
+        (largest < MAX_SUM && largest * scale < MAX_SUM).then_some(Self {
+            positions,
+            scale: scale as f32,
+            input_zero: from.zero,
+            zero: to.zero,
+            range,
+            channels,
+        })
+    }
+
+    /// From `positions x channels` to `channels`.
+    pub fn run(&self, input: &[u8], output: &mut [u8]) {
+        assert_eq!(output.len(), self.channels);
+        assert_eq!(input.len(), self.positions * self.channels);
+        // A cache line of channels at a time.
+        for (block, output) in output.chunks_mut(64).enumerate() {
+            let mut sums = [-(self.positions as i32) * i32::from(self.input_zero); 64];
+            for position in input.chunks_exact(self.channels) {
+                let values = &position[64 * block..][..output.len()];
+                for (sum, &value) in sums.iter_mut().zip(values) {
+                    *sum += i32::from(value);
+                }
+            }
+            for (output, &sum) in output.iter_mut().zip(&sums) {
+                let mean = (sum as f32 * self.scale).round_ties_even() as i32;
+                *output = clamp(mean.saturating_add(i32::from(self.zero)), &self.range);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Bytes with many extremes among them.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![2 => any::<u8>(), 1 => Just(0), 1 => Just(255)]
+    }
+
+    fn weight() -> impl Strategy<Value = i8> {
+        prop_oneof![2 => any::<i8>(), 1 => Just(-128), 1 => Just(127)]
+    }
+
+    fn range() -> impl Strategy<Value = Range> {
+        prop_oneof![
+            3 => Just(0..=255),
+            1 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| a.min(b)..=a.max(b)),
+        ]
+    }
+
+    fn quantization() -> impl Strategy<Value = Quantization> {
+        (1e-4f32..10.0, byte()).prop_map(|(scale, zero)| Quantization { scale, zero })
+    }
+
+    /// How sums become bytes: scales around what spreads `inputs` random
+    /// products over a byte, and exact powers of two, where ties are.
+    fn requantize(
+        weights: Vec<i8>,
+        outputs: usize,
+        zero: u8,
+    ) -> impl Strategy<Value = (Vec<i8>, u8, Requantize)> {
+        let inputs = weights.len() / outputs;
+        let spread = 1.0 / (40.0 * (inputs as f32).sqrt());
+        let scale = prop_oneof![
+            2 => spread / 30.0..spread,
+            2 => (4i32..14).prop_map(|e| (-e as f32).exp2()),
+            1 => Just(1.0f32),
+            1 => Just(1e-9f32),
+        ];
+        let offset = prop_oneof![3 => Just(0.0f32), 1 => -3.0f32..3.0, 1 => Just(0.5)];
+        (
+            prop::collection::vec(-60_000i32..60_000, outputs),
+            prop::collection::vec(scale, outputs),
+            prop::collection::vec(offset, outputs),
+            byte(),
+            range(),
+        )
+            .prop_map(move |(bias, scale, offset, out_zero, range)| {
+                let requantize =
+                    Requantize::new(&weights, zero, &bias, scale, offset, out_zero, range);
+                (weights.clone(), zero, requantize.unwrap())
+            })
+    }
+
+    type Case = (Vec<u8>, (Vec<i8>, u8, Requantize));
+
+    fn dense() -> impl Strategy<Value = Case> {
+        (1usize..80, 1usize..50, 1usize..30)
+            .prop_flat_map(|(inputs, outputs, positions)| {
+                (
+                    prop::collection::vec(byte(), inputs * positions),
+                    prop::collection::vec(weight(), inputs * outputs),
+                    byte(),
+                    Just(outputs),
+                )
+            })
+            .prop_flat_map(|(input, weights, zero, outputs)| {
+                (Just(input), requantize(weights, outputs, zero))
+            })
+    }
+
+    fn geometry() -> impl Strategy<Value = Geometry> {
+        (
+            (1usize..9, 1usize..9, 1usize..50),
+            prop_oneof![3 => Just([3usize, 3]), 1 => (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])],
+            (1usize..4, 1usize..4),
+            (0usize..3, 0usize..3, 0usize..3, 0usize..3),
+        )
+            .prop_filter_map("the window is larger", |((height, width, channels), window, stride, pad)| {
+                let out = |size: usize, window: usize, stride: usize, pad: usize| {
+                    Some((size + pad).checked_sub(window)? / stride + 1)
+                };
+                Some(Geometry {
+                    height,
+                    width,
+                    channels,
+                    window,
+                    stride: [stride.0, stride.1],
+                    pad: [pad.0, pad.1],
+                    out_height: out(height, window[0], stride.0, pad.0 + pad.2)?,
+                    out_width: out(width, window[1], stride.1, pad.1 + pad.3)?,
+                })
+            })
+    }
+
+    fn depthwise() -> impl Strategy<Value = (Geometry, Case)> {
+        geometry()
+            .prop_flat_map(|geometry| {
+                (
+                    Just(geometry),
+                    prop::collection::vec(byte(), geometry.lengths().0),
+                    prop::collection::vec(weight(), geometry.channels * geometry.taps()),
+                    byte(),
+                )
+            })
+            .prop_flat_map(|(geometry, input, weights, zero)| {
+                let case = (Just(input), requantize(weights, geometry.channels, zero));
+                (Just(geometry), case)
+            })
+    }
+
+    fn run_dense(kernel: Kernel, (input, (weights, _, requantize)): &Case) -> Vec<u8> {
+        let outputs = requantize.outputs();
+        let dense = Dense::new(kernel, weights, requantize.clone());
+        let mut scratch = Scratch::new(dense.scratch());
+        let positions = input.len() / dense.inputs();
+        let mut output = vec![77; positions * outputs];
+        dense.run(input, &mut output, &mut scratch);
+        output
+    }
+
+    fn run_depthwise(kernel: Kernel, geometry: Geometry, case: &Case) -> Vec<u8> {
+        let (input, (weights, zero, requantize)) = case;
+        let depthwise = Depthwise::new(kernel, geometry, weights, *zero, requantize.clone());
+        let mut output = vec![77; geometry.lengths().1];
+        depthwise.run(input, &mut output);
+        output
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(192))]
+
+        #[test]
+        fn dense_kernels_agree(case in dense()) {
+            let expected = run_dense(Kernel::Scalar, &case);
+            for kernel in Kernel::available() {
+                prop_assert_eq!(&run_dense(kernel, &case), &expected, "{}", kernel);
+            }
+        }
+
+        #[test]
+        fn depthwise_kernels_agree((geometry, case) in depthwise()) {
+            let expected = run_depthwise(Kernel::Scalar, geometry, &case);
+            for kernel in Kernel::available() {
+                let got = run_depthwise(kernel, geometry, &case);
+                prop_assert_eq!(&got, &expected, "{}", kernel);
+            }
+        }
+
+        #[test]
+        fn add_kernels_agree(
+            pairs in prop::collection::vec((byte(), byte()), 1..70),
+            (a, b, to) in (quantization(), quantization(), quantization()),
+            range in range(),
+        ) {
+            let (x, y): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+            let run = |kernel| {
+                let mut output = vec![77; x.len()];
+                Add::new(kernel, a, b, to, range.clone()).run(&x, &y, &mut output);
+                output
+            };
+            for kernel in Kernel::available() {
+                prop_assert_eq!(run(kernel), run(Kernel::Scalar), "{}", kernel);
+            }
+        }
+
+        #[test]
+        fn quantize_kernels_agree(
+            values in prop::collection::vec(
+                prop_oneof![4 => -20f32..20.0, 1 => any::<f32>(), 1 => Just(f32::NAN)],
+                1..70,
+            ),
+            to in quantization(),
+        ) {
+            let run = |kernel| {
+                let mut output = vec![77; values.len()];
+                quantize_all(kernel, to, &values, &mut output);
+                output
+            };
+            for kernel in Kernel::available() {
+                prop_assert_eq!(run(kernel), run(Kernel::Scalar), "{}", kernel);
+            }
+        }
+
+        /// The scalar kernel against the definition in whole numbers: with a
+        /// scale of 2^-shift the result is known without any floating point.
+        #[test]
+        fn scalar_is_integer_arithmetic(
+            input in prop::collection::vec(byte(), 1..20),
+            weights in prop::collection::vec(weight(), 20),
+            zero in byte(),
+            bias in -1000i32..1000,
+            out_zero in byte(),
+            shift in 0u32..12,
+        ) {
+            let weights = &weights[..input.len()];
+            let sum: i64 = input
+                .iter()
+                .zip(weights)
+                .map(|(&x, &w)| (i64::from(x) - i64::from(zero)) * i64::from(w))
+                .sum::<i64>() + i64::from(bias);
+            let (floor, rest) = (sum >> shift, sum - ((sum >> shift) << shift));
+            let half = (1i64 << shift) / 2;
+            let up = shift > 0 && (rest > half || (rest == half && floor & 1 == 1));
+            let expected = (floor + i64::from(up) + i64::from(out_zero)).clamp(0, 255);
+
+            let scale = vec![(-(shift as f32)).exp2()];
+            let requantize =
+                Requantize::new(weights, zero, &[bias], scale, vec![0.0], out_zero, 0..=255);
+            let case = (input, (weights.to_vec(), zero, requantize.unwrap()));
+            prop_assert_eq!(i64::from(run_dense(Kernel::Scalar, &case)[0]), expected);
+        }
+    }
+
+    /// The shapes of MobileNetV2 with the largest possible sums.
+    #[test]
+    fn extremes_do_not_overflow() {
+        for (x, w) in [(255, 127), (255, -128), (0, -128)] {
+            for (inputs, outputs, positions) in [(1280, 7, 1), (960, 160, 9), (16, 96, 40)] {
+                let weights = vec![w; inputs * outputs];
+                let size = 255.0 * 128.0 * inputs as f32;
+                let requantize = Requantize::new(
+                    &weights,
+                    if x == 0 { 255 } else { 0 },
+                    &vec![0; outputs],
+                    vec![100.0 / size; outputs],
+                    vec![0.0; outputs],
+                    128,
+                    0..=255,
+                );
+                let case = (
+                    vec![x; inputs * positions],
+                    (weights, 0, requantize.unwrap()),
+                );
+                // -128 or 127 of 128 times 100, up from the zero point.
+                let expected = match (x, w) {
+                    (255, 127) => 128 + 99,
+                    (255, _) => 128 - 100,
+                    _ => 128 + 100,
+                };
+                for kernel in Kernel::available() {
+                    let output = run_dense(kernel, &case);
+                    assert!(output.iter().all(|&q| q == expected), "{kernel} {output:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_that_could_overflow_are_refused() {
+        let huge = vec![127; 70_000];
+        let new = |weights: &[i8], scale: f32| {
+            Requantize::new(weights, 0, &[0], vec![scale], vec![0.0], 0, 0..=255)
+        };
+        assert!(new(&huge, 1e-6).is_none());
+        assert!(new(&huge[..100], 1e-6).is_some());
+        assert!(new(&huge[..100], 1e4).is_none());
+        assert!(new(&huge[..100], f32::NAN).is_none());
+    }
+
+    #[test]
+    fn pools_round_half_to_even() {
+        let unit = |scale| Quantization { scale, zero: 3 };
+        let pool = Pool::new(4, 2, unit(1.0), unit(0.5), 0..=250).unwrap();
+        let mut output = [0; 2];
+        // (4 + 4 + 4 + 7 - 12) / 4 / 0.5 = 3.5 rounds to 4; 126 / 2 is clamped.
+        pool.run(&[4, 255, 4, 200, 4, 200, 7, 200], &mut output);
+        assert_eq!(output, [4 + 3, 250]);
+    }
+}

@@ -1,0 +1,410 @@
+//! The model manifest: what a network file does not say about itself.
+//!
+//! An ONNX file knows its shapes but not how a face must be cut out and
+//! normalised for it, in which order its classes come, or under which licence
+//! it may be shipped. `NAME.toml` beside `NAME.onnx` says so. A wrong value here
+//! gives no crash but confident nonsense, so everything that can be checked is
+//! checked when the model is loaded, and keys have no silent defaults.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::ModelError;
+use crate::expression::Expression;
+
+/// The largest input side. Networks for faces use 40 to 224 pixels.
+const MAX_INPUT: u32 = 1024;
+
+/// A model's manifest, `models/NAME.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The model's name, as shown in events and logs.
+    pub name: String,
+    /// SHA-256 of the ONNX file, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Licence of the weights, as an SPDX expression where there is one.
+    pub licence: String,
+    /// Who made it, from what, where it came from.
+    pub origin: String,
+    /// Data sets that the weights were trained on.
+    pub training_data: Vec<String>,
+    /// Class names in the order of the network's outputs: a permutation of the
+    /// seven of [`Expression`].
+    pub classes: Vec<String>,
+    /// What the network puts out.
+    pub output: OutputKind,
+    /// The network's input.
+    pub input: Input,
+    /// How the face is cut out.
+    pub crop: CropRule,
+    /// Figures measured for this model, free-form.
+    #[serde(default)]
+    pub measured: toml::Table,
+}
+
+/// What the seven numbers of the network's output are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputKind {
+    /// Before softmax.
+    Logits,
+    /// After softmax: each from 0 to 1, summing to 1.
+    Probabilities,
+}
+
+/// The network's input: one image, luma normalised as
+/// `(luma / 255 - mean) / std`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Width in pixels, 1 to 1024.
+    pub width: u32,
+    /// Height in pixels, 1 to 1024.
+    pub height: u32,
+    /// 1 for luma, 3 for luma repeated three times.
+    pub channels: usize,
+    /// Order of the dimensions.
+    pub layout: Layout,
+    /// One a channel.
+    pub mean: Vec<f32>,
+    /// One a channel, above 0.
+    pub std: Vec<f32>,
+}
+
+/// Order of the input's dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `1 x channels x height x width`.
+    Nchw,
+    /// `1 x height x width x channels`.
+    Nhwc,
+}
+
+impl Input {
+    /// The input's shape in the order of its layout.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 4] {
+        let (h, w) = (self.height as usize, self.width as usize);
+        match self.layout {
+            Layout::Nchw => [1, self.channels, h, w],
+            Layout::Nhwc => [1, h, w, self.channels],
+        }
+    }
+}
+
+/// From a detector's box to the square that is resized to the input: its side
+/// is `scale` times the longer side of the box, its centre the box's centre
+/// moved by `shift_x` box widths and `shift_y` box heights.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CropRule {
+    /// Side of the square over the longer side of the box, 0.1 to 10.
+    pub scale: f64,
+    /// To the right, in box widths, -2 to 2.
+    pub shift_x: f64,
+    /// Downwards, in box heights, -2 to 2.
+    pub shift_y: f64,
+    /// The resampling filter.
+    pub filter: Filter,
+}
+
+/// A resampling filter, named after the library whose pixels it reproduces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// `Image.resize(size, Image.BILINEAR)` of Pillow on an 8-bit gray image.
+    PillowBilinear,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no TOML, has a key too many or too few, or a
+    /// value that cannot be.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ModelError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses and checks a manifest; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ModelError> {
+        let manifest: Self = toml::from_str(text).map_err(|error| ModelError::Manifest {
+            path: path.to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        })?;
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), ModelError> {
+        let bad = |key: &'static str, reason: String| ModelError::Value {
+            path: path.to_owned(),
+            key,
+            reason,
+        };
+        if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(bad(
+                "sha256",
+                format!(
+                    "'{}' is no SHA-256 of 64 hexadecimal digits; print it with: sha256sum {}",
+                    self.sha256,
+                    path.with_extension("onnx").display()
+                ),
+            ));
+        }
+        self.class_order(path)?;
+        let input = &self.input;
+        for (key, side) in [("input.width", input.width), ("input.height", input.height)] {
+            if !(1..=MAX_INPUT).contains(&side) {
+                return Err(bad(
+                    key,
+                    format!("{side} is not from 1 to {MAX_INPUT} pixels"),
+                ));
+            }
+        }
+        if ![1, 3].contains(&input.channels) {
+            return Err(bad(
+                "input.channels",
+                format!(
+                    "{} channels cannot be made of luma: 1 (luma) or 3 (luma repeated)",
+                    input.channels
+                ),
+            ));
+        }
+        for (key, values) in [("input.mean", &input.mean), ("input.std", &input.std)] {
+            if values.len() != input.channels {
+                return Err(bad(
+                    key,
+                    format!(
+                        "{} values for {} channels; give one a channel",
+                        values.len(),
+                        input.channels
+                    ),
+                ));
+            }
+        }
+        if let Some(mean) = input.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(bad("input.mean", format!("{mean} is not a finite number")));
+        }
+        if let Some(std) = input
+            .std
+            .iter()
+            .find(|std| !(std.is_normal() && **std > 0.0))
+        {
+            return Err(bad(
+                "input.std",
+                format!("{std} cannot be divided by; give a number above 0"),
+            ));
+        }
+        let crop = &self.crop;
+        if !(0.1..=10.0).contains(&crop.scale) {
+            return Err(bad(
+                "crop.scale",
+                format!("{} is not from 0.1 to 10", crop.scale),
+            ));
+        }
+        for (key, shift) in [
+            ("crop.shift_x", crop.shift_x),
+            ("crop.shift_y", crop.shift_y),
+        ] {
+            if !(-2.0..=2.0).contains(&shift) {
+                return Err(bad(key, format!("{shift} is not from -2 to 2 box sides")));
+            }
+        }
+        Ok(())
+    }
+
+    /// For each output of the network the class that it stands for.
+    pub(super) fn class_order(
+        &self,
+        path: &Path,
+    ) -> Result<[Expression; Expression::COUNT], ModelError> {
+        let bad = |reason: String| ModelError::Value {
+            path: path.to_owned(),
+            key: "classes",
+            reason,
+        };
+        let mut order = Vec::with_capacity(Expression::COUNT);
+        for name in &self.classes {
+            let class: Expression = name
+                .parse()
+                .map_err(|error: crate::expression::UnknownExpression| bad(error.to_string()))?;
+            if order.contains(&class) {
+                return Err(bad(format!("'{class}' is there twice")));
+            }
+            order.push(class);
+        }
+        order.try_into().map_err(|order: Vec<_>| {
+            bad(format!(
+                "{} of the seven classes; name each of angry, disgust, fear, happy, sad, \
+                 surprise, neutral once, in the order of the network's outputs",
+                order.len()
+            ))
+        })
+    }
+
+    /// Refuses a file that is not the one this manifest describes.
+    pub(super) fn check_hash(&self, onnx: &[u8], paths: &ModelPaths) -> Result<(), ModelError> {
+        let found = hex(&Sha256::digest(onnx));
+        if found.eq_ignore_ascii_case(&self.sha256) {
+            return Ok(());
+        }
+        Err(ModelError::Hash {
+            path: paths.onnx.clone(),
+            manifest: paths.manifest.clone(),
+            expected: self.sha256.to_ascii_lowercase(),
+            found,
+        })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The two files of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ModelPaths {
+    pub onnx: PathBuf,
+    pub manifest: PathBuf,
+}
+
+impl ModelPaths {
+    /// From `NAME`, `NAME.onnx` or `NAME.toml`.
+    pub fn new(path: &Path) -> Self {
+        let extension = path.extension().and_then(|e| e.to_str());
+        let stem = match extension {
+            Some("onnx" | "toml") => path.with_extension(""),
+            // A name may hold a dot: `mobilenet_v2_1.0`.
+            _ => path.to_owned(),
+        };
+        let with = |extension: &str| {
+            let mut name = stem.clone().into_os_string();
+            name.push(extension);
+            PathBuf::from(name)
+        };
+        Self {
+            onnx: with(".onnx"),
+            manifest: with(".toml"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+name = "tiny"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+licence = "MIT"
+origin = "a test"
+training_data = []
+classes = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+output = "logits"
+[input]
+width = 96
+height = 96
+channels = 1
+layout = "nchw"
+mean = [0.5]
+std = [0.25]
+[crop]
+scale = 1.0
+shift_x = 0.0
+shift_y = 0.0
+filter = "pillow-bilinear"
+[measured]
+anything = { goes = 1 }
+"#;
+
+    fn parse(text: &str) -> Result<Manifest, ModelError> {
+        Manifest::parse(text, Path::new("models/tiny.toml"))
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, words: &[&str]) {
+        assert!(GOOD.contains(from), "{from} is not in the example");
+        let message = parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+        for word in words.iter().chain(&["models/tiny.toml"]) {
+            assert!(message.contains(word), "'{word}' is not in: {message}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_read() {
+        let manifest = parse(GOOD).unwrap();
+        assert_eq!(manifest.input.shape(), [1, 1, 96, 96]);
+        assert_eq!(manifest.crop.filter, Filter::PillowBilinear);
+        assert_eq!(
+            manifest.class_order(Path::new("")).unwrap(),
+            Expression::ALL
+        );
+    }
+
+    #[test]
+    fn each_wrong_value_is_named() {
+        refused(
+            "mean = [0.5]",
+            "mean = [0.5, 0.5]",
+            &["input.mean", "2 values"],
+        );
+        refused("std = [0.25]", "std = [0.0]", &["input.std", "0"]);
+        refused("std = [0.25]", "std = [nan]", &["input.std"]);
+        refused("channels = 1", "channels = 2", &["input.channels", "luma"]);
+        refused("width = 96", "width = 0", &["input.width"]);
+        refused("scale = 1.0", "scale = -1.0", &["crop.scale"]);
+        refused("shift_y = 0.0", "shift_y = inf", &["crop.shift_y"]);
+        refused("\"e3b0", "\"", &["sha256", "sha256sum models/tiny.onnx"]);
+        refused("\"angry\", ", "", &["classes", "6 of the seven"]);
+        refused("\"angry\"", "\"furious\"", &["classes", "furious"]);
+        refused("\"angry\"", "\"neutral\"", &["classes", "twice"]);
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_are_named_with_their_line() {
+        refused("scale = 1.0", "scael = 1.0", &["scael", "scale", "line 17"]);
+        refused("layout = \"nchw\"", "", &["layout"]);
+        refused("\"nchw\"", "\"chwn\"", &["chwn", "nchw", "nhwc"]);
+        refused("\"logits\"", "\"votes\"", &["votes", "probabilities"]);
+    }
+
+    #[test]
+    fn a_model_is_named_in_three_ways() {
+        let expected = ModelPaths {
+            onnx: "models/net_1.0.onnx".into(),
+            manifest: "models/net_1.0.toml".into(),
+        };
+        for name in [
+            "models/net_1.0",
+            "models/net_1.0.onnx",
+            "models/net_1.0.toml",
+        ] {
+            assert_eq!(ModelPaths::new(Path::new(name)), expected);
+        }
+    }
+
+    #[test]
+    fn another_file_is_refused() {
+        let manifest = parse(GOOD).unwrap();
+        let paths = ModelPaths::new(Path::new("models/tiny"));
+        assert!(manifest.check_hash(b"", &paths).is_ok());
+        let message = manifest.check_hash(b"x", &paths).unwrap_err().to_string();
+        assert!(message.contains("e3b0c442") && message.contains("2d711642"));
+    }
+}

@@ -1,0 +1,385 @@
+//! The network: an ONNX file, run.
+//!
+//! What a file says about itself is checked against the manifest here, before
+//! anything is run: a shape that fits by accident would give nonsense.
+
+use std::time::{Duration, Instant};
+
+use tract_onnx::pb;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core;
+
+use super::ModelError;
+use super::fuse::{Fused, fuse, node_name};
+use super::kernels::Kernel;
+use super::manifest::{Layout, Manifest, ModelPaths};
+use super::op::IntegerNetwork;
+use super::program::{Memory, Program};
+use crate::expression::Expression;
+
+/// ONNX's code of the element type f32.
+const ONNX_FLOAT: i32 = 1;
+
+/// A network that is ready to run.
+pub(super) struct Network {
+    shape: [usize; 4],
+    engine: Engine,
+}
+
+enum Engine {
+    /// All of it in integers: tract is not needed, and nothing is allocated.
+    Program {
+        program: Box<Program>,
+        memory: Box<Memory>,
+    },
+    /// Some or all of it by tract.
+    Tract(TypedSimpleState),
+}
+
+impl Network {
+    pub fn load(onnx: &[u8], manifest: &Manifest, paths: &ModelPaths) -> Result<Self, ModelError> {
+        let unusable = |error: TractError| ModelError::Onnx {
+            path: paths.onnx.clone(),
+            // The alternate form names the causes, the innermost last.
+            reason: format!("{error:#}"),
+        };
+        let mut proto = tract_onnx::onnx()
+            .proto_model_for_read(&mut &*onnx)
+            .map_err(unusable)?;
+        let graph = proto.graph.as_ref().ok_or_else(|| ModelError::Onnx {
+            path: paths.onnx.clone(),
+            reason: "there is no graph in it".into(),
+        })?;
+        check_input(graph, manifest, paths)?;
+        check_output(graph, paths)?;
+        let shape = manifest.input.shape();
+        let output = graph.output[0].name.clone();
+        let fused = match shape {
+            [1, c, h, w] if manifest.input.layout == Layout::Nchw => {
+                fuse(graph, [c, h, w], Kernel::best())
+            }
+            _ => None,
+        };
+        let name = paths.onnx.display();
+        let engine = match fused {
+            Some(fused) if fused.rest.is_empty() => {
+                let [(_, shape)] = fused.outputs.as_slice() else {
+                    unreachable!("one output and nothing that could need another");
+                };
+                if shape.iter().product::<usize>() != Expression::COUNT {
+                    return Err(ModelError::Output {
+                        path: paths.onnx.clone(),
+                        name: output,
+                        found: format!("{shape:?}"),
+                    });
+                }
+                let kernel = fused.program.kernel();
+                log::debug!("{name}: all of it runs in integers ({kernel} kernels)");
+                Engine::Program {
+                    memory: Box::new(fused.program.memory()),
+                    program: Box::new(fused.program),
+                }
+            }
+            fused => {
+                let op = match fused {
+                    Some(fused) => {
+                        log::info!("{name}: {}", rest_of(graph, &fused));
+                        Some(replace(&mut proto, fused))
+                    }
+                    None => {
+                        log::info!("{name}: no quantized layer in it, tract runs all of it in f32");
+                        None
+                    }
+                };
+                let plan = plan(&proto, op, shape).map_err(unusable)?;
+                let fact = plan.model().output_fact(0).map_err(unusable)?;
+                let seven = fact.shape.volume().to_i64().ok() == Some(Expression::COUNT as i64);
+                if fact.datum_type != f32::datum_type() || !seven {
+                    return Err(ModelError::Output {
+                        path: paths.onnx.clone(),
+                        name: output,
+                        found: format!("{fact:?}"),
+                    });
+                }
+                Engine::Tract(plan.spawn().map_err(unusable)?)
+            }
+        };
+        Ok(Self { shape, engine })
+    }
+
+    /// Seven outputs for an input in the manifest's shape.
+    pub fn run(&mut self, input: &[f32]) -> Result<[f32; Expression::COUNT], String> {
+        match &mut self.engine {
+            Engine::Program { program, memory } => {
+                let mut outputs = [0.0; Expression::COUNT];
+                program.run(memory, &[input], &mut [&mut outputs]);
+                Ok(outputs)
+            }
+            Engine::Tract(state) => {
+                run_tract(state, &self.shape, input).map_err(|error| format!("{error:#}"))
+            }
+        }
+    }
+}
+
+/// One step of a network as it runs.
+#[derive(Clone, Debug)]
+pub struct StepProfile {
+    pub name: String,
+    pub operation: String,
+    /// Sides of the output, in the order in which it is stored.
+    pub shape: Vec<usize>,
+    /// What an element of the output is: `u8` or one of tract's types.
+    pub element: String,
+    /// Products of a weight and an input; `None` where tract does not say.
+    pub macs: Option<u64>,
+    /// Bytes of packed weights, 0 where tract holds them.
+    pub weights: usize,
+    /// The integer kernel that computes it, or `tract`.
+    pub kernel: &'static str,
+    /// Over all runs.
+    pub time: Duration,
+}
+
+impl StepProfile {
+    fn of_program(program: &Program) -> impl Iterator<Item = Self> {
+        let kernel = program.kernel().name();
+        program.steps().map(move |step| Self {
+            name: step.name,
+            operation: step.operation,
+            shape: step.shape.to_vec(),
+            element: "u8".into(),
+            macs: Some(step.macs),
+            weights: step.weights,
+            kernel,
+            time: Duration::ZERO,
+        })
+    }
+}
+
+impl Network {
+    /// Runs the network `runs` times and gives each of its steps with its time.
+    pub fn profile(&mut self, input: &[f32], runs: u32) -> Result<Vec<StepProfile>, String> {
+        match &mut self.engine {
+            Engine::Program { program, memory } => {
+                let mut steps: Vec<_> = StepProfile::of_program(program).collect();
+                for _ in 0..runs {
+                    let times = steps.iter_mut().map(|step| &mut step.time);
+                    program.run_timed(memory, &[input], times);
+                }
+                Ok(steps)
+            }
+            Engine::Tract(state) => {
+                profile_tract(state, &self.shape, input, runs).map_err(|error| format!("{error:#}"))
+            }
+        }
+    }
+
+    /// Bytes of memory for the tensors between the integer steps, if all of the
+    /// network runs in integers.
+    pub fn memory(&self) -> Option<usize> {
+        match &self.engine {
+            Engine::Program { program, .. } => Some(program.memory_bytes()),
+            Engine::Tract(_) => None,
+        }
+    }
+}
+
+fn profile_tract(
+    state: &mut TypedSimpleState,
+    shape: &[usize],
+    input: &[f32],
+    runs: u32,
+) -> TractResult<Vec<StepProfile>> {
+    let mut steps: Vec<StepProfile> = Vec::new();
+    for run in 0..runs {
+        let inputs = tvec!(Tensor::from_shape(shape, input)?.into_tvalue());
+        let mut at = 0;
+        state.run_plan_with_eval(inputs, |context, mut op_state, node, inputs| {
+            if let Some(program) = node.op_as::<IntegerNetwork>().map(IntegerNetwork::program) {
+                if run == 0 {
+                    steps.extend(StepProfile::of_program(program));
+                }
+                let own = &mut steps[at..at + program.steps().len()];
+                at += own.len();
+                let integer = op_state.as_mut().and_then(|state| state.downcast_mut());
+                if let Some(integer) = integer {
+                    let times = own.iter_mut().map(|step| &mut step.time);
+                    IntegerNetwork::run_timed(integer, &inputs, times)?;
+                }
+                return tract_core::plan::eval(context, op_state, node, inputs);
+            }
+            let start = Instant::now();
+            let outputs = tract_core::plan::eval(context, op_state, node, inputs)?;
+            let time = start.elapsed();
+            if run == 0 {
+                steps.push(StepProfile {
+                    name: node.name.clone(),
+                    operation: node.op.name().into_owned(),
+                    shape: outputs[0].shape().to_vec(),
+                    element: format!("{:?}", outputs[0].datum_type()).to_lowercase(),
+                    macs: None,
+                    weights: 0,
+                    kernel: "tract",
+                    time: Duration::ZERO,
+                });
+            }
+            steps[at].time += time;
+            at += 1;
+            TractResult::Ok(outputs)
+        })?;
+    }
+    Ok(steps)
+}
+
+fn run_tract(
+    state: &mut TypedSimpleState,
+    shape: &[usize],
+    input: &[f32],
+) -> TractResult<[f32; Expression::COUNT]> {
+    let input = Tensor::from_shape(shape, input)?;
+    let outputs = state.run(tvec!(input.into_tvalue()))?;
+    let output = outputs[0].try_as_plain_ram()?;
+    Ok(output.as_slice::<f32>()?.try_into()?)
+}
+
+/// Says what stays with tract, by operation and with an example each.
+fn rest_of(graph: &pb::GraphProto, fused: &Fused) -> String {
+    let mut kinds: Vec<(&str, usize, &str)> = Vec::new();
+    for &index in &fused.rest {
+        let node = &graph.node[index];
+        match kinds.iter_mut().find(|(kind, ..)| *kind == node.op_type) {
+            Some((_, count, _)) => *count += 1,
+            None => kinds.push((&node.op_type, 1, node_name(node))),
+        }
+    }
+    let kinds: Vec<_> = kinds
+        .into_iter()
+        .map(|(kind, count, first)| format!("{count} {kind} (the first: {first})"))
+        .collect();
+    format!(
+        "{} steps run in integers; tract runs the rest in f32: {}",
+        fused.program.steps().len(),
+        kinds.join(", ")
+    )
+}
+
+/// Puts one node in the place of all that a program does.
+fn replace(proto: &mut pb::ModelProto, fused: Fused) -> IntegerNetwork {
+    let graph = proto.graph.as_mut().expect("a graph was fused");
+    let node = pb::NodeProto {
+        input: vec![fused.input],
+        output: fused.outputs.iter().map(|(name, _)| name.clone()).collect(),
+        name: IntegerNetwork::NAME.into(),
+        op_type: IntegerNetwork::NAME.into(),
+        ..Default::default()
+    };
+    let mut nodes = vec![node];
+    nodes.extend(fused.rest.iter().map(|&index| graph.node[index].clone()));
+    graph.node = nodes;
+    // Weights that nobody reads any more would stay in memory.
+    let read = |name: &str| {
+        let mut inputs = graph.node.iter().flat_map(|node| &node.input);
+        inputs.any(|input| input == name)
+    };
+    graph.initializer.retain(|tensor| read(&tensor.name));
+    graph.input.retain(|input| read(&input.name));
+    graph.value_info.clear();
+    IntegerNetwork::new(
+        fused.program,
+        fused.outputs.into_iter().map(|(_, shape)| shape).collect(),
+    )
+}
+
+/// tract's plan for a graph, in which `op` may stand for a part.
+fn plan(
+    proto: &pb::ModelProto,
+    op: Option<IntegerNetwork>,
+    shape: [usize; 4],
+) -> TractResult<Arc<TypedSimplePlan>> {
+    let mut model = tract_onnx::onnx().model_for_proto_model(proto)?;
+    if let Some(op) = op {
+        let node = model.node_by_name(IntegerNetwork::NAME)?.id;
+        model.node_mut(node).op = op.into_hir();
+    }
+    model
+        .with_input_fact(0, f32::fact(shape).into())?
+        .into_optimized()?
+        .into_runnable()
+}
+
+fn check_input(
+    graph: &pb::GraphProto,
+    manifest: &Manifest,
+    paths: &ModelPaths,
+) -> Result<(), ModelError> {
+    // Up to ONNX IR 3 each initializer is listed as an input too.
+    let inputs: Vec<_> = graph
+        .input
+        .iter()
+        .filter(|input| graph.initializer.iter().all(|i| i.name != input.name))
+        .collect();
+    let [input] = inputs.as_slice() else {
+        return Err(ModelError::InputCount {
+            path: paths.onnx.clone(),
+            names: inputs.iter().map(|input| input.name.clone()).collect(),
+        });
+    };
+    let fact = input.r#type.as_ref().and_then(|t| t.value.as_ref());
+    let Some(pb::type_proto::Value::TensorType(tensor)) = fact else {
+        return Err(ModelError::InputType {
+            path: paths.onnx.clone(),
+            name: input.name.clone(),
+            found: "no tensor".into(),
+        });
+    };
+    if tensor.elem_type != ONNX_FLOAT {
+        return Err(ModelError::InputType {
+            path: paths.onnx.clone(),
+            name: input.name.clone(),
+            found: pb::tensor_proto::DataType::try_from(tensor.elem_type)
+                .map_or_else(|_| tensor.elem_type.to_string(), |t| format!("{t:?}")),
+        });
+    }
+    // Without a shape, or with a name for a side, any size fits.
+    let Some(shape) = &tensor.shape else {
+        return Ok(());
+    };
+    let expected = manifest.input.shape();
+    let fits = shape.dim.len() == expected.len()
+        && std::iter::zip(&shape.dim, expected).all(|(dim, expected)| match &dim.value {
+            Some(Dimension::DimValue(value)) => usize::try_from(*value) == Ok(expected),
+            _ => true,
+        });
+    if fits {
+        return Ok(());
+    }
+    let found: Vec<_> = shape
+        .dim
+        .iter()
+        .map(|dim| match &dim.value {
+            Some(Dimension::DimValue(value)) => value.to_string(),
+            Some(Dimension::DimParam(name)) => name.clone(),
+            None => "?".into(),
+        })
+        .collect();
+    Err(ModelError::InputShape {
+        path: paths.onnx.clone(),
+        manifest: paths.manifest.clone(),
+        name: input.name.clone(),
+        found: format!("[{}]", found.join(", ")),
+        expected: expected.into(),
+    })
+}
+
+use pb::tensor_shape_proto::dimension::Value as Dimension;
+
+fn check_output(graph: &pb::GraphProto, paths: &ModelPaths) -> Result<(), ModelError> {
+    if graph.output.len() == 1 {
+        return Ok(());
+    }
+    Err(ModelError::OutputCount {
+        path: paths.onnx.clone(),
+        names: graph.output.iter().map(|o| o.name.clone()).collect(),
+    })
+}

@@ -1,0 +1,147 @@
+//! `affectd model`: what a model is and how it will run on this machine.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::classify::{Classifier, ClassifyError, ModelError, StepProfile};
+
+/// Show a model's graph as it will run on this machine: each step with its
+/// operation, the size of its output, its multiplications, the kernel that
+/// computes it and its share of the time.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelArgs {
+    /// NAME.onnx or NAME.toml of a model
+    pub file: PathBuf,
+    /// How often to run it for the times
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub runs: u32,
+}
+
+/// Why a model could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelCommandError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Run(#[from] ClassifyError),
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Loads, measures and lists a model on standard output.
+///
+/// # Errors
+/// The model is refused or fails, or standard output cannot be written to.
+pub fn run(args: &ModelArgs) -> Result<(), ModelCommandError> {
+    let mut classifier = Classifier::load(&args.file)?;
+    // The first runs bring weights into the caches.
+    classifier.profile(args.runs.min(10))?;
+    let steps = classifier.profile(args.runs)?;
+    match write(&mut io::stdout().lock(), &classifier, &steps, args.runs) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn write(
+    out: &mut impl Write,
+    classifier: &Classifier,
+    steps: &[StepProfile],
+    runs: u32,
+) -> io::Result<()> {
+    let manifest = classifier.manifest();
+    writeln!(out, "{} ({})", manifest.name, manifest.licence)?;
+    writeln!(
+        out,
+        "input {:?} f32, classes {}",
+        manifest.input.shape(),
+        manifest.classes.join(" ")
+    )?;
+    writeln!(out)?;
+    let name_width = steps.iter().map(|s| s.name.len()).max().unwrap_or(0).max(4);
+    let kind_width = steps
+        .iter()
+        .map(|s| s.operation.len())
+        .max()
+        .unwrap_or(0)
+        .max(9);
+    writeln!(
+        out,
+        "{:name_width$}  {:kind_width$}  {:>16}  {:4}  {:>9}  {:>9}  {:8}  {:>7}  {:>6}",
+        "step", "operation", "output", "type", "MACs", "weights", "kernel", "us", "share"
+    )?;
+    let total: Duration = steps.iter().map(|s| s.time).sum();
+    let macs = |macs: Option<u64>| macs.map_or("-".into(), |macs| macs.to_string());
+    for step in steps {
+        let shape: Vec<_> = step.shape.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{:name_width$}  {:kind_width$}  {:>16}  {:4}  {:>9}  {:>9}  {:8}  {:>7.1}  {:>5.1}%",
+            step.name,
+            step.operation,
+            shape.join("x"),
+            step.element,
+            macs(step.macs),
+            step.weights,
+            step.kernel,
+            micros(step.time) / f64::from(runs),
+            100.0 * step.time.as_secs_f64() / total.as_secs_f64().max(f64::MIN_POSITIVE),
+        )?;
+    }
+    writeln!(out)?;
+    let all: Option<u64> = steps.iter().map(|step| step.macs).sum();
+    writeln!(
+        out,
+        "{} steps, {} MACs, {:.1} us a run (mean of {runs})",
+        steps.len(),
+        macs(all),
+        micros(total) / f64::from(runs)
+    )?;
+    let weights: usize = steps.iter().map(|step| step.weights).sum();
+    match classifier.working_memory() {
+        Some(bytes) => writeln!(
+            out,
+            "all in integers; {weights} bytes of packed weights, {bytes} bytes of working memory"
+        ),
+        None => writeln!(
+            out,
+            "tract runs all or some of it and allocates in each run"
+        ),
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    1e6 * time.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_a_line() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny");
+        let mut classifier = Classifier::load(path.as_ref()).unwrap();
+        let steps = classifier.profile(2).unwrap();
+        let mut text = Vec::new();
+        write(&mut text, &classifier, &steps, 2).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let line = |name: &str| {
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.split(' ').next() == Some(name));
+            line.unwrap_or_else(|| panic!("no line {name} in\n{text}"))
+        };
+        let stem = line("stem");
+        assert!(
+            stem.contains("conv 3x3 /2") && stem.contains("8x8x8"),
+            "{stem}"
+        );
+        assert!(stem.contains(" 4608 "), "8 x 8 x 8 x 9 MACs: {stem}");
+        let depthwise = line("b3_depthwise");
+        assert!(depthwise.contains("depthwise 3x3 /2") && depthwise.contains("4x4x20"));
+        assert!(text.contains("13 steps, 94327 MACs"), "{text}");
+        assert!(text.contains("all in integers"));
+    }
+}

@@ -1,0 +1,234 @@
+//! The classifier as the rest of the program sees it: crops equal to Pillow's,
+//! networks that run, and models that are refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use affectd::classify::{Classifier, ModelError};
+use affectd::frame::{LumaView, Rect};
+use sha2::{Digest, Sha256};
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/classify")
+        .join(name)
+}
+
+/// The noise of tests/data/classify/make_crops.py.
+fn picture(width: u32, height: u32, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    (0..width * height)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect()
+}
+
+/// A copy of the tiny model with its manifest changed.
+fn changed(edit: impl Fn(String) -> String) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("tiny.onnx");
+    fs::copy(data("tiny.onnx"), &model).unwrap();
+    let manifest = fs::read_to_string(data("tiny.toml")).unwrap();
+    let edited = edit(manifest.clone());
+    assert_ne!(edited, manifest, "the edit changed nothing");
+    fs::write(model.with_extension("toml"), edited).unwrap();
+    (folder, model)
+}
+
+#[test]
+fn crops_are_pillows() {
+    let text = fs::read_to_string(data("crops.txt")).unwrap();
+    let mut checked = 0;
+    for line in text.lines() {
+        let fields: Vec<_> = line.split(' ').collect();
+        let int = |index: usize| fields[index].parse::<i32>().unwrap();
+        let (width, height) = (int(0) as u32, int(1) as u32);
+        let face = Rect::new(int(3), int(4), int(5) as u32, int(6) as u32);
+        let pixels = picture(width, height, int(2) as u32);
+        let view = LumaView::new(&pixels, width, height, width as usize).unwrap();
+        let rule = toml::from_str(&format!(
+            "scale = {:?}\nshift_x = {:?}\nshift_y = {:?}\nfilter = 'pillow-bilinear'",
+            fields[7].parse::<f64>().unwrap(),
+            fields[8].parse::<f64>().unwrap(),
+            fields[9].parse::<f64>().unwrap()
+        ))
+        .unwrap();
+        let mut cropper = affectd::classify::Cropper::new(int(10) as usize, int(11) as usize);
+        let crop = if face.width == 0 {
+            cropper.whole(&view)
+        } else {
+            cropper.face(&view, face, &rule).unwrap()
+        };
+        let digest: String = Sha256::digest(crop)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert_eq!(digest, fields[12], "another crop than Pillow's for: {line}");
+        checked += 1;
+    }
+    assert_eq!(checked, 94);
+}
+
+/// A crop with a stride and unused bytes between rows is the same crop.
+#[test]
+fn strides_are_honoured() {
+    let pixels = picture(50, 40, 5);
+    let mut padded = Vec::new();
+    for row in pixels.chunks(50) {
+        padded.extend_from_slice(row);
+        padded.extend_from_slice(&[255; 13]);
+    }
+    let mut cropper = affectd::classify::Cropper::new(24, 24);
+    let tight = LumaView::new(&pixels, 50, 40, 50).unwrap();
+    let wide = LumaView::new(&padded, 50, 40, 63).unwrap();
+    let expected = cropper.whole(&tight).to_vec();
+    assert_eq!(cropper.whole(&wide), expected);
+}
+
+/// Pictures with the outputs that ONNX Runtime computes for them.
+fn golden() -> Vec<(Vec<u8>, [f32; 7])> {
+    let text = fs::read_to_string(data("tiny.txt")).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut fields = line.split(' ');
+            let hex = fields.next().unwrap();
+            let luma = (0..hex.len() / 2)
+                .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+                .collect();
+            let logits: Vec<f32> = fields.map(|field| field.parse().unwrap()).collect();
+            (luma, logits.try_into().unwrap())
+        })
+        .collect()
+}
+
+fn normalised(luma: &[u8]) -> Vec<f32> {
+    luma.iter()
+        .map(|&l| (f32::from(l) / 255.0 - 0.5) / 0.25)
+        .collect()
+}
+
+#[test]
+fn the_network_equals_onnx_runtime() {
+    let mut classifier = Classifier::load(&data("tiny")).unwrap();
+    let golden = golden();
+    assert_eq!(golden.len(), 12);
+    for (luma, logits) in golden {
+        assert_eq!(classifier.raw_outputs(&normalised(&luma)).unwrap(), logits);
+        let view = LumaView::new(&luma, 16, 16, 16).unwrap();
+        let p = classifier.classify_whole(&view).unwrap();
+        let exponentials = logits.map(|l| f64::from(l).exp());
+        let sum: f64 = exponentials.iter().sum();
+        for (p, e) in p.0.into_iter().zip(exponentials) {
+            assert!((f64::from(p) - e / sum).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn classes_are_put_into_our_order() {
+    let luma = golden()[0].0.clone();
+    let view = LumaView::new(&luma, 16, 16, 16).unwrap();
+    let ours = Classifier::load(&data("tiny"))
+        .unwrap()
+        .classify_whole(&view)
+        .unwrap();
+    let (_folder, model) = changed(|text| {
+        text.replace(
+            r#"["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]"#,
+            r#"["neutral", "angry", "disgust", "fear", "happy", "sad", "surprise"]"#,
+        )
+    });
+    let theirs = Classifier::load(&model)
+        .unwrap()
+        .classify_whole(&view)
+        .unwrap();
+    for index in 0..7 {
+        // Only the order in which softmax sums up may change the last bit.
+        let difference = theirs.0[(index + 6) % 7] - ours.0[index];
+        assert!(
+            difference.abs() <= f32::EPSILON,
+            "class {index}: {difference}"
+        );
+    }
+}
+
+#[test]
+fn a_face_at_the_edge_is_classified_like_its_crop() {
+    let mut classifier = Classifier::load(&data("tiny.onnx")).unwrap();
+    let pixels = picture(60, 50, 3);
+    let view = LumaView::new(&pixels, 60, 50, 60).unwrap();
+    let face = Rect::new(40, -10, 33, 33);
+    let p = classifier.classify(&view, face).unwrap();
+    let crop = classifier.crop_pixels(&view, face).unwrap().to_vec();
+    let crop = LumaView::new(&crop, 16, 16, 16).unwrap();
+    assert_eq!(classifier.classify_whole(&crop).unwrap(), p);
+}
+
+#[track_caller]
+fn refused(model: &Path, words: &[&str]) -> ModelError {
+    let error = match Classifier::load(model) {
+        Ok(_) => panic!("{} was accepted", model.display()),
+        Err(error) => error,
+    };
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "'{word}' is not in: {message}");
+    }
+    error
+}
+
+#[test]
+fn models_that_do_not_fit_are_refused_with_the_reason() {
+    refused(&data("none"), &["none.onnx"]);
+
+    let (folder, model) = changed(|text| text.replace("width = 16", "width = 32"));
+    refused(&model, &["[1, 1, 16, 16]", "[1, 1, 16, 32]", "tiny.toml"]);
+
+    fs::remove_file(folder.path().join("tiny.toml")).unwrap();
+    refused(&model, &["no manifest", "tiny.toml", "sha256sum", "[crop]"]);
+
+    let (_folder, model) = changed(|text| text.replace("layout = \"nchw\"", "layout = \"nhwc\""));
+    refused(&model, &["[1, 16, 16, 1]"]);
+
+    let (_folder, model) = changed(|text| text.replace("\"disgust\", ", ""));
+    refused(&model, &["classes", "6 of the seven"]);
+}
+
+#[test]
+fn broken_files_are_errors() {
+    let bytes = fs::read(data("tiny.onnx")).unwrap();
+    let text = fs::read_to_string(data("tiny.toml")).unwrap();
+    let hash = text
+        .lines()
+        .find(|line| line.starts_with("sha256"))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("broken.onnx");
+    let write = |bytes: &[u8]| {
+        let digest: String = Sha256::digest(bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        fs::write(&model, bytes).unwrap();
+        let text = text.replace(hash, &format!("sha256 = \"{digest}\""));
+        fs::write(model.with_extension("toml"), text).unwrap();
+    };
+
+    // Changed without telling the manifest.
+    write(&bytes);
+    fs::write(&model, &bytes[1..]).unwrap();
+    assert!(matches!(
+        refused(&model, &["SHA-256", "broken.onnx", "broken.toml"]),
+        ModelError::Hash { .. }
+    ));
+
+    // Cut off anywhere, and noise: an error each time, never a panic.
+    for length in [0, 1, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        write(&bytes[..length]);
+        refused(&model, &["broken.onnx"]);
+    }
+    write(&picture(100, 10, 1));
+    refused(&model, &["broken.onnx", "not a model"]);
+}
