@@ -317,6 +317,70 @@ fn only_what_changed_is_sent() {
     output.finish();
 }
 
+/// A device whose picture is sent again every now and then.
+struct Healing(Fake);
+
+impl Panel for Healing {
+    type Color = BinaryColor;
+    const RESEND: Option<Duration> = Some(Duration::from_millis(20));
+
+    fn size(&self) -> (u32, u32) {
+        self.0.size()
+    }
+
+    fn grain(&self) -> Grain {
+        self.0.grain()
+    }
+
+    fn show(&mut self, canvas: &Canvas<BinaryColor>, rects: &[Rect]) -> Result<(), DisplayError> {
+        self.0.show(canvas, rects)
+    }
+
+    fn darken(&mut self) -> Result<bool, DisplayError> {
+        self.0.darken()
+    }
+}
+
+#[test]
+fn a_picture_that_was_spoilt_is_sent_again() {
+    let fake = Fake::default();
+    let panel = fake.clone();
+    let mut output = Display::start("display fake".into(), 1000.0, move || {
+        Ok(Healing(panel.clone()))
+    })
+    .unwrap();
+    wait_until("starting", || fake.shows(&View::Starting));
+    // Something else drew over it; the loop reports nothing new.
+    fake.shows.lock().unwrap().take();
+    wait_until("the same picture", || fake.shows(&View::Starting));
+    // Nor do reports of small changes keep it from being sent whole.
+    let whole = fake.whole.load(Ordering::SeqCst);
+    let mut round = 0;
+    wait_until("a whole picture between changes", || {
+        round += 1;
+        let state = State::Expression(Expression::ALL[round % Expression::COUNT]);
+        show(&mut output, state);
+        fake.whole.load(Ordering::SeqCst) > whole + 1
+    });
+    output.finish();
+}
+
+#[test]
+fn further_faces_are_counted() {
+    let mut viewer = display::Viewer::default();
+    let faces = [decision(State::Expression(Expression::Sad), 0.9); 3];
+    let View::Expression { others, .. } = viewer.view(&report(Camera::Streaming, &faces)) else {
+        panic!("an expression")
+    };
+    assert_eq!(others, 2);
+    assert_eq!(viewer.view(&report(Camera::Streaming, &[])), View::NoFace);
+    let many = vec![decision(State::Uncertain, 0.3); 1000];
+    let View::Uncertain { others, .. } = viewer.view(&report(Camera::Streaming, &many)) else {
+        panic!("uncertain")
+    };
+    assert_eq!(others, u8::MAX);
+}
+
 #[test]
 fn a_device_that_hangs_holds_nothing_up() {
     let fake = Fake::default();
@@ -427,8 +491,15 @@ fn the_readme_shows_the_screen_as_it_is() {
     let pixels: Vec<u8> = sheet.pixels().iter().flat_map(|p| p.to_rgb()).collect();
     let (width, height, found) = read_png(&path).expect("docs/display.png");
     assert_eq!((width, height), (sheet.width(), sheet.height()));
-    assert!(
-        pixels == found,
+    // Sines differ in their last bit from one machine's library to the next, and
+    // so may a soft edge by one step of a channel of 5 bits.
+    let differing = pixels
+        .iter()
+        .zip(&found)
+        .filter(|(now, then)| now.abs_diff(**then) > 9)
+        .count();
+    assert_eq!(
+        differing, 0,
         "docs/display.png is of an older screen; renew it with UPDATE_PICTURES=1"
     );
 }
@@ -517,7 +588,7 @@ fn draws_inside<C: Theme>(width: u32, height: u32, view: &View) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn any_size_and_any_state_are_drawn_inside(

@@ -61,6 +61,8 @@ struct Oled {
     pages: (usize, usize),
     at: (usize, usize),
     on: bool,
+    /// Whether the charge pump runs, without which nothing shines.
+    pump: bool,
     segments_reversed: bool,
     rows_reversed: bool,
     horizontal: bool,
@@ -80,6 +82,7 @@ impl Oled {
             pages: (0, 7),
             at: (0, 0),
             on: false,
+            pump: false,
             segments_reversed: false,
             rows_reversed: false,
             horizontal: false,
@@ -109,9 +112,10 @@ impl Oled {
                 self.pages = (first.into(), last.into());
                 self.at.1 = first.into();
             }
-            // Clock, offset, charge pump, pins, contrast, precharge, deselect
+            [0x8d, pump] => self.pump = pump & 4 != 0,
+            // Clock, offset, pins, contrast, precharge, deselect
             // level; not inverted, no scrolling, start line 0.
-            [0xd5 | 0xd3 | 0x8d | 0xda | 0x81 | 0xd9 | 0xdb, _] | [0xa4 | 0xa6 | 0x2e | 0x40] => {}
+            [0xd5 | 0xd3 | 0xda | 0x81 | 0xd9 | 0xdb, _] | [0xa4 | 0xa6 | 0x2e | 0x40] => {}
             ref other => panic!("an unknown command {other:02x?}"),
         }
     }
@@ -270,6 +274,28 @@ fn a_small_change_is_a_small_message() {
     panel.show(&canvas, &rects).unwrap();
     let bytes = oled.borrow().written - written;
     assert!((1..40).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn an_ssd1306_that_lost_its_supply_for_a_moment_is_set_up_anew() {
+    let oled = Oled::new();
+    let options = Ssd1306Options::default();
+    let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options).unwrap();
+    let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
+    draw(&mut canvas, &View::NoFace).unwrap();
+    panel.show(&canvas, &[canvas.bounds()]).unwrap();
+    assert!(oled.borrow().pump);
+    // What a reset leaves: the memory as it was, or noise, and all settings gone.
+    oled.replace(Rc::into_inner(Oled::new()).unwrap().into_inner());
+    panel.show(&canvas, &[canvas.bounds()]).unwrap();
+    let oled = oled.borrow();
+    assert!(oled.on && oled.pump);
+    for y in 0..64 {
+        for x in 0..128 {
+            let pixel = canvas.row(y as u32)[x].is_on();
+            assert_eq!(oled.pixel(x, y), pixel, "{x},{y}");
+        }
+    }
 }
 
 #[test]

@@ -332,3 +332,56 @@ fn width_of(text: &str) -> Option<f32> {
     }
     Some(width)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::Expression;
+    use crate::output::display::canvas::Canvas;
+    use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
+
+    #[test]
+    fn everything_that_is_said_can_be_lettered() {
+        let others = [
+            "uncertain",
+            "no face",
+            "no camera",
+            "starting",
+            "stopped",
+            "0123456789%",
+        ];
+        for text in Expression::ALL.map(Expression::name).iter().chain(&others) {
+            let lettering = Lettering::fitting::<Rgb888>(&[text], 4000, 200).expect(text);
+            assert!(lettering.height() <= 200);
+        }
+        assert!(Lettering::fitting::<Rgb888>(&["\u{e9}"], 4000, 200).is_none());
+    }
+
+    #[test]
+    fn small_boxes_are_left_to_the_fonts() {
+        assert!(Lettering::fitting::<Rgb888>(&["sad"], 400, 18).is_some());
+        assert!(Lettering::fitting::<Rgb888>(&["sad"], 400, 17).is_none());
+        assert!(Lettering::fitting::<BinaryColor>(&["sad"], 400, 26).is_none());
+        assert!(Lettering::fitting::<Rgb888>(&["sad"], 20, 200).is_none());
+    }
+
+    #[test]
+    fn letters_stay_in_their_box() {
+        for text in ["disgust", "happy", "100%", "fly"] {
+            let lettering = Lettering::fitting::<BinaryColor>(&[text], 150, 60).unwrap();
+            let mut canvas = Canvas::new(170, 80, BinaryColor::Off);
+            let place = Rectangle::new(Point::new(10, 10), Size::new(150, 60));
+            let Ok(()) = lettering.draw(&mut canvas, text, BinaryColor::On, place, Align::Centre);
+            let mut lit = 0;
+            for y in 0..80 {
+                for (x, pixel) in (0..).zip(canvas.row(y)) {
+                    if pixel.is_on() {
+                        lit += 1;
+                        assert!(place.contains(Point::new(x, y as i32)), "{text}: {x},{y}");
+                    }
+                }
+            }
+            assert!(lit > 200, "{text}");
+        }
+    }
+}

@@ -337,3 +337,155 @@ impl<C: Theme> Layers<C> {
         color
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::display::canvas::Canvas;
+    use embedded_graphics::geometry::Point;
+    use embedded_graphics::pixelcolor::{BinaryColor, Rgb888, RgbColor};
+    use proptest::prelude::*;
+
+    fn picture(shape: Shape) -> Vec<String> {
+        let mut layers = Layers::new();
+        layers.add(BinaryColor::On, shape);
+        let mut canvas = Canvas::new(9, 7, BinaryColor::Off);
+        let area = Rectangle::new(Point::zero(), Size::new(9, 7));
+        let Ok(()) = layers.draw(&mut canvas, area, BinaryColor::Off);
+        (0..7)
+            .map(|y| {
+                let row = canvas.row(y).iter();
+                row.map(|pixel| if pixel.is_on() { '#' } else { '.' })
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn shapes_at_one_bit_are_clean_and_symmetric() {
+        let centre = (4.5, 3.5);
+        assert_eq!(
+            picture(Shape::Ring {
+                centre,
+                radius: 3.0,
+                width: 1.0,
+                dashes: 0
+            }),
+            [
+                "...###...",
+                "..#...#..",
+                ".#.....#.",
+                ".#.....#.",
+                ".#.....#.",
+                "..#...#..",
+                "...###...",
+            ]
+        );
+        assert_eq!(
+            picture(Shape::Block {
+                centre,
+                half: (3.5, 2.5),
+                rounding: 1.0
+            }),
+            [
+                ".........",
+                ".#######.",
+                ".#######.",
+                ".#######.",
+                ".#######.",
+                ".#######.",
+                ".........",
+            ]
+        );
+        assert_eq!(
+            picture(Shape::stroke(&[(1.5, 1.5), (4.5, 4.5), (7.5, 1.5)], 1.0)),
+            [
+                ".........",
+                ".#.....#.",
+                "..#...#..",
+                "...#.#...",
+                "....#....",
+                ".........",
+                ".........",
+            ]
+        );
+    }
+
+    #[test]
+    fn edges_are_soft_where_colours_mix() {
+        let mut layers = Layers::new();
+        layers.add(
+            Rgb888::WHITE,
+            Shape::Block {
+                centre: (2.0, 2.0),
+                half: (1.5, 9.0),
+                rounding: 0.0,
+            },
+        );
+        let mut canvas = Canvas::new(4, 1, Rgb888::BLACK);
+        let area = Rectangle::new(Point::new(0, 0), Size::new(4, 1));
+        let Ok(()) = layers.draw(&mut canvas, area, Rgb888::BLACK);
+        // From 0.5 to 3.5: half of the outer pixels.
+        let reds: Vec<_> = canvas.pixels().iter().map(|color| color.r()).collect();
+        assert_eq!(reds, [128, 255, 255, 128]);
+    }
+
+    fn any_shape() -> impl Strategy<Value = Shape> {
+        let place = || (-5.0..25.0f32, -5.0..25.0f32);
+        let size = || (0.0..12.0f32, 0.0..12.0f32);
+        // The distance to an ellipse is a first-order one, good for those that
+        // are not much longer than broad.
+        let radii = || (0.5..12.0f32, 0.4..2.5f32).prop_map(|(r, ratio)| (r, r * ratio));
+        prop_oneof![
+            (place(), radii()).prop_map(|(centre, radii)| Shape::Ellipse { centre, radii }),
+            (place(), radii(), -5.0..25.0f32, 0.0..2.0f32).prop_map(
+                |(centre, radii, top, rounding)| Shape::Bowl {
+                    centre,
+                    radii,
+                    top,
+                    rounding
+                }
+            ),
+            (place(), radii(), place(), radii()).prop_map(|(a, b, c, d)| Shape::Lens {
+                a: (a, b),
+                b: (c, d)
+            }),
+            (place(), 0.0..20.0f32, size()).prop_map(|(top, length, radii)| Shape::Drop {
+                top,
+                bottom: top.1 + length,
+                radii
+            }),
+            (place(), 0.0..12.0f32, 0.0..4.0f32, 0u32..14).prop_map(
+                |(centre, radius, width, dashes)| Shape::Ring {
+                    centre,
+                    radius,
+                    width,
+                    dashes
+                }
+            ),
+            (place(), size(), 0.0..3.0f32).prop_map(|(centre, half, rounding)| Shape::Block {
+                centre,
+                half,
+                rounding: rounding.min(half.0).min(half.1)
+            }),
+            (prop::collection::vec(place(), 0..20), 0.0..4.0f32)
+                .prop_map(|(path, width)| Shape::stroke(&path, width)),
+        ]
+    }
+
+    proptest! {
+        /// What is outside of a shape's bounds is never looked at, so nothing of
+        /// it may be there.
+        #[test]
+        fn bounds_hold_all_of_a_shape(shape in any_shape()) {
+            let [left, top, right, bottom] = shape.bounds();
+            for y in -30..60 {
+                for x in -30..60 {
+                    let inside = x >= left && x < right && y >= top && y < bottom;
+                    let coverage = shape.coverage((x as f32 + 0.5, y as f32 + 0.5));
+                    prop_assert!(inside || coverage == 0, "{x},{y}: {coverage}");
+                }
+            }
+        }
+    }
+}

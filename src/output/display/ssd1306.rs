@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use embedded_graphics::pixelcolor::BinaryColor;
 use embedded_hal::i2c::{self, I2c};
@@ -32,6 +33,8 @@ pub struct Ssd1306Panel<I2C: I2c, SIZE> {
     /// What the bus last failed with: the driver only says that it did.
     failure: Rc<RefCell<String>>,
     options: Ssd1306Options,
+    /// Whether the controller has just been initialised.
+    fresh: bool,
     bytes: [u8; MEMORY],
 }
 
@@ -62,11 +65,16 @@ where
             driver: Ssd1306::new(interface, size, rotation),
             failure,
             options: options.clone(),
+            fresh: true,
             bytes: [0; MEMORY],
         };
-        panel.send(|driver| driver.init_with_addr_mode(AddrMode::Horizontal))?;
+        panel.initialise()?;
         panel.send(|driver| driver.set_display_on(false))?;
         Ok(panel)
+    }
+
+    fn initialise(&mut self) -> Result<(), DisplayError> {
+        self.send(|driver| driver.init_with_addr_mode(AddrMode::Horizontal))
     }
 
     fn send<E>(
@@ -127,6 +135,8 @@ where
 {
     type Color = BinaryColor;
 
+    const RESEND: Option<Duration> = Some(Duration::from_secs(30));
+
     fn size(&self) -> (u32, u32) {
         let (width, height) = self.driver.dimensions();
         (width.into(), height.into())
@@ -143,6 +153,14 @@ where
 
     fn show(&mut self, canvas: &Canvas<BinaryColor>, rects: &[Rect]) -> Result<(), DisplayError> {
         for rect in rects {
+            let whole = *rect == canvas.bounds();
+            if whole && !self.fresh {
+                // A motor that pulls the supply down resets the controller, which
+                // then answers but stays dark. It is set up anew now and then;
+                // that takes some milliseconds, a blink at most.
+                self.initialise()?;
+            }
+            self.fresh = false;
             let x = rect.x.unsigned_abs()..rect.x.unsigned_abs() + rect.width;
             let y = rect.y.unsigned_abs()..rect.y.unsigned_abs() + rect.height;
             let (columns, rows) = if self.options.rotation.is_sideways() {
@@ -151,8 +169,7 @@ where
                 (x, y)
             };
             self.send_area(canvas, columns, rows.start / 8..rows.end.div_ceil(8))?;
-            if *rect == canvas.bounds() {
-                // After the first picture, and against a glitch that switched it off.
+            if whole {
                 self.send(|driver| driver.set_display_on(true))?;
             }
         }

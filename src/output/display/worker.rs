@@ -21,9 +21,9 @@ use super::view::View;
 pub trait Panel {
     type Color: Theme;
 
-    /// After this time the whole picture is sent again though nothing changed:
-    /// it heals what a spike on the bus or another program drew over it, and
-    /// shows that the device is still there. `None` where there is no such need.
+    /// After this time the whole picture is sent again, changed or not: it heals
+    /// what a spike on the bus or another program drew over it, and shows that
+    /// the device is still there. `None` where there is no such need.
     const RESEND: Option<Duration> = Some(Duration::from_secs(10));
 
     /// Width and height in pixels.
@@ -55,6 +55,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// has not.
 const WELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long a device is waited on that needs nothing: any long time would do.
+const IDLE: Duration = Duration::from_secs(3600);
+
 /// Shows views until the slot's writer is gone.
 ///
 /// `connect` opens and initialises the device; it is called again after each
@@ -77,21 +80,21 @@ pub fn run<P: Panel>(
         let wait = if news {
             due.saturating_duration_since(Instant::now())
         } else {
-            P::RESEND.unwrap_or(Duration::from_secs(3600))
+            link.as_ref().and_then(Link::until_resend).unwrap_or(IDLE)
         };
         match reader.take(wait) {
             Taken::Value(view) => {
                 news |= view != wanted;
                 wanted = view;
             }
-            Taken::Nothing if !news && P::RESEND.is_some() => {
-                if let Some(link) = &mut link {
-                    link.known = false;
-                }
-                news = true;
-            }
             Taken::Nothing => {}
             Taken::Closed => break,
+        }
+        if let Some(link) = &mut link
+            && link.until_resend() == Some(Duration::ZERO)
+        {
+            link.known = None;
+            news = true;
         }
         let now = Instant::now();
         if !news || now < due {
@@ -138,8 +141,8 @@ struct Link<P: Panel> {
     panel: P,
     canvas: Canvas<P::Color>,
     shown: Canvas<P::Color>,
-    /// Whether `shown` is what the device shows.
-    known: bool,
+    /// Since when `shown` is what the device shows; `None` if it is not.
+    known: Option<Instant>,
     rects: Vec<Rect>,
 }
 
@@ -151,14 +154,20 @@ impl<P: Panel> Link<P> {
             panel,
             shown: canvas.clone(),
             canvas,
-            known: false,
+            known: None,
             rects: Vec::with_capacity(64),
         }
     }
 
+    /// How long the device may go without being sent everything again.
+    fn until_resend(&self) -> Option<Duration> {
+        let since = self.known?;
+        Some(P::RESEND?.saturating_sub(since.elapsed()))
+    }
+
     fn show(&mut self, view: &View) -> Result<(), DisplayError> {
         let Ok(()) = screen::draw(&mut self.canvas, view);
-        if self.known {
+        if self.known.is_some() {
             self.canvas
                 .changes(&self.shown, self.panel.grain(), &mut self.rects);
         } else {
@@ -169,7 +178,7 @@ impl<P: Panel> Link<P> {
             self.panel.show(&self.canvas, &self.rects)?;
         }
         self.shown.copy_from(&self.canvas);
-        self.known = true;
+        self.known.get_or_insert_with(Instant::now);
         Ok(())
     }
 
