@@ -14,7 +14,7 @@
 //!    reads;
 //! 5. [`evaluate`]: the cascade over each row of windows, many windows at once;
 //! 6. `group`: windows that agree become a face;
-//! 7. `schedule` (to come): for video, where to look in this frame.
+//! 7. [`schedule`]: for video, where to look in this frame.
 
 pub mod cascade;
 mod enhance;
@@ -23,11 +23,13 @@ mod group;
 mod integral;
 mod options;
 pub mod pyramid;
+pub mod schedule;
 
 pub use cascade::{Cascade, CascadeError};
 pub use evaluate::Kernel;
 pub use options::{Enhance, Options};
 pub use pyramid::Level;
+pub use schedule::{Found, Search, SearchOptions};
 
 use std::ops::Range;
 
@@ -58,6 +60,13 @@ pub enum DetectError {
         max.0, max.1, min.0, min.1
     )]
     Sizes { min: (u32, u32), max: (u32, u32) },
+    #[error("{name} = {value}: from {from} to {to} is accepted")]
+    Range {
+        name: &'static str,
+        value: f64,
+        from: f64,
+        to: f64,
+    },
     #[error("this processor has no {0:?} instructions")]
     Kernel(Kernel),
 }
@@ -65,6 +74,10 @@ pub enum DetectError {
 /// Windows for which there is room at the start. A face yields some dozens; a
 /// picture with more than this many makes the buffers grow, once.
 const WINDOWS: usize = 4096;
+
+/// Shrinking and summing so many pixels takes about as long as one evaluation
+/// of a feature for a group of windows.
+const PIXELS_PER_WORK: u64 = 2;
 
 /// Finds faces with one cascade and one set of options.
 ///
@@ -109,10 +122,10 @@ struct Plan {
 
 /// A part of a level: windows in some columns of some rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Patch {
-    pub level: usize,
-    pub columns: Range<u32>,
-    pub rows: Range<u32>,
+struct Patch {
+    level: usize,
+    columns: Range<u32>,
+    rows: Range<u32>,
 }
 
 impl Detector {
@@ -162,6 +175,7 @@ impl Detector {
         }
         let levels = pyramid::levels(self.cascade.window, &self.options, width, height);
         let widest = levels.iter().map(|level| level.width).max().unwrap_or(0) as usize;
+        let columns = levels.iter().map(|level| level.columns).max().unwrap_or(0) as usize;
         let integral = Integral::new(widest, self.cascade.window.1 as usize, self.tilted);
         self.plan = Some(Plan {
             size: (width, height),
@@ -173,7 +187,7 @@ impl Detector {
             enhancer: Enhancer::new(self.options.enhance, width, height),
             rows: ShrinkRows::new(widest),
             pixels: vec![0; widest],
-            evaluator: Evaluator::new(&self.cascade, &integral),
+            evaluator: Evaluator::new(&self.cascade, self.kernel, &integral, columns),
             integral,
         });
     }
@@ -185,17 +199,8 @@ impl Detector {
     /// cascade's window has no faces.
     pub fn detect(&mut self, picture: LumaView<'_>) -> &[Detection] {
         self.begin(picture);
-        self.windows.clear();
-        for level in 0..self.levels().len() {
-            let patch = self.whole(level);
-            self.search(picture, &patch, u64::MAX);
-        }
-        self.grouper.group(
-            &self.windows,
-            self.options.min_neighbors,
-            picture.bounds(),
-            &mut self.detections,
-        );
+        self.search_everywhere(picture);
+        self.group(picture.bounds());
         &self.detections
     }
 
@@ -226,6 +231,27 @@ impl Detector {
         }
     }
 
+    /// All windows of all levels; returns the work done.
+    fn search_everywhere(&mut self, picture: LumaView<'_>) -> u64 {
+        self.windows.clear();
+        (0..self.levels().len())
+            .map(|level| {
+                let patch = self.whole(level);
+                self.search(picture, &patch, u64::MAX).1
+            })
+            .sum()
+    }
+
+    /// Makes detections of the windows.
+    fn group(&mut self, bounds: Rect) {
+        self.grouper.group(
+            &self.windows,
+            self.options.min_neighbors,
+            bounds,
+            &mut self.detections,
+        );
+    }
+
     fn whole(&self, level: usize) -> Patch {
         let Level { columns, rows, .. } = self.levels()[level];
         Patch {
@@ -236,8 +262,8 @@ impl Detector {
     }
 
     /// Appends the windows of a patch that pass the cascade, row by row until
-    /// the work done exceeds `limit`. Returns the first row that was not
-    /// searched and the work done, counted in evaluations of features.
+    /// the work done reaches `limit`, but at least one row. Returns the first
+    /// row that was not searched and the work done.
     fn search(&mut self, picture: LumaView<'_>, patch: &Patch, limit: u64) -> (u32, u64) {
         let Some(plan) = &mut self.plan else {
             return (patch.rows.end, 0);
@@ -260,11 +286,10 @@ impl Detector {
         plan.rows.forget();
 
         let start = plan.evaluator.work();
-        let mut done = 0;
+        let mut work = 0;
         for row in patch.rows.clone() {
-            done = plan.evaluator.work() - start;
-            if done > limit {
-                return (row, done);
+            if work >= limit && row > patch.rows.start {
+                return (row, work);
             }
             let y = (row * step - top) as usize;
             while plan.integral.filled() < y + window.1 as usize {
@@ -282,8 +307,9 @@ impl Detector {
                 self.windows
                     .push(Rect::new(x, y, level.window.0, level.window.1));
             });
-            done = plan.evaluator.work() - start;
+            work = plan.evaluator.work() - start
+                + plan.integral.filled() as u64 * width as u64 / PIXELS_PER_WORK;
         }
-        (patch.rows.end, done)
+        (patch.rows.end, work)
     }
 }

@@ -35,6 +35,15 @@ impl Level {
         let along = |index: u32| ((index * self.step) as f32 * self.scale).round_ties_even() as i32;
         (along(column), along(row))
     }
+
+    /// Columns (or rows) whose windows start between `from` and `to` pixels of
+    /// the picture, cut to `count`.
+    pub(super) fn span(&self, from: f64, to: f64, count: u32) -> (u32, u32) {
+        let pitch = f64::from(self.scale) * f64::from(self.step);
+        let first = (from / pitch).ceil().clamp(0.0, f64::from(count)) as u32;
+        let end = ((to / pitch).floor() + 1.0).clamp(0.0, f64::from(count)) as u32;
+        (first, end.max(first))
+    }
 }
 
 /// The levels for a picture of `width` x `height` and a cascade's `window`,

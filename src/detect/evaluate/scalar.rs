@@ -53,6 +53,10 @@ impl Program {
         }
     }
 
+    pub(super) const fn contrast(&self) -> Option<&Contrast> {
+        self.contrast.as_ref()
+    }
+
     /// Calls `found` with each window that passes, and returns how many
     /// features were evaluated.
     pub(super) fn row(&self, integral: &Integral, row: Row, found: &mut impl FnMut(u32)) -> u64 {
@@ -81,6 +85,17 @@ impl Program {
             column += if passed == Some(0) { 2 } else { 1 };
         }
         work
+    }
+
+    /// Whether the window at `origin` passes stage number `stage`.
+    pub(super) fn passes_stage(
+        &self,
+        stage: usize,
+        sums: &[i32],
+        origin: usize,
+        factor: f32,
+    ) -> bool {
+        self.passes(&self.stages[stage], sums, origin, factor)
     }
 
     fn passes(&self, stage: &Stage, sums: &[i32], origin: usize, factor: f32) -> bool {

@@ -1,0 +1,875 @@
+//! The cascade over many neighbouring windows at once.
+//!
+//! The same corner of neighbouring windows lies in neighbouring words of the
+//! integral image (see [`crate::detect::integral`]), so one load fetches it for
+//! a whole *group* of [`Lanes::COUNT`] windows and all arithmetic is done for
+//! the group. A row goes through the stages one after the other. Before each,
+//! the windows that are left are *regrouped*: a group starts at the first one
+//! left and takes in the next few places, so that gaps cost nothing.
+//! [`Groups`] of them are evaluated together to share the decoding of features.
+//!
+//! Every window gets the answer that [`super::scalar`] gives it, to the bit:
+//!
+//! - **A feature is an integer.** Rectangles have whole weights and their sums
+//!   stay below 2^24, so all products and sums that `scalar` takes in `f32` are
+//!   exact, in any order. Hence corners can be merged: where two rectangles
+//!   share a corner it is read once. What is left are four shapes, [`Edge`],
+//!   [`Line`], [`Diagonal`] and, for the rest, [`Mixed`]. A cascade with
+//!   other weights is not packed at all ([`Program::pair`] returns `None`).
+//! - **Scaling by contrast and the comparison with the threshold** are the same
+//!   two `f32` operations.
+//! - **A stage's sum** is taken in `f32` where `scalar` takes it in `f64`, which
+//!   may differ. But it cannot differ by more than a bound that is known when
+//!   the cascade is read ([`Stage::new`]). Only a sum closer to the stage's
+//!   threshold than that is in doubt, one in some ten thousand, and then
+//!   `scalar` is asked.
+//!
+//! Features can be evaluated in any order too: a stage's are sorted by shape,
+//! each shape in its own loop without branches, and lie in memory in the order
+//! in which they are read.
+
+use super::scalar;
+use super::{Contrast, Kernel, Row, block_corners, corners};
+use crate::detect::cascade::{self, Cascade, Child, Features, Split};
+use crate::detect::integral::{Integral, Layout};
+
+/// Groups evaluated together.
+const TOGETHER: usize = 2;
+
+/// More nodes than this in one tree are not packed; the largest known has 3.
+const MAX_NODES: usize = 8;
+
+/// Above this, an integer may not be an `f32`.
+const EXACT: f64 = (1 << 24) as f64;
+
+/// A vector instruction set, as far as it is needed here.
+///
+/// # Safety
+/// All methods require that the processor has the instructions; those that
+/// take a pointer, that [`Lanes::COUNT`] values can be read from it.
+pub(super) trait Lanes {
+    /// Windows in a group: 4 or 8.
+    const COUNT: usize;
+    type Int: Copy;
+    type Float: Copy;
+    /// All bits of a lane, or none.
+    type Mask: Copy;
+
+    unsafe fn load(from: *const i32) -> Self::Int;
+    unsafe fn add(a: Self::Int, b: Self::Int) -> Self::Int;
+    unsafe fn sub(a: Self::Int, b: Self::Int) -> Self::Int;
+    unsafe fn scale(a: Self::Int, factor: i32) -> Self::Int;
+    unsafe fn zero() -> Self::Int;
+
+    unsafe fn load_floats(from: *const f32) -> Self::Float;
+    unsafe fn splat(value: f32) -> Self::Float;
+    unsafe fn to_float(a: Self::Int) -> Self::Float;
+    unsafe fn add_floats(a: Self::Float, b: Self::Float) -> Self::Float;
+    unsafe fn mul_floats(a: Self::Float, b: Self::Float) -> Self::Float;
+
+    /// `a < b`; false if either is not a number.
+    unsafe fn below(a: Self::Float, b: Self::Float) -> Self::Mask;
+    /// `value` where the mask is set, else 0.
+    unsafe fn keep(mask: Self::Mask, value: Self::Float) -> Self::Float;
+    unsafe fn select(mask: Self::Mask, yes: Self::Float, no: Self::Float) -> Self::Float;
+    /// Bit `n` for lane `n`.
+    unsafe fn bits(mask: Self::Mask) -> u32;
+
+    /// `code`'s bits shifted up by one, with `a >= b` as the new lowest bit.
+    unsafe fn push_bit(code: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// Whether bit number `code` of 256 is set.
+    unsafe fn in_subset(subset: &[u32; 8], code: Self::Int) -> Self::Mask;
+
+    /// [`Contrast::factor`] for a group: writes the factors and returns the
+    /// lanes that have one.
+    unsafe fn contrast(
+        contrast: &Contrast,
+        sums: *const i32,
+        squares: *const u32,
+        factors: *mut f32,
+    ) -> u32;
+}
+
+/// `+1` at two corners, `-1` at two, `+2` at one, `-2` at one: two halves.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    plus: [u32; 2],
+    minus: [u32; 2],
+    twice: [u32; 2],
+}
+
+/// `+1` at two corners, `-1` at two, `+times` at two, `-times` at two: a
+/// rectangle within a rectangle.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    plus: [u32; 2],
+    minus: [u32; 2],
+    inner_plus: [u32; 2],
+    inner_minus: [u32; 2],
+    times: i32,
+}
+
+/// `+1` at four corners, `-2` at four, `+4` in the middle, or the negative of
+/// that: four quarters.
+#[derive(Clone, Copy, Debug)]
+struct Diagonal {
+    outer: [u32; 4],
+    twice: [u32; 4],
+    middle: u32,
+    sign: i32,
+}
+
+/// Anything else: corners and their weights.
+#[derive(Clone, Debug)]
+struct Mixed(Vec<(u32, i32)>);
+
+/// A local binary pattern: 4x4 corners of blocks.
+#[derive(Clone, Copy, Debug)]
+struct Blocks([u32; 16]);
+
+/// A shape whose value can be taken for a group of windows.
+trait Shape {
+    /// # Safety
+    /// As for [`Lanes`]; every corner of the shape, seen from `origin`, can be
+    /// read.
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int;
+}
+
+/// Reads one corner of a group's windows.
+///
+/// # Safety
+/// As for [`Shape::value`].
+#[inline(always)]
+unsafe fn read<L: Lanes>(origin: *const i32, corner: u32) -> L::Int {
+    // SAFETY: promised by the caller.
+    unsafe { L::load(origin.add(corner as usize)) }
+}
+
+impl Shape for Edge {
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let at = |corner| read::<L>(origin, corner);
+            let outer = L::sub(
+                L::add(at(self.plus[0]), at(self.plus[1])),
+                L::add(at(self.minus[0]), at(self.minus[1])),
+            );
+            let half = L::sub(at(self.twice[0]), at(self.twice[1]));
+            L::add(L::add(outer, half), half)
+        }
+    }
+}
+
+impl Shape for Line {
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let at = |corner| read::<L>(origin, corner);
+            let outer = L::sub(
+                L::add(at(self.plus[0]), at(self.plus[1])),
+                L::add(at(self.minus[0]), at(self.minus[1])),
+            );
+            let inner = L::sub(
+                L::add(at(self.inner_plus[0]), at(self.inner_plus[1])),
+                L::add(at(self.inner_minus[0]), at(self.inner_minus[1])),
+            );
+            L::add(outer, L::scale(inner, self.times))
+        }
+    }
+}
+
+impl Shape for Diagonal {
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let at = |corner| read::<L>(origin, corner);
+            let four =
+                |of: [u32; 4]| L::add(L::add(at(of[0]), at(of[1])), L::add(at(of[2]), at(of[3])));
+            let middle = at(self.middle);
+            let inner = L::sub(L::add(middle, middle), four(self.twice));
+            L::scale(L::add(four(self.outer), L::add(inner, inner)), self.sign)
+        }
+    }
+}
+
+impl Shape for Mixed {
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            self.0.iter().fold(L::zero(), |sum, &(corner, weight)| {
+                L::add(sum, L::scale(read::<L>(origin, corner), weight))
+            })
+        }
+    }
+}
+
+impl Shape for Blocks {
+    /// The pattern's code.
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let block = |first: usize| {
+                let at = |index: usize| read::<L>(origin, self.0[first + index]);
+                L::sub(L::add(at(0), at(5)), L::add(at(1), at(4)))
+            };
+            let middle = block(5);
+            scalar::OUTER_BLOCKS.iter().fold(L::zero(), |code, &first| {
+                L::push_bit(code, block(first), middle)
+            })
+        }
+    }
+}
+
+/// A Haar feature of any shape, where they cannot be sorted.
+#[derive(Clone, Debug)]
+enum AnyShape {
+    Edge(Edge),
+    Line(Line),
+    Diagonal(Diagonal),
+    Mixed(Mixed),
+}
+
+impl Shape for AnyShape {
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match self {
+                Self::Edge(shape) => shape.value::<L>(origin),
+                Self::Line(shape) => shape.value::<L>(origin),
+                Self::Diagonal(shape) => shape.value::<L>(origin),
+                Self::Mixed(shape) => shape.value::<L>(origin),
+            }
+        }
+    }
+}
+
+impl AnyShape {
+    /// The shape of a feature, or `None` if its values may not be exact.
+    fn new(feature: &cascade::HaarFeature, layout: Layout) -> Option<Self> {
+        let bound: f64 = feature
+            .rects
+            .iter()
+            .map(|r| f64::from(r.weight.abs()) * f64::from(r.width * r.height) * 2.0 * 255.0)
+            .sum();
+        if bound >= EXACT || feature.rects.iter().any(|r| r.weight.fract() != 0.0) {
+            return None;
+        }
+        let mut terms: Vec<(u32, i32)> = Vec::new();
+        for rect in &feature.rects {
+            let weight = rect.weight as i32;
+            let four = corners(rect, feature.tilted, layout);
+            for (corner, weight) in four.into_iter().zip([weight, -weight, -weight, weight]) {
+                let corner = u32::try_from(corner).ok()?;
+                match terms.iter_mut().find(|term| term.0 == corner) {
+                    Some(term) => term.1 += weight,
+                    None => terms.push((corner, weight)),
+                }
+            }
+        }
+        terms.retain(|term| term.1 != 0);
+        // Top to bottom, left to right, as they lie in memory.
+        terms.sort_unstable();
+
+        let with = |weight: i32| -> Vec<u32> {
+            terms
+                .iter()
+                .filter(|term| term.1 == weight)
+                .map(|term| term.0)
+                .collect()
+        };
+        let two = |weight: i32| <[u32; 2]>::try_from(with(weight)).ok();
+        let four = |weight: i32| <[u32; 4]>::try_from(with(weight)).ok();
+        let one = |weight: i32| <[u32; 1]>::try_from(with(weight)).ok();
+
+        if let (6, Some(plus), Some(minus), Some([a]), Some([b])) =
+            (terms.len(), two(1), two(-1), one(2), one(-2))
+        {
+            return Some(Self::Edge(Edge {
+                plus,
+                minus,
+                twice: [a, b],
+            }));
+        }
+        let times = terms.iter().map(|term| term.1).max()?;
+        if let (8, Some(plus), Some(minus), Some(inner_plus), Some(inner_minus)) =
+            (terms.len(), two(1), two(-1), two(times), two(-times))
+            && times > 1
+        {
+            return Some(Self::Line(Line {
+                plus,
+                minus,
+                inner_plus,
+                inner_minus,
+                times,
+            }));
+        }
+        for sign in [1, -1] {
+            if let (9, Some(outer), Some(twice), Some([middle])) =
+                (terms.len(), four(sign), four(-2 * sign), one(4 * sign))
+            {
+                return Some(Self::Diagonal(Diagonal {
+                    outer,
+                    twice,
+                    middle,
+                    sign,
+                }));
+            }
+        }
+        Some(Self::Mixed(Mixed(terms)))
+    }
+}
+
+/// A shape with a threshold: adds `gain` if its value is below.
+#[derive(Clone, Copy, Debug)]
+struct Stump<S> {
+    shape: S,
+    threshold: f32,
+    gain: f32,
+}
+
+/// A pattern with its subset: adds `gain` if the code is in it.
+#[derive(Clone, Copy, Debug)]
+struct PatternStump {
+    blocks: Blocks,
+    subset: [u32; 8],
+    gain: f32,
+}
+
+/// A tree of several nodes; children come after their parents.
+#[derive(Clone, Debug)]
+struct Tree {
+    nodes: Vec<TreeNode>,
+}
+
+#[derive(Clone, Debug)]
+struct TreeNode {
+    shape: AnyShape,
+    threshold: f32,
+    left: Child,
+    right: Child,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stage {
+    /// What the stumps add up to if none is below its threshold.
+    start: f32,
+    /// A sum below this one fails whatever the rounding …
+    fails_below: f32,
+    /// … and one from here on passes.
+    passes_from: f32,
+    edges: Vec<Stump<Edge>>,
+    lines: Vec<Stump<Line>>,
+    diagonals: Vec<Stump<Diagonal>>,
+    mixed: Vec<Stump<Mixed>>,
+    patterns: Vec<PatternStump>,
+    trees: Vec<Tree>,
+    /// Features in all, the measure of work.
+    features: u64,
+}
+
+impl Stage {
+    fn new(stage: &cascade::Stage, features: &Features, layout: Layout) -> Option<Self> {
+        let mut packed = Self::default();
+        let mut start = 0.0_f64;
+        // No partial sum is larger than this.
+        let mut largest = 0.0_f64;
+        for tree in &stage.trees {
+            packed.features += tree.nodes.len() as u64;
+            if tree.nodes.len() > MAX_NODES {
+                return None;
+            }
+            for node in &tree.nodes {
+                for child in [node.left, node.right] {
+                    if let Child::Leaf(value) = child {
+                        largest += f64::from(value.abs());
+                    }
+                }
+            }
+            if let [node] = &tree.nodes[..]
+                && let (Child::Leaf(left), Child::Leaf(right)) = (node.left, node.right)
+            {
+                start += f64::from(right);
+                packed.push_stump(node, left - right, features, layout)?;
+            } else {
+                packed.trees.push(Tree::new(tree, features, layout)?);
+            }
+        }
+        packed.start = start as f32;
+        // Each of the additions, the differences `left - right` and the start
+        // may be off by half a unit in the last place, 2^-24 of its size.
+        // Twice that is allowed for.
+        let roundings = stage.trees.len() as f64 + 2.0;
+        let doubt = roundings * largest * 2.0_f64.powi(-23);
+        let threshold = f64::from(stage.threshold);
+        packed.fails_below = ((threshold - doubt) as f32).next_down();
+        packed.passes_from = ((threshold + doubt) as f32).next_up();
+        Some(packed)
+    }
+
+    fn push_stump(
+        &mut self,
+        node: &cascade::Node,
+        gain: f32,
+        features: &Features,
+        layout: Layout,
+    ) -> Option<()> {
+        match (features, &node.split) {
+            (Features::Haar(list), &Split::Below(threshold)) => {
+                macro_rules! push {
+                    ($list:ident, $shape:expr) => {
+                        self.$list.push(Stump {
+                            shape: $shape,
+                            threshold,
+                            gain,
+                        })
+                    };
+                }
+                match AnyShape::new(&list[node.feature], layout)? {
+                    AnyShape::Edge(shape) => push!(edges, shape),
+                    AnyShape::Line(shape) => push!(lines, shape),
+                    AnyShape::Diagonal(shape) => push!(diagonals, shape),
+                    AnyShape::Mixed(shape) => push!(mixed, shape),
+                }
+            }
+            (Features::Lbp(list), &Split::In(subset)) => self.patterns.push(PatternStump {
+                blocks: Blocks(
+                    block_corners(&list[node.feature], layout).map(|corner| corner as u32),
+                ),
+                subset,
+                gain,
+            }),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The stage's sum for `N` groups.
+    ///
+    /// # Safety
+    /// As for [`Shape::value`], for all shapes of the stage.
+    #[inline(always)]
+    unsafe fn sum<L: Lanes, const N: usize>(
+        &self,
+        origins: [*const i32; N],
+        factors: [L::Float; N],
+    ) -> [L::Float; N] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut sums = [L::splat(self.start); N];
+            add_stumps::<L, Edge, N>(&self.edges, origins, factors, &mut sums);
+            add_stumps::<L, Line, N>(&self.lines, origins, factors, &mut sums);
+            add_stumps::<L, Diagonal, N>(&self.diagonals, origins, factors, &mut sums);
+            add_stumps::<L, Mixed, N>(&self.mixed, origins, factors, &mut sums);
+            for stump in &self.patterns {
+                for n in 0..N {
+                    let code = stump.blocks.value::<L>(origins[n]);
+                    let gain = L::keep(L::in_subset(&stump.subset, code), L::splat(stump.gain));
+                    sums[n] = L::add_floats(sums[n], gain);
+                }
+            }
+            for tree in &self.trees {
+                for n in 0..N {
+                    sums[n] = L::add_floats(sums[n], tree.value::<L>(origins[n], factors[n]));
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Shape::value`], for all the stumps.
+#[inline(always)]
+unsafe fn add_stumps<L: Lanes, S: Shape, const N: usize>(
+    stumps: &[Stump<S>],
+    origins: [*const i32; N],
+    factors: [L::Float; N],
+    sums: &mut [L::Float; N],
+) {
+    for stump in stumps {
+        for n in 0..N {
+            // SAFETY: promised by the caller.
+            unsafe {
+                let value = L::to_float(stump.shape.value::<L>(origins[n]));
+                let below = L::below(L::mul_floats(value, factors[n]), L::splat(stump.threshold));
+                sums[n] = L::add_floats(sums[n], L::keep(below, L::splat(stump.gain)));
+            }
+        }
+    }
+}
+
+impl Tree {
+    fn new(tree: &cascade::Tree, features: &Features, layout: Layout) -> Option<Self> {
+        let Features::Haar(list) = features else {
+            return None;
+        };
+        let nodes = tree
+            .nodes
+            .iter()
+            .map(|node| match node.split {
+                Split::Below(threshold) => Some(TreeNode {
+                    shape: AnyShape::new(&list[node.feature], layout)?,
+                    threshold,
+                    left: node.left,
+                    right: node.right,
+                }),
+                Split::In(_) => None,
+            })
+            .collect::<Option<_>>()?;
+        Some(Self { nodes })
+    }
+
+    /// The leaf that each window arrives at: all nodes are evaluated, from the
+    /// last to the first.
+    ///
+    /// # Safety
+    /// As for [`Shape::value`], for all nodes.
+    #[inline(always)]
+    unsafe fn value<L: Lanes>(&self, origin: *const i32, factor: L::Float) -> L::Float {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut values = [L::splat(0.0); MAX_NODES];
+            for (index, node) in self.nodes.iter().enumerate().rev() {
+                let child = |child: Child| match child {
+                    Child::Leaf(value) => L::splat(value),
+                    Child::Node(later) => values[later],
+                };
+                let value = L::to_float(node.shape.value::<L>(origin));
+                let below = L::below(L::mul_floats(value, factor), L::splat(node.threshold));
+                let value = L::select(below, child(node.left), child(node.right));
+                values[index] = value;
+            }
+            values[0]
+        }
+    }
+}
+
+/// A cascade packed for one layout of the integral image.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    stages: Vec<Stage>,
+    /// Words from a window's origin to the end of what it reads, in the sums
+    /// and in the squares.
+    reach: usize,
+    contrast_reach: usize,
+}
+
+/// What is known of the windows of a row.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// One over area times deviation.
+    factors: Vec<f32>,
+    alive: Windows,
+}
+
+impl Scratch {
+    pub(super) fn new(columns: usize) -> Self {
+        Self {
+            factors: vec![0.0; columns + 8],
+            alive: Windows(vec![0; columns / 64 + 2]),
+        }
+    }
+
+    /// The windows of the last row that passed, from the left.
+    pub(super) fn survivors(&self) -> impl Iterator<Item = u32> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let found = self.alive.first_from(next)?;
+            next = found + 1;
+            Some(found as u32)
+        })
+    }
+}
+
+/// A set of windows of a row, a bit each; the last word stays empty.
+#[derive(Debug)]
+struct Windows(Vec<u64>);
+
+impl Windows {
+    /// The first one at or after `index`.
+    #[inline(always)]
+    fn first_from(&self, index: usize) -> Option<usize> {
+        let mut word = index / 64;
+        let mut bits = self.0.get(word)? & (!0 << (index % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.0.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
+
+    /// The 8 from `index` on.
+    #[inline(always)]
+    fn byte(&self, index: usize) -> u32 {
+        let (word, shift) = (index / 64, index % 64);
+        let both = u128::from(self.0[word]) | u128::from(self.0[word + 1]) << 64;
+        (both >> shift) as u32 & 0xff
+    }
+
+    /// Takes out those from `index` on whose bit is set.
+    #[inline(always)]
+    fn remove(&mut self, index: usize, bits: u32) {
+        let (word, shift) = (index / 64, index % 64);
+        let both = u128::from(bits) << shift;
+        self.0[word] &= !(both as u64);
+        self.0[word + 1] &= !((both >> 64) as u64);
+    }
+}
+
+impl Program {
+    /// The cascade for both layouts, or `None` if it cannot be packed: then
+    /// only [`super::scalar`] gives OpenCV's results.
+    pub(super) fn pair(cascade: &Cascade, layouts: [Layout; 2]) -> Option<[Self; 2]> {
+        let [a, b] = layouts.map(|layout| Self::new(cascade, layout));
+        Some([a?, b?])
+    }
+
+    fn new(cascade: &Cascade, layout: Layout) -> Option<Self> {
+        let (width, height) = cascade.window;
+        let stages = cascade
+            .stages
+            .iter()
+            .map(|stage| Stage::new(stage, &cascade.features, layout))
+            .collect::<Option<Vec<_>>>()?;
+        // The lowest row's last corner, which is in either half if split.
+        let contrast_reach = layout
+            .corner(width, height)
+            .max(layout.corner(width - 1, height));
+        let tilted = super::needs_tilted(cascade);
+        Some(Self {
+            stages,
+            reach: contrast_reach + if tilted { layout.tilted } else { 0 },
+            contrast_reach,
+        })
+    }
+
+    /// Leaves the windows that pass in `scratch` and returns the work done, in
+    /// features times groups.
+    pub(super) fn row(
+        &self,
+        kernel: Kernel,
+        exact: &scalar::Program,
+        integral: &Integral,
+        row: Row,
+        scratch: &mut Scratch,
+    ) -> u64 {
+        let job = Job {
+            program: self,
+            exact,
+            integral,
+            row,
+        };
+        match kernel {
+            // SAFETY: a detector is only built with a kernel that the
+            // processor has.
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => unsafe { super::avx2::row(&job, scratch) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon => unsafe { super::neon::row(&job, scratch) },
+            _ => unreachable!("{kernel:?} is not packed on this processor"),
+        }
+    }
+}
+
+/// A row to be searched.
+pub(super) struct Job<'a> {
+    program: &'a Program,
+    exact: &'a scalar::Program,
+    integral: &'a Integral,
+    row: Row,
+}
+
+impl Job<'_> {
+    /// The search itself.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    pub(super) unsafe fn run<L: Lanes>(&self, scratch: &mut Scratch) -> u64 {
+        let Row { origin, count, .. } = self.row;
+        // All that is read below: groups start at a window of the row and end
+        // at most COUNT windows on.
+        let end = origin + count + L::COUNT;
+        assert!(end + self.program.reach <= self.integral.sums().len());
+        assert!(end + self.program.contrast_reach <= self.integral.squares().len());
+        assert!(count + L::COUNT <= scratch.factors.len());
+        assert!(count / 64 + 2 <= scratch.alive.0.len());
+
+        // SAFETY: promised by the caller and checked above.
+        let mut work = unsafe { self.first_stage::<L>(scratch) };
+        for stage in 1..self.program.stages.len() {
+            // SAFETY: as above.
+            let more = unsafe { self.stage::<L>(stage, scratch) };
+            if more == 0 {
+                break;
+            }
+            work += more;
+        }
+        work
+    }
+
+    /// Contrast and the first stage for all windows, then what they skip.
+    ///
+    /// # Safety
+    /// As for [`Job::run`], after its checks.
+    #[inline(always)]
+    unsafe fn first_stage<L: Lanes>(&self, scratch: &mut Scratch) -> u64 {
+        let count = self.row.count;
+        let mut work = 0;
+        let mut skip_next = false;
+        for (word, alive) in scratch.alive.0.iter_mut().enumerate() {
+            let start = word * 64;
+            *alive = 0;
+            if start >= count {
+                continue;
+            }
+            let in_row = u64::MAX >> (64 - (count - start).min(64));
+            let mut passed = 0_u64;
+            let mut failed = 0_u64;
+            for offset in (0..64.min(count - start)).step_by(TOGETHER * L::COUNT) {
+                let firsts: [usize; TOGETHER] =
+                    std::array::from_fn(|n| (start + offset + n * L::COUNT).min(count - 1));
+                let firsts_in_row = in_row >> offset;
+                // SAFETY: every group starts at a window of the row.
+                let wanted: [u32; TOGETHER] = std::array::from_fn(|n| unsafe {
+                    let within = (firsts_in_row >> (n * L::COUNT)) as u32 & mask_of::<L>();
+                    within & self.contrast::<L>(firsts[n], scratch.factors.as_mut_ptr())
+                });
+                if wanted == [0; TOGETHER] {
+                    continue;
+                }
+                // SAFETY: as above.
+                let good = unsafe {
+                    self.judge::<L, TOGETHER>(0, firsts, wanted, scratch.factors.as_ptr())
+                };
+                work += TOGETHER as u64 * self.program.stages[0].features;
+                for n in 0..TOGETHER {
+                    let shift = offset + n * L::COUNT;
+                    passed |= u64::from(good[n]) << shift;
+                    failed |= u64::from(wanted[n] & !good[n]) << shift;
+                }
+            }
+            let skipped = super::skipped(failed, &mut skip_next);
+            *alive = passed & !skipped;
+        }
+        work
+    }
+
+    /// One stage for the windows that are left.
+    ///
+    /// # Safety
+    /// As for [`Job::run`], after its checks.
+    #[inline(always)]
+    unsafe fn stage<L: Lanes>(&self, stage: usize, scratch: &mut Scratch) -> u64 {
+        let features = self.program.stages[stage].features;
+        let mut work = 0;
+        let mut next = 0;
+        while let Some(first) = scratch.alive.first_from(next) {
+            next = first + L::COUNT;
+            let wanted = scratch.alive.byte(first) & mask_of::<L>();
+            let factors = scratch.factors.as_ptr();
+            // SAFETY: every group starts at a window of the row.
+            unsafe {
+                if let Some(second) = scratch.alive.first_from(next) {
+                    next = second + L::COUNT;
+                    let wanted = [wanted, scratch.alive.byte(second) & mask_of::<L>()];
+                    let good = self.judge::<L, 2>(stage, [first, second], wanted, factors);
+                    scratch.alive.remove(first, wanted[0] & !good[0]);
+                    scratch.alive.remove(second, wanted[1] & !good[1]);
+                    work += 2 * features;
+                } else {
+                    let [good] = self.judge::<L, 1>(stage, [first], [wanted], factors);
+                    scratch.alive.remove(first, wanted & !good);
+                    work += features;
+                }
+            }
+        }
+        work
+    }
+
+    /// Writes the factors of a group's windows; returns those with enough
+    /// contrast.
+    ///
+    /// # Safety
+    /// As for [`Job::run`], after its checks; `first` is a window of the row.
+    #[inline(always)]
+    unsafe fn contrast<L: Lanes>(&self, first: usize, factors: *mut f32) -> u32 {
+        let at = self.row.origin + first;
+        match self.exact.contrast() {
+            None => mask_of::<L>(),
+            // SAFETY: promised by the caller.
+            Some(contrast) => unsafe {
+                L::contrast(
+                    contrast,
+                    self.integral.sums().as_ptr().add(at),
+                    self.integral.squares().as_ptr().add(at),
+                    factors.add(first),
+                )
+            },
+        }
+    }
+
+    /// Which of the `wanted` windows of some groups pass a stage.
+    ///
+    /// # Safety
+    /// As for [`Job::run`], after its checks; the `firsts` are windows of the
+    /// row.
+    #[inline(always)]
+    unsafe fn judge<L: Lanes, const N: usize>(
+        &self,
+        stage: usize,
+        firsts: [usize; N],
+        wanted: [u32; N],
+        factors: *const f32,
+    ) -> [u32; N] {
+        let packed = &self.program.stages[stage];
+        // SAFETY: promised by the caller.
+        unsafe {
+            let sums = self.integral.sums().as_ptr().add(self.row.origin);
+            let totals = packed.sum::<L, N>(
+                firsts.map(|first| sums.add(first)),
+                firsts.map(|first| L::load_floats(factors.add(first))),
+            );
+            let fails_below = L::splat(packed.fails_below);
+            let passes_from = L::splat(packed.passes_from);
+            std::array::from_fn(|n| {
+                // A total that is not a number fails neither test.
+                let not_failed = wanted[n] & !L::bits(L::below(totals[n], fails_below));
+                let not_passed = L::bits(L::below(totals[n], passes_from));
+                let mut doubtful = not_failed & not_passed;
+                let mut passed = not_failed;
+                while doubtful != 0 {
+                    let lane = doubtful.trailing_zeros();
+                    doubtful &= doubtful - 1;
+                    if !self.settle(stage, firsts[n] + lane as usize, factors) {
+                        passed &= !(1 << lane);
+                    }
+                }
+                passed
+            })
+        }
+    }
+
+    /// What `scalar` says to one window and stage.
+    #[cold]
+    fn settle(&self, stage: usize, window: usize, factors: *const f32) -> bool {
+        // SAFETY: `window` is one of the row's, all of which have a factor.
+        let factor = unsafe { *factors.add(window) };
+        let origin = self.row.origin + window;
+        self.exact
+            .passes_stage(stage, self.integral.sums(), origin, factor)
+    }
+}
+
+/// The bits of all lanes.
+#[inline(always)]
+const fn mask_of<L: Lanes>() -> u32 {
+    (1 << L::COUNT) - 1
+}

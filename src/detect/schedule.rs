@@ -1,0 +1,439 @@
+//! For video: where to look in this frame.
+//!
+//! A full search of every frame is a waste: a face is where it was, about as
+//! large as it was, and the next frame comes soon. [`Search`] therefore looks
+//! around the faces that are tracked, and everywhere only every so often, or
+//! as soon as one of them is no longer there. Both ways use the same windows,
+//! the same cascade and the same grouping, so a face gets about the same box
+//! either way.
+//!
+//! A full search can be held to a budget. It then goes on over several frames,
+//! from the largest faces to the smallest, and its result comes with the frame
+//! that completes it.
+//!
+//! **Time does not decide what is found.** What a frame's search covers depends
+//! on the pictures, their timestamps and the options, never on a clock: a
+//! recording gives the same result each time. A budget in milliseconds is
+//! turned into an amount of work, counted in evaluations of features, by a
+//! rate. The rate is measured once at the start, or fixed in the options: fix
+//! it where two runs, or two machines, must agree to the bit.
+
+use std::time::{Duration, Instant};
+
+use super::{DetectError, Detection, Detector, Patch};
+use crate::frame::{LumaView, Rect, Timestamp};
+
+/// Overlap (intersection over union) from which two boxes are the same face.
+const SAME: f64 = 0.3;
+
+/// Overlap from which a raw window speaks for a face.
+const SUPPORTS: f64 = 0.5;
+
+/// The part of a frame's budget that a full search gets at least, so that it
+/// ends even if many faces are tracked.
+const LEAST_SHARE: f64 = 0.25;
+
+/// When and where to look, for the board file.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchOptions {
+    /// Milliseconds from one full search to the next while all tracked faces
+    /// are seen: a new face waits so long at most. With 0, every frame is
+    /// searched in full.
+    pub full_search_ms: u32,
+    /// The same while nobody is tracked, or somebody tracked is not seen.
+    pub idle_search_ms: u32,
+    /// How far around a tracked face to look, as a part of its size, to each
+    /// side: from 0.1 to 4.
+    pub margin: f64,
+    /// How much larger and smaller than before a face may be: from 1.05 to 4.
+    pub size_range: f64,
+    /// Milliseconds that a frame's search may take; 0 for no limit. Searching
+    /// around tracked faces comes first and is not cut.
+    pub budget_ms: f64,
+    /// Evaluations of features that this machine does in a millisecond, for
+    /// [`budget_ms`](Self::budget_ms); 0 to measure it at the start.
+    pub work_per_ms: f64,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        Self {
+            full_search_ms: 500,
+            idle_search_ms: 0,
+            margin: 0.5,
+            size_range: 1.35,
+            budget_ms: 0.0,
+            work_per_ms: 0.0,
+        }
+    }
+}
+
+impl SearchOptions {
+    fn check(&self) -> Result<(), DetectError> {
+        let range = |name, value: f64, from: f64, to: f64| {
+            if (from..=to).contains(&value) {
+                Ok(())
+            } else {
+                Err(DetectError::Range {
+                    name,
+                    value,
+                    from,
+                    to,
+                })
+            }
+        };
+        range("margin", self.margin, 0.1, 4.0)?;
+        range("size_range", self.size_range, 1.05, 4.0)?;
+        range("budget_ms", self.budget_ms, 0.0, 10_000.0)?;
+        range("work_per_ms", self.work_per_ms, 0.0, 1e9)
+    }
+}
+
+/// What a frame's search found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The faces, sorted.
+    pub detections: &'a [Detection],
+    /// For each of them, when the place where it is was last looked at: the
+    /// time of this frame, or of an earlier one if a full search that was
+    /// spread over several frames ended with this one.
+    pub searched_at: &'a [Timestamp],
+    /// Whether a full search ended with this frame. If not, only faces that
+    /// are tracked can be among the detections.
+    pub full: bool,
+    /// The work done for this frame, in evaluations of features.
+    pub work: u64,
+}
+
+/// Searches the frames of a video.
+///
+/// ```
+/// use affectd::detect::{Cascade, Detector, Options, Search, SearchOptions};
+/// use affectd::frame::{LumaView, Timestamp};
+/// # let xml = include_str!(concat!(
+/// #     env!("CARGO_MANIFEST_DIR"),
+/// #     "/models/haarcascade_frontalface_default.xml"
+/// # ));
+/// # let cascade = Cascade::parse(xml)?;
+/// let detector = Detector::new(cascade, Options::default())?;
+/// let mut search = Search::new(detector, SearchOptions::default())?;
+/// let gray = vec![128; 320 * 240];
+/// let picture = LumaView::new(&gray, 320, 240, 320)?;
+/// let found = search.find(picture, Timestamp::from_millis(0), &[]);
+/// assert!(found.full && found.detections.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Search {
+    detector: Detector,
+    options: SearchOptions,
+    /// Work allowed per frame, if there is a limit.
+    budget: Option<u64>,
+    /// Start of the last full search that ended, and the picture's size then.
+    last_full: Option<Timestamp>,
+    size: (u32, u32),
+    /// Whether all tracked faces were seen in the last frame.
+    all_seen: bool,
+    sweep: Option<Sweep>,
+    /// The raw windows of the sweep, with the time of their frame.
+    swept: Vec<(Rect, Timestamp)>,
+    detections: Vec<Detection>,
+    searched_at: Vec<Timestamp>,
+}
+
+/// How far a full search has come.
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    started: Timestamp,
+    /// The level being searched, from the coarsest (the last) to 0, and its
+    /// first row that has not been.
+    level: usize,
+    row: u32,
+}
+
+impl Search {
+    /// A search with a detector. If there is a budget and no fixed rate, takes
+    /// some tens of milliseconds to measure the rate.
+    ///
+    /// # Errors
+    /// An option out of its range.
+    pub fn new(mut detector: Detector, options: SearchOptions) -> Result<Self, DetectError> {
+        options.check()?;
+        let budget = (options.budget_ms > 0.0).then(|| {
+            let rate = if options.work_per_ms > 0.0 {
+                options.work_per_ms
+            } else {
+                measure_rate(&mut detector)
+            };
+            ((options.budget_ms * rate) as u64).max(1)
+        });
+        Ok(Self {
+            detector,
+            options,
+            budget,
+            last_full: None,
+            size: (0, 0),
+            all_seen: false,
+            sweep: None,
+            swept: Vec::with_capacity(super::WINDOWS),
+            detections: Vec::with_capacity(super::WINDOWS),
+            searched_at: Vec::with_capacity(super::WINDOWS),
+        })
+    }
+
+    /// The detector that it uses.
+    #[must_use]
+    pub const fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// Work allowed per frame, in evaluations of features; `None` if unlimited.
+    #[must_use]
+    pub const fn budget(&self) -> Option<u64> {
+        self.budget
+    }
+
+    /// Finds faces in the next frame, taken at `now`, where `tracked` are the
+    /// boxes at which the tracked faces are expected.
+    pub fn find(&mut self, picture: LumaView<'_>, now: Timestamp, tracked: &[Rect]) -> Found<'_> {
+        let size = (picture.width(), picture.height());
+        if size != self.size {
+            self.size = size;
+            self.last_full = None;
+            self.sweep = None;
+        }
+        self.detector.begin(picture);
+        self.detections.clear();
+        self.searched_at.clear();
+
+        // An unlimited full search that is due anyway needs no look around.
+        let mut work = 0;
+        let mut due = self.is_due(now, tracked);
+        if !tracked.is_empty() && !(due && self.budget.is_none()) {
+            work += self.look_around(picture, tracked);
+            self.searched_at.resize(self.detections.len(), now);
+            let seen = self.sees_all(tracked);
+            // Just lost: look everywhere at once.
+            due |= self.all_seen && !seen;
+            self.all_seen = seen;
+        }
+
+        let full = match self.budget {
+            None if due => {
+                work += self.look_everywhere(picture, now);
+                self.all_seen = self.sees_all(tracked);
+                true
+            }
+            Some(budget) if due || self.sweep.is_some() => {
+                let least = (budget as f64 * LEAST_SHARE) as u64;
+                let (ended, more) =
+                    self.sweep_on(picture, now, budget.saturating_sub(work).max(least));
+                work += more;
+                ended
+            }
+            _ => false,
+        };
+        Found {
+            detections: &self.detections,
+            searched_at: &self.searched_at,
+            full,
+            work,
+        }
+    }
+
+    fn is_due(&self, now: Timestamp, tracked: &[Rect]) -> bool {
+        let pause = if tracked.is_empty() || !self.all_seen {
+            self.options.idle_search_ms
+        } else {
+            self.options.full_search_ms
+        };
+        // A clock that went back is a new recording.
+        self.last_full
+            .is_none_or(|last| now < last || now.since(last) >= Duration::from_millis(pause.into()))
+    }
+
+    fn sees_all(&self, tracked: &[Rect]) -> bool {
+        tracked.iter().all(|face| {
+            self.detections
+                .iter()
+                .any(|detection| detection.rect.overlap(*face) >= SAME)
+        })
+    }
+
+    /// Fills in the detections around tracked faces.
+    fn look_around(&mut self, picture: LumaView<'_>, tracked: &[Rect]) -> u64 {
+        let mut work = 0;
+        self.detector.windows.clear();
+        for &face in tracked {
+            for level in 0..self.detector.levels().len() {
+                if let Some(patch) = self.patch_around(face, level) {
+                    work += self.detector.search(picture, &patch, u64::MAX).1;
+                }
+            }
+        }
+        // Where two neighbourhoods overlap, a window was found twice.
+        self.detector.windows.sort_unstable();
+        self.detector.windows.dedup();
+        self.detector.group(picture.bounds());
+        self.detections.extend_from_slice(&self.detector.detections);
+        work
+    }
+
+    /// The windows of a level in which a tracked face may now be.
+    fn patch_around(&self, face: Rect, level: usize) -> Option<Patch> {
+        let index = level;
+        let level = &self.detector.levels()[index];
+        let (width, height) = (f64::from(level.window.0), f64::from(level.window.1));
+        let growth = width / f64::from(face.width.max(1));
+        if growth > self.options.size_range || growth < 1.0 / self.options.size_range {
+            return None;
+        }
+        let reach = f64::from(face.width) * self.options.margin;
+        // Where the window's left (top) edge may be.
+        let span = |at: i32, side: u32, window: f64, count: u32| {
+            let (from, to) = (
+                f64::from(at) - reach,
+                f64::from(at) + f64::from(side) + reach,
+            );
+            level.span(from, (to - window).max(from), count)
+        };
+        let (left, right) = span(face.x, face.width, width, level.columns);
+        let (top, bottom) = span(face.y, face.height, height, level.rows);
+        (left < right && top < bottom).then_some(Patch {
+            level: index,
+            columns: left..right,
+            rows: top..bottom,
+        })
+    }
+
+    /// Fills in the detections of the whole picture.
+    fn look_everywhere(&mut self, picture: LumaView<'_>, now: Timestamp) -> u64 {
+        let work = self.detector.search_everywhere(picture);
+        self.detector.group(picture.bounds());
+        self.detections.clear();
+        self.detections.extend_from_slice(&self.detector.detections);
+        self.searched_at.clear();
+        self.searched_at.resize(self.detections.len(), now);
+        self.last_full = Some(now);
+        work
+    }
+
+    /// Goes on with a full search, or begins one, for so much work. When it
+    /// ends, adds what it found to the detections.
+    fn sweep_on(&mut self, picture: LumaView<'_>, now: Timestamp, limit: u64) -> (bool, u64) {
+        let levels = self.detector.levels().len();
+        let mut sweep = self.sweep.unwrap_or_else(|| {
+            self.swept.clear();
+            Sweep {
+                started: now,
+                level: levels.saturating_sub(1),
+                row: 0,
+            }
+        });
+        let mut work = 0;
+        while levels > 0 {
+            let patch = Patch {
+                rows: sweep.row..self.detector.levels()[sweep.level].rows,
+                ..self.detector.whole(sweep.level)
+            };
+            self.detector.windows.clear();
+            let (row, more) = self
+                .detector
+                .search(picture, &patch, limit.saturating_sub(work));
+            work += more;
+            self.swept
+                .extend(self.detector.windows.iter().map(|&window| (window, now)));
+            sweep.row = row;
+            if row < patch.rows.end {
+                self.sweep = Some(sweep);
+                return (false, work);
+            }
+            if sweep.level == 0 {
+                break;
+            }
+            sweep.level -= 1;
+            sweep.row = 0;
+            if work >= limit {
+                self.sweep = Some(sweep);
+                return (false, work);
+            }
+        }
+
+        self.sweep = None;
+        self.last_full = Some(sweep.started);
+        self.detector.windows.clear();
+        self.detector
+            .windows
+            .extend(self.swept.iter().map(|&(window, _)| window));
+        self.detector.group(picture.bounds());
+        // Faces that were just looked at are known better.
+        let fresh = self.detections.len();
+        for detection in &self.detector.detections {
+            let known = self.detections[..fresh]
+                .iter()
+                .any(|known| known.rect.overlap(detection.rect) >= SAME);
+            if !known {
+                self.detections.push(*detection);
+                let oldest = self
+                    .swept
+                    .iter()
+                    .filter(|(window, _)| window.overlap(detection.rect) >= SUPPORTS)
+                    .map(|&(_, time)| time)
+                    .min();
+                self.searched_at.push(oldest.unwrap_or(sweep.started));
+            }
+        }
+        self.sort();
+        (true, work)
+    }
+
+    /// Sorts the detections, and their times with them.
+    fn sort(&mut self) {
+        // Insertion: they are few, and two sorted runs already.
+        for sorted in 1..self.detections.len() {
+            let mut at = sorted;
+            while at > 0 && self.detections[at] < self.detections[at - 1] {
+                self.detections.swap(at, at - 1);
+                self.searched_at.swap(at, at - 1);
+                at -= 1;
+            }
+        }
+    }
+}
+
+/// Measures how much work a millisecond allows: the best of a few searches of
+/// a picture of rough texture, in which windows get about as far through the
+/// cascade as in a real scene.
+fn measure_rate(detector: &mut Detector) -> f64 {
+    const WIDTH: u32 = 320;
+    const HEIGHT: u32 = 240;
+    let mut state = 0x2545_f491_u32;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    let coarse: Vec<u8> = (0..(WIDTH / 4) * (HEIGHT / 4))
+        .map(|_| random() as u8)
+        .collect();
+    let pixels: Vec<u8> = (0..WIDTH * HEIGHT)
+        .map(|index| {
+            let (x, y) = (index % WIDTH, index / WIDTH);
+            coarse[(y / 4 * (WIDTH / 4) + x / 4) as usize] / 2 + (random() as u8) / 2
+        })
+        .collect();
+    let Ok(picture) = LumaView::new(&pixels, WIDTH, HEIGHT, WIDTH as usize) else {
+        return 1.0;
+    };
+    let mut best = 1.0_f64;
+    for _ in 0..5 {
+        detector.begin(picture);
+        let start = Instant::now();
+        let work = detector.search_everywhere(picture);
+        let millis = start.elapsed().as_secs_f64() * 1e3;
+        best = best.max(work as f64 / millis.max(1e-3));
+    }
+    best
+}
