@@ -159,8 +159,8 @@ struct Remembered {
     /// Since when the state's expression is below `leave`, on the decider's
     /// own clock.
     below_since: Option<Duration>,
-    /// Whether the face is in the current frame.
-    here: bool,
+    /// Whether the current frame's face of this id was already taken.
+    taken: bool,
 }
 
 /// Decides. Allocates only when built, for up to 32 faces.
@@ -221,8 +221,10 @@ impl Decider {
         self.previous = Some(now);
         self.clock = self.clock.saturating_add(step);
 
+        self.remembered
+            .retain(|known| faces.iter().any(|face| face.track == known.track));
         for known in &mut self.remembered {
-            known.here = false;
+            known.taken = false;
         }
         self.decisions.clear();
         for face in faces {
@@ -239,22 +241,21 @@ impl Decider {
                         since: now,
                         entered_at: self.clock,
                         below_since: None,
-                        here: false,
+                        taken: false,
                     });
                     self.remembered.len() - 1
                 });
             let known = &mut self.remembered[index];
-            if known.here {
+            if known.taken {
                 continue;
             }
-            known.here = true;
+            known.taken = true;
             if let Some(observed) = face.probabilities.and_then(normalised) {
                 smooth(known, observed, self.clock, self.options.time_constant);
             }
             settle(known, now, self.clock, &self.options);
             self.decisions.push(decision(known, face.rect));
         }
-        self.remembered.retain(|known| known.here);
 
         if self.decisions.is_empty() {
             let since = *self.nobody_since.get_or_insert(now);
@@ -553,6 +554,25 @@ mod tests {
             HAPPY
         );
         assert_eq!(decider.decisions().len(), 1);
+    }
+
+    #[test]
+    fn memory_is_taken_only_when_built() {
+        let mut decider = Decider::new(Options::default());
+        let capacities =
+            |decider: &Decider| (decider.remembered.capacity(), decider.decisions.capacity());
+        let before = capacities(&decider);
+        // New faces all the time, as many as the tracker follows.
+        for frame in 0..10 {
+            let faces: Vec<_> = (0..RESERVED as u32)
+                .map(|i| Face {
+                    track: 1 + i + 32 * frame,
+                    ..happy(0.5)
+                })
+                .collect();
+            decider.update(Timestamp::from_millis(frame.into()), &faces);
+        }
+        assert_eq!(capacities(&decider), before);
     }
 
     #[test]

@@ -778,6 +778,27 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_taken_only_when_built() {
+        let mut tracker = tracker(Policy::All);
+        let capacities = |tracker: &Tracker| {
+            [
+                tracker.followed.capacity(),
+                tracker.pairs.capacity(),
+                tracker.tracks.capacity(),
+                tracker.counting.capacity(),
+            ]
+        };
+        let before = capacities(&tracker);
+        // All in one place: each overlaps each.
+        let pile: Vec<_> = (0..200).map(|i| face(i, i, 400)).collect();
+        let apart: Vec<_> = (0..200).map(|i| face(500 * i, 0, 400)).collect();
+        at(&mut tracker, 0, &apart);
+        at(&mut tracker, 10, &pile);
+        at(&mut tracker, 20, &apart);
+        assert_eq!(capacities(&tracker), before);
+    }
+
+    #[test]
     fn forgetting_keeps_ids_apart() {
         let mut tracker = tracker(Policy::Largest);
         at(&mut tracker, 0, &[face(10, 10, 50)]);
