@@ -1,7 +1,10 @@
 //! The command line: one file a command. A command returns an exit code or an
 //! error; only `main` turns the error into a message.
 
+mod annotate;
 pub mod detect;
+pub mod eval;
+pub mod image;
 pub mod model;
 pub mod pictures;
 

@@ -1,0 +1,390 @@
+//! `affectd eval`: how often the classifier is right.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::CommandResult;
+use super::pictures::{DetectArgs, Failures, ended};
+use crate::classify::{Classifier, ClassifyError};
+use crate::detect::Detector;
+use crate::evaluate::data::{DataSet, Labels, Sample, Selection};
+use crate::evaluate::{Report, Tally};
+use crate::expression::{Expression, Probabilities};
+use crate::frame::Rect;
+use crate::models;
+
+/// Measures the classifier on pictures whose expression is known
+///
+/// PATH is a folder of class folders of pictures (angry or anger, disgust,
+/// fear, happy, sad, surprise, neutral, or 0 to 6 in this order), Kaggle's
+/// fer2013.csv, or a directory with the mosaic images.png and its labels.csv.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Folder of class folders, fer2013.csv, or directory with images.png and
+    /// labels.csv
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+
+    /// Classifier: a path, or the name of a shipped one
+    #[arg(long, value_name = "MODEL", default_value = models::DEFAULT_MODEL)]
+    pub model: String,
+
+    /// How the face is cut out of each picture: none takes the whole picture as
+    /// a face, haar takes the largest face that the detector finds. A picture
+    /// in which it finds none counts as wrong
+    #[arg(long, value_enum, default_value_t = Crop::None)]
+    pub crop: Crop,
+
+    /// Only the rows of this usage (fer2013.csv and mosaic), such as PublicTest
+    #[arg(long, value_name = "USAGE")]
+    pub usage: Option<String>,
+
+    /// Which labels are the truth (mosaic): FER2013's, or the majority of FER+'s
+    /// taggers, where images without one of the seven as majority are left out
+    #[arg(long, value_enum, default_value_t = Labels::Fer2013)]
+    pub labels: Labels,
+
+    /// Leave out copies and near copies of training images, and images known
+    /// only from a lossy JPEG (mosaic)
+    #[arg(long)]
+    pub without_copies: bool,
+
+    /// What a class folder with another name is, or skip; can be repeated
+    #[arg(long = "folder", value_name = "NAME=CLASS", value_parser = folder)]
+    pub folders: Vec<(String, Option<Expression>)>,
+
+    /// Also write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Also write the answer to each picture as CSV
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub detect: DetectArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  affectd eval test-pictures/
+  affectd eval fer2013.csv --usage PublicTest --json figures.json
+  affectd eval mosaic/ --usage PublicTest --labels ferplus --without-copies
+  affectd eval photos/ --crop haar --min-size 60 --predictions answers.csv
+  affectd eval ck+/ --folder contempt=skip
+
+The interval is Wilson's. The expected calibration error is over 15 equally wide
+bins of the top class's probability. Macro F1 is the mean over the classes that
+have pictures. A picture that cannot be read is told of and enters no figure; the
+exit code is then 1.";
+
+/// How a face is cut out of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Crop {
+    None,
+    Haar,
+}
+
+fn folder(text: &str) -> Result<(String, Option<Expression>), String> {
+    let (name, class) = text
+        .split_once('=')
+        .ok_or("write NAME=CLASS, such as contempt=skip or joy=happy")?;
+    let class = match class {
+        "skip" => None,
+        class => Some(
+            class
+                .parse::<Expression>()
+                .map_err(|error| format!("{error}; or skip"))?,
+        ),
+    };
+    Ok((name.to_owned(), class))
+}
+
+/// What `--json` writes: the figures, and of what they are.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    data: String,
+    model: &'a str,
+    model_sha256: &'a str,
+    crop: &'static str,
+    usage: Option<&'a str>,
+    labels: &'static str,
+    without_copies: bool,
+    /// Pictures not evaluated by choice.
+    left_out: usize,
+    /// Pictures not evaluated because they could not be.
+    unreadable: usize,
+    images_per_second: f64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The data, the model, the cascade or an option is wrong, or a file cannot be
+/// written.
+pub fn run(args: &Args) -> CommandResult {
+    let mut classifier = Classifier::load(&models::find(&args.model)?)?;
+    let mut detector = match args.crop {
+        Crop::None => None,
+        Crop::Haar => Some(args.detect.detector()?),
+    };
+    let mut data = DataSet::open(&args.path, &selection(args))?;
+    // Made before the work, so that a wrong path costs no hour.
+    let mut predictions = match &args.predictions {
+        Some(path) => Some(Predictions::create(path, args.crop)?),
+        None => None,
+    };
+    let json = match &args.json {
+        Some(path) => Some((path, create(path)?)),
+        None => None,
+    };
+
+    let mut tally = Tally::default();
+    let mut failures = Failures::default();
+    let bar = progress(data.len());
+    let start = Instant::now();
+    for index in 0..data.len() {
+        let answered = match data.read(index) {
+            Ok(sample) => {
+                let answer = answer(&sample, &mut classifier, detector.as_mut());
+                answer
+                    .map(|answer| {
+                        match answer {
+                            Some((_, probabilities)) => tally.add(sample.truth, &probabilities),
+                            None => tally.add_not_found(sample.truth),
+                        }
+                        (sample.name.to_owned(), sample.truth, answer)
+                    })
+                    .map_err(|error| format!("{}: {error}", sample.name))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match answered {
+            Ok((name, truth, answer)) => {
+                if let Some(predictions) = &mut predictions {
+                    predictions.add(&name, truth, answer)?;
+                }
+            }
+            Err(error) => bar.suspend(|| failures.add(&error)),
+        }
+        bar.inc(1);
+    }
+    let seconds = start.elapsed();
+    bar.finish_and_clear();
+    if let Some(predictions) = predictions {
+        predictions.finish()?;
+    }
+
+    let report = tally.report();
+    if report.images == 0 {
+        return Err(format!("{}: no picture could be evaluated", args.path.display()).into());
+    }
+    let rate = report.images as f64 / seconds.as_secs_f64().max(1e-9);
+    if let Some((path, file)) = json {
+        let manifest = classifier.manifest();
+        let json = Json {
+            report: &report,
+            data: args.path.display().to_string(),
+            model: &manifest.name,
+            model_sha256: &manifest.sha256,
+            crop: args.crop.name(),
+            usage: args.usage.as_deref(),
+            labels: args.labels.name(),
+            without_copies: args.without_copies,
+            left_out: data.left_out(),
+            unreadable: failures.count(),
+            images_per_second: rate,
+        };
+        write_json(file, &json).map_err(|error| unwritten(path, &error))?;
+    }
+    let result = print(
+        args,
+        &report,
+        data.left_out(),
+        failures.count(),
+        seconds,
+        rate,
+    );
+    ended(result, &failures)
+}
+
+fn selection(args: &Args) -> Selection {
+    Selection {
+        usage: args.usage.clone(),
+        labels: args.labels,
+        without_copies: args.without_copies,
+        folders: args.folders.clone(),
+    }
+}
+
+impl Crop {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Haar => "haar",
+        }
+    }
+}
+
+/// What is said of a face, and where it was.
+type Answer = (Rect, Probabilities);
+
+/// The classifier's answer; `None` if the detector found no face.
+fn answer(
+    sample: &Sample<'_>,
+    classifier: &mut Classifier,
+    detector: Option<&mut Detector>,
+) -> Result<Option<Answer>, ClassifyError> {
+    let picture = sample.picture;
+    let Some(detector) = detector else {
+        let probabilities = classifier.classify_whole(&picture)?;
+        return Ok(Some((picture.bounds(), probabilities)));
+    };
+    // Of equal ones the first, so that the answer is always the same.
+    let largest = detector
+        .detect(picture)
+        .iter()
+        .rev()
+        .max_by_key(|face| face.rect.area());
+    largest
+        .map(|face| Ok((face.rect, classifier.classify(&picture, face.rect)?)))
+        .transpose()
+}
+
+fn progress(images: usize) -> ProgressBar {
+    // Hides itself where standard error is no terminal.
+    let style = "{bar:40} {pos}/{len} images, {per_sec}, {eta} left";
+    let bar = ProgressBar::new(images as u64);
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn print(
+    args: &Args,
+    report: &Report,
+    left_out: usize,
+    unreadable: usize,
+    seconds: Duration,
+    rate: f64,
+) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "images    {}", report.images)?;
+    if left_out > 0 {
+        write!(out, ", {left_out} left out")?;
+    }
+    if unreadable > 0 {
+        write!(out, ", {unreadable} not readable and in no figure")?;
+    }
+    writeln!(out, "  (model {}, crop {})", args.model, args.crop.name())?;
+    writeln!(out, "{report}")?;
+    writeln!(
+        out,
+        "\n{rate:.1} images a second ({:.1} s)",
+        seconds.as_secs_f64()
+    )
+}
+
+fn unwritten(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("{}: cannot be written: {error}", path.display())
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|error| unwritten(path, &error))
+}
+
+fn write_json(file: File, json: &Json<'_>) -> io::Result<()> {
+    let mut out = BufWriter::new(file);
+    serde_json::to_writer_pretty(&mut out, json)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// The file of `--predictions`.
+struct Predictions {
+    path: PathBuf,
+    writer: csv::Writer<File>,
+    with_box: bool,
+}
+
+impl Predictions {
+    fn create(path: &Path, crop: Crop) -> Result<Self, String> {
+        let mut predictions = Self {
+            path: path.to_owned(),
+            writer: csv::Writer::from_writer(create(path)?),
+            with_box: crop == Crop::Haar,
+        };
+        let mut header = vec!["image", "label", "predicted", "confidence"];
+        header.extend(Expression::ALL.map(Expression::name));
+        if predictions.with_box {
+            header.extend(["x", "y", "width", "height"]);
+        }
+        predictions.write(&header)?;
+        Ok(predictions)
+    }
+
+    /// A row; the fields of the answer are empty if no face was found.
+    fn add(&mut self, name: &str, truth: Expression, answer: Option<Answer>) -> Result<(), String> {
+        let mut row = vec![name.to_owned(), truth.to_string()];
+        if let Some((rect, probabilities)) = answer {
+            let (predicted, confidence) = probabilities.top();
+            row.extend([predicted.to_string(), confidence.to_string()]);
+            row.extend(probabilities.0.map(|p| p.to_string()));
+            if self.with_box {
+                let Rect {
+                    x,
+                    y,
+                    width,
+                    height,
+                } = rect;
+                row.extend([x.to_string(), y.to_string()]);
+                row.extend([width.to_string(), height.to_string()]);
+            }
+        } else {
+            let empty = 2 + Expression::COUNT + if self.with_box { 4 } else { 0 };
+            row.extend(std::iter::repeat_n(String::new(), empty));
+        }
+        self.write(&row)
+    }
+
+    fn write<T: AsRef<[u8]>>(&mut self, row: &[T]) -> Result<(), String> {
+        self.writer
+            .write_record(row)
+            .map_err(|error| unwritten(&self.path, &error))
+    }
+
+    fn finish(mut self) -> Result<(), String> {
+        self.writer
+            .flush()
+            .map_err(|error| unwritten(&self.path, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_given_a_class_or_skipped() {
+        assert_eq!(folder("contempt=skip"), Ok(("contempt".to_owned(), None)));
+        assert_eq!(
+            folder("1=surprise"),
+            Ok(("1".to_owned(), Some(Expression::Surprise)))
+        );
+        assert!(folder("contempt").unwrap_err().contains("NAME=CLASS"));
+        let error = folder("x=furious").unwrap_err();
+        assert!(
+            error.contains("furious") && error.contains("skip"),
+            "{error}"
+        );
+    }
+}
