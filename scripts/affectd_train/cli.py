@@ -1,0 +1,142 @@
+"""Command line of the training toolchain."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+RUNS = ROOT / "runs"
+
+EXAMPLES = """\
+examples:
+  scripts/train prepare                                   # reads ../shared/data
+  scripts/train prepare --data ~/kaggle                   # fer2013.csv + fer2013new.csv
+  scripts/train train --run runs/first                    # resumes when it was stopped
+  scripts/train train --run runs/quick --unit minutes --schedule 64:25,96:40 --workers 2
+  scripts/train quantize --run runs/first --out models/mobilenet_v2_96.onnx
+  scripts/train evaluate models/mobilenet_v2_96.onnx
+  scripts/train measure-crop
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="scripts/train", epilog=EXAMPLES, description="Trains affectd's expression classifier.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        return sub.add_parser(name, help=help, description=help,
+                              formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+    prepare = command("prepare", "clean the data, merge copies, hold some out")
+    prepare.add_argument("--data", type=Path, default=DATA)
+    prepare.add_argument("--out", type=Path, default=RUNS / "prepared.npz")
+    prepare.add_argument("--hold-out", type=int, default=1500)
+    prepare.add_argument("--seed", type=int, default=1)
+
+    train = command("train", "train the float network (resumes from RUN/last.pt)")
+    from .train import Recipe
+    common_run(train)
+    for f in fields(Recipe):
+        train.add_argument("--" + f.name.replace("_", "-"), type=type(f.default), default=f.default)
+    train.add_argument("--start-weights", type=Path,
+                       default=DATA / "imagenet" / "mobilenet_v2_1.0_224_quant.tflite")
+    train.add_argument("--fresh", action="store_true", help="do not resume")
+
+    quantize = command("quantize", "fine-tune with quantization, export ONNX and manifest")
+    common_run(quantize)
+    quantize.add_argument("--checkpoint", help="in RUN", default="final.pt")
+    quantize.add_argument("--out", type=Path, default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    quantize.add_argument("--schedule", default="96:3")
+    quantize.add_argument("--unit", default="epochs", help="epochs or minutes")
+    quantize.add_argument("--rate", type=float, default=2e-4)
+    quantize.add_argument("--batch", type=int, default=64)
+    quantize.add_argument("--workers", type=int, default=1)
+    quantize.add_argument("--freeze-blocks", type=int, default=0)
+    quantize.add_argument("--freeze-at", type=float, default=0.3)
+    quantize.add_argument("--strength", type=float, default=0.6)
+    quantize.add_argument("--ferplus-weight", type=float, default=0.5)
+    quantize.add_argument("--no-training", action="store_true", help="calibrate only")
+    quantize.add_argument("--no-fidelity", action="store_true",
+                          help="leave out the comparison of float and int8")
+    quantize.add_argument("--fresh", action="store_true", help="do not resume")
+    quantize.add_argument("--crop", type=float, nargs=3, default=(1.02, 0.0, 0.0),
+                          metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
+    quantize.add_argument("--origin", default="affectd developers, scripts/train")
+
+    evaluate = command("evaluate", "figures of an exported model on PublicTest")
+    evaluate.add_argument("model", type=Path, nargs="?", default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    evaluate.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
+    evaluate.add_argument("--json", type=Path)
+    evaluate.add_argument("--robustness", action="store_true", help="also with moved and scaled crops")
+    evaluate.add_argument("--write-manifest", action="store_true", help="put the figures into MODEL.toml")
+
+    plot = command("plot", "curves, confusion matrix and reliability diagram as PNG")
+    common_run(plot)
+    plot.add_argument("--model", type=Path, default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    plot.add_argument("--out", type=Path, default=RUNS / "plots")
+
+    crop = command("measure-crop", "measure the crop rule for Haar boxes on training tiles")
+    crop.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
+    crop.add_argument("--tiles", type=int, default=3000)
+    return top
+
+
+def common_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
+    command.add_argument("--run", type=Path, default=RUNS / "mobilenet_v2")
+    command.add_argument("--device", default="auto", help="cpu, cuda or auto")
+
+
+def device_of(name: str):
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def main() -> int:
+    args = parser().parse_args()
+    if args.command == "prepare":
+        from . import data
+
+        prepared = data.prepare(data.load(args.data), args.hold_out, args.seed)
+        prepared.save(args.out)
+        print(f"{args.out}: {len(prepared.train_images)} to train on, "
+              f"{len(prepared.hold_images)} held out, PublicTest {len(prepared.test_images)}, "
+              f"without copies {int(prepared.test_clean.sum())}")
+    elif args.command == "train":
+        from .data import Prepared
+        from .train import Recipe, start_network, train
+
+        recipe = Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
+        prepared = Prepared.open(args.prepared)
+        train(prepared, recipe, args.run,
+              lambda: start_network(recipe, args.start_weights, prepared.train_images),
+              device_of(args.device), resume=not args.fresh)
+    elif args.command == "quantize":
+        from .finish import quantize
+
+        quantize(args, device_of(args.device))
+    elif args.command == "evaluate":
+        from .finish import evaluate
+
+        evaluate(args)
+    elif args.command == "plot":
+        from .plot import plot
+
+        plot(args)
+    elif args.command == "measure-crop":
+        from .crop import measure
+        from .data import Prepared
+
+        rule, spread = measure(Prepared.open(args.prepared).train_images[:args.tiles])
+        for name, value in spread.items():
+            print(f"{name} = {value:.4g}")
+        print(f"[crop]\nscale = {rule.scale}\nshift_x = {rule.shift_x}\nshift_y = {rule.shift_y}")
+    return 0

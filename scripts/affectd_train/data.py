@@ -1,0 +1,205 @@
+"""FER2013 with the FER+ votes: reading, cleaning, splits, training targets.
+
+Two sources are read: the lossless mosaic with its labels.csv (`../shared/data`)
+and Kaggle's `fer2013.csv` with Microsoft's `fer2013new.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import CLASSES
+
+TILE = 48
+N_CLASSES = len(CLASSES)
+
+VOTE_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger",
+                "disgust", "fear", "contempt", "unknown", "not_face")
+FERPLUS_TO_CLASS = {"anger": 0, "disgust": 1, "fear": 2, "happiness": 3,
+                    "sadness": 4, "surprise": 5, "neutral": 6}
+EMOTION_VOTE_INDEX = np.array(
+    [VOTE_COLUMNS.index(n) for n, _ in
+     sorted(FERPLUS_TO_CLASS.items(), key=lambda item: item[1])])
+NOT_FACE_INDEX = VOTE_COLUMNS.index("not_face")
+
+
+@dataclass
+class Fer2013:
+    """All tiles with everything known of them, one row a tile."""
+
+    images: np.ndarray         # u8 [n, 48, 48]
+    label: np.ndarray          # i64 [n], FER2013 label
+    votes: np.ndarray          # i64 [n, 10], in VOTE_COLUMNS order
+    usage: np.ndarray          # str [n]
+    lossy: np.ndarray          # bool [n]
+    dup_group: np.ndarray      # i64 [n], the same number: identical pixels
+    copy_of_train: np.ndarray  # bool [n], exact or near copy of a training tile
+
+
+def load(data: Path) -> Fer2013:
+    """Reads whichever source lies in `data` (a folder, or one level below it)."""
+    for folder in (data, data / "fer2013"):
+        if (folder / "images.png").exists() and (folder / "labels.csv").exists():
+            return load_mosaic(folder)
+        if (folder / "fer2013.csv").exists():
+            return load_kaggle(folder)
+    raise SystemExit(f"{data}: neither images.png with labels.csv nor fer2013.csv is there")
+
+
+def load_mosaic(folder: Path) -> Fer2013:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    with open(folder / "labels.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    mosaic = np.asarray(Image.open(folder / "images.png").convert("L"))
+    tile_rows = mosaic.shape[0] // TILE
+    images = (mosaic.reshape(tile_rows, TILE, TILE, TILE).transpose(0, 2, 1, 3)
+              .reshape(-1, TILE, TILE)[:len(rows)].copy())
+
+    def integers(column: str) -> np.ndarray:
+        return np.array([int(row[column] or 0) for row in rows], dtype=np.int64)
+
+    return Fer2013(
+        images=images,
+        label=integers("fer2013_label"),
+        votes=np.stack([integers(c) for c in VOTE_COLUMNS], axis=1),
+        usage=np.array([row["usage"] for row in rows]),
+        lossy=integers("lossy") != 0,
+        dup_group=integers("dup_group"),
+        copy_of_train=(integers("dup_in_train") | integers("near_dup_in_train")) != 0,
+    )
+
+
+def load_kaggle(folder: Path) -> Fer2013:
+    """`fer2013.csv` (emotion,pixels,Usage) and `fer2013new.csv` (Usage,Image name,
+    then the ten vote columns), which run row by row in the same order.
+
+    Near copies are not known here: only exact copies are found."""
+    labels, images, usage = [], [], []
+    with open(folder / "fer2013.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            labels.append(int(row["emotion"]))
+            images.append(np.array(row["pixels"].split(), dtype=np.uint8).reshape(TILE, TILE))
+            usage.append(row["Usage"])
+    votes = np.zeros((len(labels), len(VOTE_COLUMNS)), dtype=np.int64)
+    votes_file = folder / "fer2013new.csv"
+    if votes_file.exists():
+        with open(votes_file, newline="") as file:
+            for i, row in enumerate(csv.reader(file)):
+                if i > 0:
+                    votes[i - 1] = [int(v or 0) for v in row[2:12]]
+    pixels, use = np.stack(images), np.array(usage)
+    dup_group = _groups_of_identical(pixels)
+    in_train = np.isin(dup_group, dup_group[use == "Training"])
+    # Tiles without a picture (one gray level) are what the mosaic marks as lossy.
+    blank = pixels.reshape(len(pixels), -1).std(axis=1) < 1.0
+    return Fer2013(pixels, np.array(labels, dtype=np.int64), votes, use, blank,
+                   dup_group, in_train & (use != "Training"))
+
+
+def _groups_of_identical(images: np.ndarray) -> np.ndarray:
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(hashlib.sha1(image.tobytes()).digest(), i)
+                     for i, image in enumerate(images)], dtype=np.int64)
+
+
+def ferplus_majority(votes: np.ndarray) -> np.ndarray:
+    """Class whose votes are more than half of all ten columns' votes; else -1.
+    The winner is looked for among the seven emotions: contempt is left out."""
+    emotions = votes[:, EMOTION_VOTE_INDEX]
+    winner = emotions.argmax(axis=1)
+    wins = emotions.max(axis=1) * 2 > votes.sum(axis=1)
+    return np.where(wins, winner, -1)
+
+
+@dataclass
+class Prepared:
+    """What training reads: clean training tiles with target distributions, a
+    held-out part of them for the temperature, and PublicTest without copies."""
+
+    train_images: np.ndarray    # u8 [n, 48, 48]
+    train_fer: np.ndarray       # f32 [n, 7], FER2013 label(s) as distribution
+    train_ferplus: np.ndarray   # f32 [n, 7], vote distribution (zero: none)
+    hold_images: np.ndarray
+    hold_label: np.ndarray
+    hold_ferplus: np.ndarray    # majority class or -1
+    test_images: np.ndarray
+    test_label: np.ndarray
+    test_ferplus: np.ndarray
+    test_clean: np.ndarray      # bool, of all PublicTest: no copy, not lossy
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **self.__dict__)
+
+    @classmethod
+    def open(cls, path: Path) -> "Prepared":
+        if not path.exists():
+            raise SystemExit(f"{path} is not there: run `scripts/train prepare` first")
+        with np.load(path) as stored:
+            return cls(**{name: stored[name] for name in stored.files})
+
+
+def prepare(data: Fer2013, hold_out: int, seed: int) -> Prepared:
+    train = np.flatnonzero(data.usage == "Training")
+    test = np.flatnonzero(data.usage == "PublicTest")
+
+    not_face = data.votes[:, NOT_FACE_INDEX] * 2 > data.votes.sum(axis=1)
+    usable = ~(data.lossy | not_face)
+    in_test = np.isin(data.dup_group, data.dup_group[test])
+    train = train[(usable & ~in_test)[train]]
+
+    images, fer, ferplus = _merge_copies(data, train)
+    order = np.random.default_rng(seed).permutation(len(images))
+    hold, keep = order[:hold_out], order[hold_out:]
+    return Prepared(
+        train_images=images[keep], train_fer=fer[keep],
+        train_ferplus=_vote_distribution(ferplus[keep]),
+        hold_images=images[hold], hold_label=fer[hold].argmax(axis=1),
+        hold_ferplus=ferplus_majority(ferplus[hold]),
+        test_images=data.images[test], test_label=data.label[test],
+        test_ferplus=ferplus_majority(data.votes[test]),
+        test_clean=~(data.copy_of_train | data.lossy)[test],
+    )
+
+
+def _merge_copies(data: Fer2013, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One row for each group of identical tiles: labels averaged, votes added."""
+    _, first, group = np.unique(data.dup_group[rows], return_index=True, return_inverse=True)
+    one_hot = np.eye(N_CLASSES, dtype=np.float32)[data.label[rows]]
+    fer = np.zeros((len(first), N_CLASSES), dtype=np.float32)
+    votes = np.zeros((len(first), len(VOTE_COLUMNS)), dtype=np.int64)
+    np.add.at(fer, group, one_hot)
+    np.add.at(votes, group, data.votes[rows])
+    return data.images[rows[first]], fer / fer.sum(axis=1, keepdims=True), votes
+
+
+def _vote_distribution(votes: np.ndarray) -> np.ndarray:
+    """Votes of the seven emotions as a distribution. A single vote against nine
+    is an outlier (as in the FER+ paper) and dropped; none left: all zero."""
+    emotions = votes[:, EMOTION_VOTE_INDEX].astype(np.float32)
+    emotions = np.where(emotions <= 1, 0, emotions)
+    total = emotions.sum(axis=1, keepdims=True)
+    return np.divide(emotions, total, out=np.zeros_like(emotions), where=total > 0)
+
+
+def mixed_target(fer: np.ndarray, ferplus: np.ndarray, ferplus_weight: float) -> np.ndarray:
+    """Target distribution: FER+ votes and FER2013 label in the given proportion,
+    the label alone where there are no votes."""
+    has_votes = ferplus.sum(axis=1, keepdims=True) > 0
+    weight = np.where(has_votes, ferplus_weight, 0.0).astype(np.float32)
+    return weight * ferplus + (1 - weight) * fer
+
+
+def resize_pillow(images: np.ndarray, size: int) -> np.ndarray:
+    """The manifest's filter: Pillow's BILINEAR on 8-bit gray, to the bit."""
+    from PIL import Image
+
+    return np.stack([np.asarray(Image.fromarray(image).resize((size, size), Image.BILINEAR))
+                     for image in images])

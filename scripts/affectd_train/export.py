@@ -1,0 +1,156 @@
+"""ONNX QDQ file and manifest of a calibrated QuantNet."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from . import CLASSES
+from .model import MEAN, SIZE, STD
+from .quant import INPUT_SCALE, INPUT_ZERO, QuantConv, QuantNet, Range
+
+OPSET = 13
+
+
+class GraphWriter:
+    """Collects nodes and initializers under tidy names."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.scale_of: dict[str, np.float32] = {}   # of each dequantized tensor
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        self.initializers.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, name: str, **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
+        return output
+
+    def quantized(self, value: str, name: str, scale: float, zero: int) -> str:
+        """`value` through QuantizeLinear and DequantizeLinear; returns the latter's output."""
+        s = self.constant(f"{name}_scale", np.array(scale, dtype=np.float32))
+        z = self.constant(f"{name}_zero", np.array(zero, dtype=np.uint8))
+        self.node("QuantizeLinear", [value, s, z], f"{name}_u8", f"{name}_quantize")
+        self.scale_of[f"{name}_dq"] = np.float32(scale)
+        return self.node("DequantizeLinear", [f"{name}_u8", s, z], f"{name}_dq", f"{name}_dequantize")
+
+    def activation(self, value: str, name: str, r: Range) -> str:
+        return self.quantized(value, name, float(r.scale), int(r.zero))
+
+    def convolution(self, conv: QuantConv, x: str) -> str:
+        name = conv.name
+        weight, bias = (t.detach().double().numpy() for t in conv.folded())
+        scale = QuantConv.weight_scale(conv.folded()[0]).numpy().astype(np.float32)
+        levels = np.rint(weight / scale.reshape(-1, 1, 1, 1).astype(np.float64))
+        bias_scale = (self.scale_of[x] * scale).astype(np.float32)
+        bias_levels = np.rint(bias / bias_scale.astype(np.float64)).clip(-2**31, 2**31 - 1)
+        w = self.node("DequantizeLinear", [
+            self.constant(f"{name}_weight", levels.clip(-127, 127).astype(np.int8)),
+            self.constant(f"{name}_weight_scale", scale),
+            self.constant(f"{name}_weight_zero", np.zeros(len(scale), dtype=np.int8)),
+        ], f"{name}_weight_dq", f"{name}_weight_dequantize", axis=0)
+        b = self.node("DequantizeLinear", [
+            self.constant(f"{name}_bias", bias_levels.astype(np.int32)),
+            self.constant(f"{name}_bias_scale", bias_scale),
+            self.constant(f"{name}_bias_zero", np.zeros(len(scale), dtype=np.int32)),
+        ], f"{name}_bias_dq", f"{name}_bias_dequantize", axis=0)
+        kernel = list(conv.weight.shape[2:])
+        y = self.node("Conv", [x, w, b], f"{name}_out", name, kernel_shape=kernel,
+                      strides=list(conv.stride), pads=list(conv.padding) * 2,
+                      dilations=[1, 1], group=conv.groups)
+        return self.activation(y, name, conv.output)
+
+
+@torch.no_grad()
+def to_onnx(net: QuantNet, size: int = SIZE) -> onnx.ModelProto:
+    writer = GraphWriter()
+    x = writer.quantized("input", "input", INPUT_SCALE, INPUT_ZERO)
+    for index, block in enumerate(net.blocks):
+        y = x
+        for conv in block.convs:
+            y = writer.convolution(conv, y)
+        if block.residual:
+            total = writer.node("Add", [x, y], f"block{index}_sum_out", f"block{index}_sum")
+            y = writer.activation(total, f"block{index}_sum", block.sum)
+        x = y
+    pooled = writer.node("GlobalAveragePool", [x], "pool_out", "pool")
+    x = writer.activation(pooled, "pool", net.pool)
+    logits = writer.convolution(net.dense, x)
+    writer.node("Flatten", [logits], "logits", "flatten", axis=1)
+    graph = helper.make_graph(
+        writer.nodes, "mobilenet_v2",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 1, size, size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(CLASSES)])],
+        writer.initializers)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)],
+                              producer_name="affectd scripts/train")
+    proto.ir_version = 8
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def run_onnx(path: Path, tiles: np.ndarray, bar: str | None = None) -> np.ndarray:
+    """Logits by ONNX Runtime without graph optimizations: its optimized int8
+    kernels saturate on some processors, plain QDQ arithmetic does not."""
+    import onnxruntime as ort
+    from tqdm import tqdm
+
+    from .data import resize_pillow
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    size = session.get_inputs()[0].shape[-1]
+    inputs = normalised(resize_pillow(tiles, size))
+    rows = tqdm(inputs, desc=bar, disable=bar is None, mininterval=2.0)
+    return np.concatenate([session.run(None, {"input": row[None, None]})[0] for row in rows])
+
+
+def normalised(luma: np.ndarray) -> np.ndarray:
+    """u8 to the network's input, in f32 as the daemon computes it."""
+    return ((luma.astype(np.float32) / np.float32(255) - np.float32(MEAN)) / np.float32(STD))
+
+
+def manifest(onnx_path: Path, origin: str, licence: str, training_data: list[str],
+             crop: dict[str, float], measured: dict[str, float | int | str]) -> str:
+    """The text of models/NAME.toml."""
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    def value(v: float | int | str) -> str:
+        return quoted(v) if isinstance(v, str) else str(v)
+
+    digest = hashlib.sha256(onnx_path.read_bytes()).hexdigest()
+    lines = [
+        f"name = {quoted(onnx_path.stem)}",
+        f"sha256 = {quoted(digest)}",
+        f"licence = {quoted(licence)}",
+        f"origin = {quoted(origin)}",
+        "training_data = [" + ", ".join(quoted(t) for t in training_data) + "]",
+        "classes = [" + ", ".join(quoted(c) for c in CLASSES) + "]",
+        'output = "logits"',
+        "",
+        "[input]",
+        f"width = {SIZE}",
+        f"height = {SIZE}",
+        "channels = 1",
+        'layout = "nchw"',
+        f"mean = [{MEAN!r}]   # 128/255",
+        f"std = [{STD!r}]",
+        "",
+        "[crop]",
+        *(f"{k} = {v}" for k, v in crop.items()),
+        'filter = "pillow-bilinear"',
+        "",
+        "[measured]",
+        *(f"{k} = {value(v)}" for k, v in measured.items()),
+    ]
+    return "\n".join(lines) + "\n"

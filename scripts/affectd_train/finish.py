@@ -1,0 +1,156 @@
+"""From a trained float network to the shipped file: quantize and evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from . import model
+from .data import Prepared, resize_pillow
+from .export import manifest, run_onnx, to_onnx
+from .metrics import as_text, fit_temperature, predict, report
+from .quant import QuantNet
+from .train import Recipe, train
+
+TRAINING_DATA = ["FER2013 Training (Goodfellow et al. 2013), copies and non-faces removed",
+                 "FER+ votes (Barsoum et al. 2016, MIT)"]
+LICENCE = "Apache-2.0"   # that of the ImageNet start weights
+
+
+def load_float(checkpoint: Path) -> nn.Module:
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    net = model.build()
+    net.load_state_dict(stored.get("average", stored["net"]))
+    return net.eval()
+
+
+def calibrated(net: nn.Module, prepared: Prepared, count: int = 512) -> QuantNet:
+    quant = QuantNet(net)
+    quant.calibrate(as_inputs(prepared.train_images[:count]))
+    return quant
+
+
+def as_inputs(tiles: np.ndarray) -> torch.Tensor:
+    return model.normalise(torch.from_numpy(resize_pillow(tiles, model.SIZE)).unsqueeze(1))
+
+
+def quantize(args: argparse.Namespace, device: torch.device) -> None:
+    prepared = Prepared.open(args.prepared)
+    net = load_float(args.run / args.checkpoint)
+    if args.no_training:
+        quant = calibrated(net, prepared)
+    else:
+        recipe = Recipe(schedule=args.schedule, unit=args.unit, rate=args.rate, batch=args.batch,
+                        workers=args.workers, warm_up=0.05, weight_decay=0.01,
+                        strength=args.strength, mixup_part=0.0, calm_end=0.3, dropout=0.1,
+                        freeze_blocks=args.freeze_blocks, freeze_at=args.freeze_at,
+                        ferplus_weight=args.ferplus_weight)
+        quant = train(prepared, recipe, args.run / "qat", lambda: calibrated(net, prepared),
+                      device, resume=not args.fresh).cpu()
+    cpu = torch.device("cpu")
+    # The temperature comes from tiles that were held out of training, not from PublicTest.
+    logits = predict(quant, prepared.hold_images, model.SIZE, cpu)
+    temperature = fit_temperature(logits, prepared.hold_label)
+    quant.settle_logits(as_inputs(prepared.hold_images), temperature)
+    print(f"temperature {temperature:.4f}", flush=True)
+
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(to_onnx(quant), args.out)
+    scale, shift_x, shift_y = args.crop
+    args.out.with_suffix(".toml").write_text(manifest(
+        args.out, args.origin, LICENCE, TRAINING_DATA,
+        {"scale": scale, "shift_x": shift_x, "shift_y": shift_y},
+        {"temperature_folded_in": round(temperature, 4)}))
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, "
+          f"{sum(p.numel() for p in quant.parameters()) / 1e6:.2f} M parameters")
+    if not args.no_fidelity:
+        for line in fidelity(quant, net, args.out, prepared):
+            print(line)
+
+
+def fidelity(quant: QuantNet, before: nn.Module, path: Path, prepared: Prepared) -> list[str]:
+    """The exported file against the same weights without rounding, and against the
+    float network that quantization-aware training started from; whole PublicTest."""
+    cpu = torch.device("cpu")
+    tiles, label = prepared.test_images, prepared.test_label
+    exported = run_onnx(path, tiles, "ONNX Runtime").argmax(axis=1)
+    rounded = predict(quant, tiles, model.SIZE, cpu).argmax(axis=1)
+    quant.set_mode("float")
+    twin = predict(quant, tiles, model.SIZE, cpu).argmax(axis=1)
+    quant.set_mode("round")
+    start = predict(before, tiles, model.SIZE, cpu).argmax(axis=1)
+
+    def line(name: str, other: np.ndarray) -> str:
+        return (f"{name}: accuracy {(other == label).mean():.4f}, "
+                f"top-1 agreement with the file {(other == exported).mean():.4f}")
+
+    return [f"whole PublicTest ({len(label)}), FER2013 labels: "
+            f"file accuracy {(exported == label).mean():.4f}",
+            line("the same network in PyTorch's fake quantization", rounded),
+            line("the same weights in float, without rounding", twin),
+            line("the float network before quantization-aware training", start)]
+
+
+def jittered(tiles: np.ndarray, scale: float, shift_x: float, shift_y: float) -> list[np.ndarray]:
+    """Tiles as a moved or scaled crop would show them, edges repeated."""
+    from .crop import CropRule, crop
+
+    side = tiles.shape[1]
+    return [crop(tile, (0, 0, side, side), CropRule(scale, shift_x, shift_y)) for tile in tiles]
+
+
+def evaluate(args: argparse.Namespace) -> dict:
+    prepared = Prepared.open(args.prepared)
+    clean = prepared.test_clean
+    tiles = prepared.test_images[clean]
+    logits = run_onnx(args.model, tiles, "ONNX Runtime")
+    results = {"model": args.model.name,
+               "fer2013": report(logits, prepared.test_label[clean]),
+               "ferplus": report(logits, prepared.test_ferplus[clean])}
+    print(as_text("PublicTest without copies, FER2013 labels", results["fer2013"]))
+    print(as_text("PublicTest without copies, FER+ majority of 7 classes", results["ferplus"]))
+    if args.robustness:
+        results["robustness"] = robustness(args.model, tiles, prepared.test_label[clean])
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    if args.write_manifest:
+        write_figures(args.model.with_suffix(".toml"), results)
+    return results
+
+
+def robustness(path: Path, tiles: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    found = {}
+    for scale, shift_x, shift_y in ((0.8, 0, 0), (1.25, 0, 0), (1, 0.1, 0), (1, -0.1, 0),
+                                    (1, 0, 0.1), (1, 0, -0.1)):
+        name = f"scale {scale} shift {shift_x} {shift_y}"
+        right = run_onnx(path, jittered(tiles, scale, shift_x, shift_y)).argmax(axis=1) == label
+        found[name] = float(right.mean())
+        print(f"  {name}: accuracy {found[name]:.4f}")
+    return found
+
+
+def write_figures(path: Path, results: dict) -> None:
+    """Replaces the manifest's [measured] table, keeping what it holds besides."""
+    head, _, tail = path.read_text().partition("[measured]\n")
+    kept = [l for l in tail.splitlines() if l.startswith("temperature_folded_in")]
+    fer, plus = results["fer2013"], results["ferplus"]
+    recalls = [f"recall_{c['name']} = {c['recall']:.4f}" for c in fer["classes"]]
+    command = f"scripts/train evaluate models/{path.stem}.onnx --write-manifest"
+    path.write_text(head + "[measured]\n" + "\n".join([
+        'on = "FER2013 PublicTest without exact and near copies of training images '
+        f'({fer["n"]} images; FER+ majority of 7 classes: {plus["n"]}); '
+        'ONNX Runtime, graph optimizations off"',
+        f"fer2013_public_accuracy = {fer['accuracy']:.4f}",
+        f"fer2013_public_accuracy_ci95 = [{fer['accuracy_ci95'][0]:.4f}, {fer['accuracy_ci95'][1]:.4f}]",
+        f"fer2013_public_macro_f1 = {fer['macro_f1']:.4f}",
+        f"fer2013_public_ece = {fer['ece']:.4f}",
+        *recalls,
+        f"ferplus_public_accuracy = {plus['accuracy']:.4f}",
+        *kept,
+        f'command = "{command}"']) + "\n")
