@@ -30,7 +30,25 @@ def load_float(checkpoint: Path) -> nn.Module:
     return net.eval()
 
 
+@torch.no_grad()
+def refresh_statistics(net: nn.Module, inputs: torch.Tensor, batch: int = 64) -> None:
+    """BatchNorm's mean and variance anew over `inputs`: exact ones for the weights'
+    average, and for the input size where training ended at another."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    momentum = [m.momentum for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None   # cumulative
+    net.train()
+    for i in range(0, len(inputs), batch):
+        net(inputs[i:i + batch].to(memory_format=torch.channels_last))
+    net.eval()
+    for norm, value in zip(norms, momentum):
+        norm.momentum = value
+
+
 def calibrated(net: nn.Module, prepared: Prepared, count: int = 512) -> QuantNet:
+    refresh_statistics(net, as_inputs(prepared.train_images[-1024:]))
     quant = QuantNet(net)
     quant.calibrate(as_inputs(prepared.train_images[:count]))
     return quant

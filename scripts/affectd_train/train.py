@@ -46,6 +46,7 @@ class Recipe:
     calm_end: float = 0.1          # last part of the run: augmentation at half strength
     freeze_blocks: int = 0         # so many first blocks stay as they are …
     freeze_at: float = 0.7         # … from this part of the run on: they cost most
+    validate_every: int = 1        # epochs
     seed: int = 1
     start: str = "tflite"          # or torchvision, none
 
@@ -281,6 +282,11 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         bar.close()
         if where.step_in_epoch >= steps:
             where.epoch, where.step_in_epoch = where.epoch + 1, 0
+        if recipe.unit == "epochs":
+            progress = where.epoch / total
+        if progress < 1 and where.epoch % recipe.validate_every:
+            save()
+            continue
         began = time.monotonic()
         figures = validate(average, prepared, size, device)
         where.seconds += time.monotonic() - began
@@ -291,8 +297,6 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             best = figures["hold_accuracy"]
             torch.save({"net": average.state_dict(), "recipe": asdict(recipe),
                         "position": asdict(where)}, run / "best.pt")
-        if recipe.unit == "epochs":
-            progress = where.epoch / total
         save()
         saved = time.monotonic()
     torch.save({"net": average.state_dict(), "recipe": asdict(recipe),
