@@ -254,6 +254,33 @@ impl Rect {
     }
 }
 
+/// A text that is no `WIDTHxHEIGHT`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no size; write WIDTHxHEIGHT in pixels from 1 to {MAX_SIDE}, such as 640x480")]
+pub struct SizeError(pub String);
+
+/// Reads `WIDTHxHEIGHT`, as board files and the command line give sizes.
+///
+/// # Errors
+/// [`SizeError`] for anything else, and for sides of 0 or above [`MAX_SIDE`].
+///
+/// ```
+/// use affectd::frame::parse_size;
+/// assert_eq!(parse_size("640x480"), Ok((640, 480)));
+/// assert!(parse_size("640").is_err() && parse_size("0x480").is_err());
+/// ```
+pub fn parse_size(text: &str) -> Result<(u32, u32), SizeError> {
+    let side = |digits: &str| {
+        digits
+            .parse()
+            .ok()
+            .filter(|side| (1..=MAX_SIDE).contains(side))
+    };
+    text.split_once('x')
+        .and_then(|(width, height)| Some((side(width)?, side(height)?)))
+        .ok_or_else(|| SizeError(text.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

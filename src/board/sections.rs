@@ -1,0 +1,343 @@
+//! From the sections of a board file to each stage's options: one function a
+//! section, keys in the order of `boards/example.toml`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::displays::display_section;
+use super::reader::{IntegerOrString, Section};
+use super::{Board, ClassifyOptions, DetectOptions};
+use crate::capture::{self, Pace, SourceSpec};
+use crate::detect::Enhance;
+use crate::frame::MAX_SIDE;
+use crate::models;
+use crate::output::{events, gpio};
+use crate::{decide, detect, track};
+
+/// The longest time that a key takes: an hour.
+const HOUR_MS: u64 = 3_600_000;
+
+pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
+    let name = root
+        .string("name")
+        .map_or_else(|| "affectd".to_owned(), |found| found.value.to_owned());
+    let capture = match root.section("capture") {
+        Some(section) => capture_section(section, directory),
+        None if root.has("capture") => capture::Options::default(),
+        None => {
+            root.missing(
+                "capture",
+                "say where frames come from: [capture] source = \"/dev/video0\"",
+            );
+            capture::Options::default()
+        }
+    };
+    let detect = detect_section(root.section("detect"));
+    let track = root.section("track").map(track_section).unwrap_or_default();
+    let classify = classify_section(root.section("classify"));
+    let decide = root
+        .section("decide")
+        .map(decide_section)
+        .unwrap_or_default();
+    let gpio = root.section("gpio").and_then(gpio_section);
+    let displays = root
+        .sections("display")
+        .into_iter()
+        .filter_map(|section| display_section(section, directory))
+        .collect();
+    let events = root
+        .section("events")
+        .map(|section| events_section(section, directory));
+    root.finish();
+    Board {
+        name,
+        capture,
+        detect,
+        track,
+        classify,
+        decide,
+        gpio,
+        displays,
+        events,
+    }
+}
+
+fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::Options {
+    let mut options = capture::Options::default();
+    if let Some(found) = section.string("source") {
+        match found.value.parse() {
+            Ok(SourceSpec::Replay(path)) => {
+                options.source = SourceSpec::Replay(directory.join(path));
+            }
+            Ok(source) => options.source = source,
+            Err(error) => found.reject(error),
+        }
+    } else {
+        section.missing(
+            "source",
+            "say where frames come from, such as \"/dev/video0\"",
+        );
+    }
+    options.size = size(&mut section, "size");
+    options.fps = section.number("fps", 0.1..=1000.0).map(|fps| fps as f32);
+    options.format = section.parsed("format");
+    if let Some(found) = section.string("pace") {
+        match found.value {
+            "recorded" => options.pace = Pace::Recorded,
+            "fast" => options.pace = Pace::Fast,
+            other => found.reject(format_args!(
+                "must be \"recorded\" or \"fast\", is \"{other}\""
+            )),
+        }
+    }
+    set(&mut options.repeat, section.boolean("repeat"));
+    set(
+        &mut options.stall_timeout,
+        section.millis("stall_timeout_ms", 100..=HOUR_MS),
+    );
+    if let Some(mut controls) = section.section("controls") {
+        for name in controls.keys() {
+            if let Some(value) = controls.integer(&name, i64::MIN..=i64::MAX) {
+                options.controls.push((name, value));
+            }
+        }
+    }
+    if options.source == SourceSpec::Stdin {
+        for (key, given) in [
+            ("format", options.format.is_some()),
+            ("size", options.size.is_some()),
+        ] {
+            if !given {
+                section.missing(
+                    key,
+                    "raw frames on standard input do not tell it themselves",
+                );
+            }
+        }
+    }
+    section.finish();
+    options
+}
+
+fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
+    let mut detector = detect::Options {
+        min_neighbors: 5,
+        min_size: (60, 60),
+        ..detect::Options::default()
+    };
+    let mut cascade = None;
+    if let Some(mut section) = section {
+        cascade = Some(model_file(&mut section, "cascade", models::DEFAULT_CASCADE));
+        set(
+            &mut detector.scale_factor,
+            section.number("scale_factor", 1.01..=4.0),
+        );
+        set(
+            &mut detector.min_neighbors,
+            section.integer("min_neighbors", 0..=1000),
+        );
+        if let Some(side) = section.integer("min_size", 0..=MAX_SIDE) {
+            detector.min_size = (side, side);
+        }
+        if let Some(side) = section.integer("max_size", 0..=MAX_SIDE) {
+            detector.max_size = (side > 0).then_some((side, side));
+        }
+        if let Some(found) = section.string("enhance") {
+            match found.value {
+                "off" => detector.enhance = Enhance::Off,
+                "equalize" => detector.enhance = Enhance::Equalize,
+                "clahe" => detector.enhance = Enhance::Clahe,
+                other => found.reject(format_args!(
+                    "must be \"off\", \"equalize\" or \"clahe\", is \"{other}\""
+                )),
+            }
+        }
+        section.finish();
+    }
+    DetectOptions {
+        cascade: cascade.unwrap_or_else(|| default_model_file(models::DEFAULT_CASCADE)),
+        detector,
+    }
+}
+
+fn track_section(mut section: Section<'_, '_>) -> track::Options {
+    let mut options = track::Options::default();
+    set(&mut options.policy, section.parsed("policy"));
+    set(
+        &mut options.lost_after,
+        section.millis("lost_after_ms", 0..=HOUR_MS),
+    );
+    set(&mut options.confirm, section.integer("confirm", 1..=1000));
+    set(
+        &mut options.min_overlap,
+        section.number("min_overlap", 0.01..=1.0),
+    );
+    section.finish();
+    options
+}
+
+fn classify_section(section: Option<Section<'_, '_>>) -> ClassifyOptions {
+    let Some(mut section) = section else {
+        return ClassifyOptions {
+            model: default_model_file(models::DEFAULT_MODEL),
+            interval: Duration::ZERO,
+        };
+    };
+    let options = ClassifyOptions {
+        model: model_file(&mut section, "model", models::DEFAULT_MODEL),
+        interval: section
+            .millis("interval_ms", 0..=HOUR_MS)
+            .unwrap_or_default(),
+    };
+    section.finish();
+    options
+}
+
+fn decide_section(mut section: Section<'_, '_>) -> decide::Options {
+    let mut options = decide::Options::default();
+    set(
+        &mut options.time_constant,
+        section.millis("time_constant_ms", 0..=HOUR_MS),
+    );
+    set(
+        &mut options.enter,
+        section.number("enter", 0.0..=1.0).map(|p| p as f32),
+    );
+    set(
+        &mut options.leave,
+        section.number("leave", 0.0..=1.0).map(|p| p as f32),
+    );
+    set(&mut options.dwell, section.millis("dwell_ms", 0..=HOUR_MS));
+    if let Err(error) = options.validate() {
+        section.reject(error);
+    }
+    section.finish();
+    options
+}
+
+fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
+    let mut options = gpio::Options::default();
+    let chip = section.string("chip").map(|found| found.value.to_owned());
+    let active_low = section.boolean("active_low").unwrap_or(false);
+    let safe = section.parsed("safe").unwrap_or_default();
+    set(
+        &mut options.min_pulse,
+        section.millis("min_pulse_ms", 0..=HOUR_MS),
+    );
+    set(
+        &mut options.safe_after,
+        section.millis("safe_after_ms", 50..=HOUR_MS),
+    );
+    if let Some(mut lines) = section.section("lines") {
+        for role in gpio::Role::all() {
+            let key = role.name();
+            let (id, active_low, safe) = if lines.is_section(key) {
+                let Some(mut line) = lines.section(key) else {
+                    continue;
+                };
+                let id = line_id(&mut line, "line");
+                if id.is_none() && !line.has("line") {
+                    line.missing("line", "the line's offset or name");
+                }
+                let active_low = line.boolean("active_low").unwrap_or(active_low);
+                let safe = line.parsed("safe").unwrap_or(safe);
+                line.finish();
+                (id, active_low, safe)
+            } else {
+                (line_id(&mut lines, key), active_low, safe)
+            };
+            let Some(id) = id else {
+                continue;
+            };
+            if let Some(other) = options.lines.iter().find(|line| line.line == id) {
+                lines.reject(format_args!(
+                    "{id} is given to both {} and {role}",
+                    other.role
+                ));
+            }
+            options.lines.push(gpio::LineOptions {
+                role,
+                line: id,
+                active_low,
+                safe,
+            });
+        }
+        lines.finish();
+    }
+    match chip {
+        Some(chip) => options.chip = chip,
+        None if section.has("chip") => {}
+        None => section.missing(
+            "chip",
+            "the chip's label or path; `affectd devices` lists the chips",
+        ),
+    }
+    section.finish();
+    Some(options)
+}
+
+fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Options {
+    let options = events::Options {
+        stdout: section.boolean("stdout").unwrap_or(false),
+        file: path(&mut section, "file", directory),
+        socket: path(&mut section, "socket", directory),
+        period: section
+            .millis("period_ms", 0..=HOUR_MS)
+            .filter(|period| !period.is_zero()),
+    };
+    section.finish();
+    options
+}
+
+pub(super) fn set<T>(option: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *option = value;
+    }
+}
+
+pub(super) fn path(section: &mut Section<'_, '_>, key: &str, directory: &Path) -> Option<PathBuf> {
+    section.string(key).map(|found| directory.join(found.value))
+}
+
+/// `"640x480"`.
+pub(super) fn size(section: &mut Section<'_, '_>, key: &str) -> Option<(u32, u32)> {
+    let found = section.string(key)?;
+    let parsed = crate::frame::parse_size(found.value);
+    match parsed {
+        Ok(size) => Some(size),
+        Err(error) => {
+            found.reject(error);
+            None
+        }
+    }
+}
+
+pub(super) fn line_id(section: &mut Section<'_, '_>, key: &str) -> Option<gpio::LineId> {
+    let found = section.integer_or_string(key)?;
+    match &found.value {
+        IntegerOrString::Integer(number) => match u32::try_from(*number) {
+            Ok(offset) => Some(gpio::LineId::Offset(offset)),
+            Err(_) => {
+                found.reject(format_args!("{number} is no line's offset"));
+                None
+            }
+        },
+        IntegerOrString::String(name) => Some(gpio::LineId::Name(name.clone())),
+    }
+}
+
+fn model_file(section: &mut Section<'_, '_>, key: &str, default: &str) -> PathBuf {
+    let Some(found) = section.string(key) else {
+        return default_model_file(default);
+    };
+    models::find(found.value).unwrap_or_else(|error| {
+        found.reject(&error);
+        PathBuf::from(found.value)
+    })
+}
+
+/// A default that is missing is told of when it is opened: a board file that
+/// does not name it is not at fault.
+fn default_model_file(name: &str) -> PathBuf {
+    models::find(name).unwrap_or_else(|_| PathBuf::from(name))
+}
