@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use affectd::decide::{Decision, State};
 use affectd::expression::{Expression, Probabilities};
 use affectd::frame::{Rect, Timestamp};
-use affectd::output::events::{Error, Events, Goodbye, Hello, Options, QUEUE};
-use affectd::output::{Camera, Output, Report};
+use affectd::output::events::{Error, Events, Hello, Options, QUEUE};
+use affectd::output::{Camera, Farewell, Output, Report};
 use rustix::fs::{FileType, Mode};
 use serde_json::Value;
 
@@ -139,10 +139,10 @@ fn story(run: &mut Run) {
     run.frame(120, &[face(9, State::Uncertain)]);
     run.lost(620, "/dev/video0: No such device");
     run.frame(2000, &[nobody()]);
-    run.events.set_goodbye(Goodbye {
-        reason: "SIGTERM".to_owned(),
+    run.events.farewell(&Farewell {
+        reason: "SIGTERM",
         frames: 4,
-        counters: vec![("late".to_owned(), 2), ("camera_errors".to_owned(), 1)],
+        counters: &[("late", 2), ("camera_errors", 1)],
     });
 }
 

@@ -36,11 +36,26 @@ pub enum Camera<'a> {
     },
 }
 
+/// Why the loop ends and what it did.
+#[derive(Clone, Copy, Debug)]
+pub struct Farewell<'a> {
+    /// A signal's name, `end of recording`, an error.
+    pub reason: &'a str,
+    /// Frames that went through all stages.
+    pub frames: u64,
+    /// What else was counted, by name.
+    pub counters: &'a [(&'a str, u64)],
+}
+
 /// Something that shows decisions. Implementations never block: a slow device
 /// gets a thread of its own and the latest value.
 pub trait Output {
     /// Takes what the loop knows now.
     fn update(&mut self, report: &Report<'_>);
+
+    /// Learns why the loop ends; called once, before [`Output::finish`]. Only
+    /// outputs that tell people anything care.
+    fn farewell(&mut self, _farewell: &Farewell<'_>) {}
 
     /// Puts the device into its safe state and lets go of it; called once, at
     /// the end. Bounded in time.

@@ -123,11 +123,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::decide::{Decision, State};
 use crate::frame::Timestamp;
-use crate::output::{Camera, Output, Report};
-use line::{Body, Event};
+use crate::output::{Camera, Farewell, Output, Report};
+use line::{Body, Event, Goodbye};
 use queue::Queue;
 
-pub use line::{Goodbye, Hello};
+pub use line::Hello;
 pub use queue::QUEUE;
 pub use socket::{READER_QUEUE, READERS};
 
@@ -284,13 +284,6 @@ impl Events {
         }
         events.push(hello);
         Ok(events)
-    }
-
-    /// What the last line is to say; without it, `goodbye` gives no reason but
-    /// `end`, counts the frames and has no counters. To be called before
-    /// [`Output::finish`].
-    pub fn set_goodbye(&mut self, goodbye: Goodbye) {
-        self.goodbye = Some(goodbye);
     }
 
     fn start(
@@ -467,6 +460,20 @@ impl Output for Events {
                 }
             }
         }
+    }
+
+    /// Keeps what the last line is to say; without it, that gives no reason but
+    /// `end`, counts the frames and has no counters.
+    fn farewell(&mut self, farewell: &Farewell<'_>) {
+        self.goodbye = Some(Goodbye {
+            reason: farewell.reason.to_owned(),
+            frames: farewell.frames,
+            counters: farewell
+                .counters
+                .iter()
+                .map(|&(name, count)| (name.to_owned(), count))
+                .collect(),
+        });
     }
 
     /// Says goodbye and waits for what is queued to be written: with a live
