@@ -1,4 +1,23 @@
 //! Parses arguments, picks a command, and turns an error into a message and an
 //! exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use affectd::commands::Cli;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::new()
+        .filter_module("affectd", cli.log)
+        // tract tells at info what only its developers want to know.
+        .filter_level(cli.log.min(log::LevelFilter::Warn))
+        .init();
+    match cli.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("affectd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

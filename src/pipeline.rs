@@ -1,1 +1,319 @@
-//! To come.
+//! The loop: takes the newest frame (or learns that there is none), finds
+//! faces, follows them, looks at each that counts, decides, and tells the
+//! outputs. The only module that knows all stages.
+//!
+//! Whatever is slow or may fail lives beside the loop behind one call: getting
+//! a camera back is capture's business, and slow devices have threads of their
+//! own.
+
+use std::time::{Duration, Instant};
+
+use crate::capture::{Captured, Frame, Source};
+use crate::classify::Classifier;
+use crate::decide::{Decider, Decision, Face};
+use crate::detect::Detector;
+use crate::expression::Probabilities;
+use crate::frame::Timestamp;
+use crate::output::{Camera, Farewell, Output, Report};
+use crate::repeated::Repeated;
+use crate::stats::{Stage, Stats};
+use crate::track::{Track, Tracker};
+
+/// How long a step waits for a frame. Signals are noticed and safe levels set
+/// between two waits, so this bounds how late they are.
+pub const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a step of the loop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A frame went through all stages.
+    Frame,
+    /// There was none, and the outputs were told how things stand.
+    NoFrame,
+    /// The recording is over.
+    Ended,
+}
+
+/// All stages, put together.
+pub struct Pipeline {
+    source: Box<dyn Source>,
+    faces: Faces,
+    outputs: Vec<Box<dyn Output>>,
+    last: Last,
+    stats: Stats,
+}
+
+/// What the last frame left, to be told again while no frame comes.
+struct Last {
+    timestamp: Timestamp,
+    frame: u64,
+    frame_size: (u32, u32),
+    camera: CameraState,
+    /// Why the camera was lost; the buffer is kept.
+    lost_reason: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CameraState {
+    Starting,
+    Streaming,
+    Lost,
+}
+
+impl Pipeline {
+    /// A pipeline of stages that are ready.
+    #[must_use]
+    pub fn new(source: Box<dyn Source>, faces: Faces, outputs: Vec<Box<dyn Output>>) -> Self {
+        Self {
+            source,
+            faces,
+            outputs,
+            last: Last {
+                timestamp: Timestamp::default(),
+                frame: 0,
+                frame_size: (0, 0),
+                camera: CameraState::Starting,
+                lost_reason: String::new(),
+            },
+            stats: Stats::new(),
+        }
+    }
+
+    /// Takes one frame through all stages, or waits for [`PATIENCE`] in vain.
+    pub fn step(&mut self) -> Step {
+        let asked = Instant::now();
+        let live = self.source.is_live();
+        match self.source.next(PATIENCE) {
+            Captured::Frame(frame) => {
+                self.stats.note(Stage::Capture, asked.elapsed());
+                let ready = Instant::now();
+                if self.last.camera == CameraState::Lost {
+                    self.faces.forget();
+                }
+                self.stats.count_frame(self.last.advance(&frame));
+                let decisions = self.faces.look(&frame, &mut self.stats);
+                let report = self.last.report(decisions);
+                tell(&mut self.outputs, &report, &mut self.stats);
+                self.stats.note(Stage::Frame, ready.elapsed());
+                return Step::Frame;
+            }
+            Captured::Ended => return Step::Ended,
+            Captured::Waiting => {}
+            Captured::Lost { reason } => self.last.lose(reason),
+        }
+        if live {
+            self.last.timestamp = self.last.timestamp.max(Timestamp::now());
+        }
+        let decisions = match self.last.camera {
+            CameraState::Streaming => self.faces.decider.decisions(),
+            CameraState::Starting | CameraState::Lost => &[],
+        };
+        let report = self.last.report(decisions);
+        tell(&mut self.outputs, &report, &mut self.stats);
+        Step::NoFrame
+    }
+
+    /// Puts every output into its safe state and says why. To be called once,
+    /// at the end.
+    pub fn finish(&mut self, reason: &str) {
+        let farewell = Farewell {
+            reason,
+            frames: self.stats.frames(),
+            counters: &[("frames_dropped", self.stats.dropped())],
+        };
+        for output in &mut self.outputs {
+            output.farewell(&farewell);
+            output.finish();
+        }
+    }
+
+    /// Whether a camera is being waited for.
+    #[must_use]
+    pub fn is_waiting_for_camera(&self) -> bool {
+        self.last.camera != CameraState::Streaming
+    }
+
+    /// What was measured so far.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// What the frames come from, for people.
+    #[must_use]
+    pub fn source_description(&self) -> String {
+        self.source.description()
+    }
+}
+
+impl Last {
+    /// Takes a frame as the last one; tells how many the source dropped
+    /// between it and the one before.
+    fn advance(&mut self, frame: &Frame<'_>) -> u64 {
+        let dropped = match self.camera {
+            CameraState::Streaming => frame.sequence.saturating_sub(self.frame + 1),
+            CameraState::Starting | CameraState::Lost => 0,
+        };
+        self.timestamp = frame.timestamp;
+        self.frame = frame.sequence;
+        self.frame_size = (frame.luma.width(), frame.luma.height());
+        self.camera = CameraState::Streaming;
+        dropped
+    }
+
+    fn lose(&mut self, reason: &str) {
+        self.camera = CameraState::Lost;
+        if self.lost_reason != reason {
+            self.lost_reason.clear();
+            self.lost_reason.push_str(reason);
+        }
+    }
+
+    fn report<'a>(&'a self, decisions: &'a [Decision]) -> Report<'a> {
+        Report {
+            timestamp: self.timestamp,
+            frame: self.frame,
+            camera: match self.camera {
+                CameraState::Starting => Camera::Starting,
+                CameraState::Streaming => Camera::Streaming,
+                CameraState::Lost => Camera::Lost {
+                    reason: &self.lost_reason,
+                },
+            },
+            frame_size: self.frame_size,
+            decisions,
+        }
+    }
+}
+
+fn tell(outputs: &mut [Box<dyn Output>], report: &Report<'_>, stats: &mut Stats) {
+    stats.time(Stage::Output, || {
+        for output in outputs {
+            output.update(report);
+        }
+    });
+}
+
+/// The stages between the source and the outputs: what is made of a frame.
+pub struct Faces {
+    detector: Detector,
+    tracker: Tracker,
+    classifier: Classifier,
+    decider: Decider,
+    interval: Duration,
+    looks: Vec<Look>,
+    faces: Vec<Face>,
+    refused: Repeated,
+}
+
+/// When a face was last classified.
+#[derive(Clone, Copy)]
+struct Look {
+    track: u32,
+    at: Timestamp,
+}
+
+/// More faces than this in one frame make a vector grow once.
+const RESERVED: usize = 32;
+
+impl Faces {
+    /// Stages that have seen nothing yet. `interval` is the least time between
+    /// two looks at the same face; zero looks at it on every frame.
+    #[must_use]
+    pub fn new(
+        detector: Detector,
+        tracker: Tracker,
+        classifier: Classifier,
+        decider: Decider,
+        interval: Duration,
+    ) -> Self {
+        Self {
+            detector,
+            tracker,
+            classifier,
+            decider,
+            interval,
+            looks: Vec::with_capacity(RESERVED),
+            faces: Vec::with_capacity(RESERVED),
+            refused: Repeated::new("classify"),
+        }
+    }
+
+    /// The classifier's name.
+    #[must_use]
+    pub fn model_name(&self) -> &str {
+        &self.classifier.manifest().name
+    }
+
+    /// Finds, follows, looks at and decides about the faces of a frame.
+    pub fn look(&mut self, frame: &Frame<'_>, stats: &mut Stats) -> &[Decision] {
+        let now = frame.timestamp;
+        let luma = &frame.luma;
+
+        let detections = stats.time(Stage::Detect, || self.detector.detect(*luma));
+        stats.time(Stage::Track, || {
+            self.tracker.update(now, luma.bounds(), Some(detections));
+        });
+
+        self.looks.retain(|look| {
+            self.tracker
+                .counting()
+                .iter()
+                .any(|track| track.id == look.track)
+        });
+        self.faces.clear();
+        for index in 0..self.tracker.counting().len() {
+            let track = self.tracker.counting()[index];
+            let probabilities = if self.is_due(&track, now) {
+                stats.time(Stage::Classify, || self.classify(frame, &track))
+            } else {
+                None
+            };
+            self.faces.push(Face {
+                track: track.id,
+                rect: track.rect,
+                probabilities,
+            });
+        }
+        stats.time(Stage::Decide, || self.decider.update(now, &self.faces))
+    }
+
+    /// Forgets all faces, as after the camera was gone.
+    pub fn forget(&mut self) {
+        self.tracker.clear();
+        self.decider.clear();
+        self.looks.clear();
+    }
+
+    /// A face is looked at where it was found, not where it is thought to be,
+    /// and not more often than asked.
+    fn is_due(&self, track: &Track, now: Timestamp) -> bool {
+        track.found
+            && self
+                .looks
+                .iter()
+                .find(|look| look.track == track.id)
+                .is_none_or(|look| now.since(look.at) >= self.interval)
+    }
+
+    fn classify(&mut self, frame: &Frame<'_>, track: &Track) -> Option<Probabilities> {
+        match self.classifier.classify(&frame.luma, track.rect) {
+            Ok(probabilities) => {
+                self.refused.cleared();
+                let at = frame.timestamp;
+                match self.looks.iter_mut().find(|look| look.track == track.id) {
+                    Some(look) => look.at = at,
+                    None => self.looks.push(Look {
+                        track: track.id,
+                        at,
+                    }),
+                }
+                Some(probabilities)
+            }
+            Err(error) => {
+                self.refused.occurred(&error);
+                None
+            }
+        }
+    }
+}

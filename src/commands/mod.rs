@@ -2,13 +2,82 @@
 //! error; only `main` turns the error into a message.
 
 mod annotate;
+pub mod check;
 pub mod detect;
+pub mod devices;
 pub mod eval;
 pub mod image;
 pub mod model;
 pub mod pictures;
+pub mod run;
+pub mod safe;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
 /// What a command comes to.
 pub type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Watches faces through a camera and drives GPIO lines, a small display and
+/// events by their apparent expression.
+///
+/// The seven expressions are angry, disgust, fear, happy, sad, surprise and
+/// neutral: what a face looks like, never a claim about what somebody feels.
+/// No picture leaves the process or is stored unless a command asks for it.
+#[derive(Parser)]
+#[command(name = "affectd", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Log level: error, warn, info, debug, trace or off
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        global = true,
+        env = "AFFECTD_LOG",
+        default_value = "info"
+    )]
+    pub log: log::LevelFilter,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  affectd devices                           what to write into a board file
+  affectd check boards/raspberry-pi-4.toml  everything that is wrong with it
+  affectd run --board boards/desk.toml      the daemon, on bundled pictures
+  affectd image portrait.jpg                one JSON line a file
+
+Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage.";
+
+#[derive(Subcommand)]
+pub enum Command {
+    Run(run::Args),
+    Image(image::Args),
+    Detect(detect::Args),
+    Eval(eval::Args),
+    Devices(devices::Args),
+    Check(check::Args),
+    Safe(safe::Args),
+    Model(model::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the command failed at, fit to be shown to a person.
+    pub fn run(self) -> CommandResult {
+        match &self.command {
+            Command::Run(args) => run::run(args),
+            Command::Image(args) => image::run(args),
+            Command::Detect(args) => detect::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Devices(args) => devices::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Safe(args) => safe::run(args),
+            Command::Model(args) => model::run(args),
+        }
+    }
+}

@@ -2,47 +2,42 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::classify::{Classifier, ClassifyError, ModelError, StepProfile};
+use super::CommandResult;
+use crate::classify::{Classifier, StepProfile};
 
-/// Show a model's graph as it will run on this machine: each step with its
-/// operation, the size of its output, its multiplications, the kernel that
-/// computes it and its share of the time.
+/// Show a model's graph as it will run on this machine
+///
+/// Each step with its operation, the size of its output, its multiplications,
+/// the kernel that computes it and its share of the time.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ModelArgs {
+#[command(after_help = "Example:\n  affectd model models/mobilenet_v2_96.onnx")]
+pub struct Args {
     /// NAME.onnx or NAME.toml of a model
-    pub file: PathBuf,
+    file: PathBuf,
+
     /// How often to run it for the times
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub runs: u32,
-}
-
-/// Why a model could not be shown.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelCommandError {
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    #[error(transparent)]
-    Run(#[from] ClassifyError),
-    #[error("standard output: {0}")]
-    Output(#[from] io::Error),
+    runs: u32,
 }
 
 /// Loads, measures and lists a model on standard output.
 ///
 /// # Errors
 /// The model is refused or fails, or standard output cannot be written to.
-pub fn run(args: &ModelArgs) -> Result<(), ModelCommandError> {
+pub fn run(args: &Args) -> CommandResult {
     let mut classifier = Classifier::load(&args.file)?;
     // The first runs bring weights into the caches.
     classifier.profile(args.runs.min(10))?;
     let steps = classifier.profile(args.runs)?;
     match write(&mut io::stdout().lock(), &classifier, &steps, args.runs) {
         // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        result => result?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write(

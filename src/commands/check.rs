@@ -1,0 +1,117 @@
+//! `affectd check`: what is wrong with a board file.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::CommandResult;
+use crate::board::Board;
+use crate::capture::{self, Captured};
+use crate::classify::Classifier;
+use crate::detect::{Cascade, Detector};
+use crate::output::gpio;
+
+/// How long a camera may take to its first frame.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
+
+/// Tell everything that is wrong with a board file
+///
+/// Reads the file, its model and its cascade without touching hardware. With
+/// --hardware the camera, the GPIO lines and the displays are opened as well:
+/// lines go to their safe level, and displays show the starting picture.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  affectd check boards/raspberry-pi-4.toml
+  affectd check --hardware /etc/affectd/board.toml
+
+Exit codes: 0 all is well, 1 something is wrong.")]
+pub struct Args {
+    /// The board file
+    #[arg(value_name = "BOARD")]
+    board: PathBuf,
+
+    /// Open the camera, the GPIO lines and the displays too
+    #[arg(long)]
+    hardware: bool,
+}
+
+/// Checks a board file and prints a line for each thing that was looked at.
+///
+/// # Errors
+/// A board file with problems.
+pub fn run(args: &Args) -> CommandResult {
+    let board = Board::load(&args.board)?;
+    let mut findings = Findings::default();
+    findings.note("board file", Ok(args.board.display().to_string()));
+    findings.note("model", model(&board));
+    findings.note("cascade", cascade(&board));
+    if args.hardware {
+        findings.note("camera", camera(&board));
+        if let Some(options) = &board.gpio {
+            findings.note("gpio", gpio_lines(options));
+        }
+    }
+    Ok(if findings.bad == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+#[derive(Default)]
+struct Findings {
+    bad: usize,
+}
+
+impl Findings {
+    fn note(&mut self, subject: &str, finding: Result<String, Box<dyn Error>>) {
+        match finding {
+            Ok(detail) => println!("ok      {subject}: {detail}"),
+            Err(error) => {
+                self.bad += 1;
+                println!("WRONG   {subject}: {error}");
+            }
+        }
+    }
+}
+
+fn model(board: &Board) -> Result<String, Box<dyn Error>> {
+    let classifier = Classifier::load(&board.classify.model)?;
+    Ok(classifier.manifest().name.clone())
+}
+
+fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
+    let cascade = Cascade::load(&board.detect.cascade)?;
+    let (width, height) = cascade.window();
+    Detector::new(cascade, board.detect.detector.clone())?;
+    Ok(format!(
+        "{}, window {width}x{height}",
+        board.detect.cascade.display()
+    ))
+}
+
+fn camera(board: &Board) -> Result<String, Box<dyn Error>> {
+    let mut source = capture::open(&board.capture)?;
+    let deadline = Instant::now() + FIRST_FRAME;
+    let mut problem = format!("no frame within {} s", FIRST_FRAME.as_secs());
+    while Instant::now() < deadline {
+        match source.next(Duration::from_millis(100)) {
+            Captured::Frame(_) => return Ok(source.description()),
+            Captured::Lost { reason } => problem = reason.to_owned(),
+            Captured::Waiting => {}
+            Captured::Ended => return Err("the recording holds no frame".into()),
+        }
+    }
+    Err(problem.into())
+}
+
+fn gpio_lines(options: &gpio::Options) -> Result<String, Box<dyn Error>> {
+    gpio::set_safe(options)?;
+    Ok(format!(
+        "{} lines of {} at their safe level",
+        options.lines.len(),
+        options.chip
+    ))
+}

@@ -1,0 +1,215 @@
+//! `affectd run`: the daemon.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use log::{error, info};
+
+use super::CommandResult;
+use crate::board::Board;
+use crate::capture::{self, Pace, PixelFormat, Source, SourceSpec};
+use crate::classify::Classifier;
+use crate::decide::Decider;
+use crate::detect::{Cascade, Detector};
+use crate::frame::parse_size;
+use crate::output::{Output, display, events, gpio};
+use crate::pipeline::{Faces, Pipeline, Step};
+use crate::supervise::{Notifier, Signals};
+use crate::track::Tracker;
+
+/// Run the daemon: frames in, GPIO lines, displays and events out
+///
+/// Runs until SIGTERM or SIGINT, or until a recording ends. SIGHUP reads the
+/// board file again; one with errors is reported and the old one kept.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The board file
+    #[arg(long, value_name = "FILE")]
+    board: PathBuf,
+
+    /// Take frames from here instead of the board's source
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<SourceSpec>,
+
+    /// Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16 or mjpg
+    #[arg(long, requires = "source")]
+    format: Option<PixelFormat>,
+
+    /// Size in pixels, with --source
+    #[arg(long, value_name = "WIDTHxHEIGHT", requires = "source", value_parser = parse_size)]
+    size: Option<(u32, u32)>,
+
+    /// Frames a second, with --source
+    #[arg(long, requires = "source")]
+    fps: Option<f32>,
+
+    /// Replay a recording as fast as the machine goes
+    #[arg(long)]
+    fast: bool,
+
+    /// Replay a recording again when it ends
+    #[arg(long)]
+    repeat: bool,
+
+    /// Print the time of each stage on exit, on standard error
+    #[arg(long)]
+    stats: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  affectd run --board boards/desk.toml --stats
+  affectd run --board boards/desk.toml --source /dev/video0
+  rpicam-vid -n -t 0 --width 640 --height 480 --codec yuv420 -o - |
+    affectd run --board boards/raspberry-pi-5.toml --source - --format i420 --size 640x480";
+
+/// Runs the daemon.
+///
+/// # Errors
+/// What made starting pointless: a board file that cannot be used, a model that
+/// is refused, a camera that cannot do what is asked of it, a GPIO line that
+/// cannot be had.
+pub fn run(args: &Args) -> CommandResult {
+    let signals = Signals::install()?;
+    let mut notifier = Notifier::from_environment();
+    let mut daemon = Daemon::start(args.board()?)?;
+    notifier.ready();
+
+    let reason = loop {
+        if let Some(signal) = signals.stop_requested() {
+            break signal;
+        }
+        if signals.take_reload() {
+            notifier.reloading();
+            daemon = daemon.reload(args)?;
+            notifier.ready();
+        }
+        match daemon.pipeline.step() {
+            Step::Frame => notifier.status("streaming"),
+            Step::NoFrame if daemon.pipeline.is_waiting_for_camera() => {
+                notifier.status("waiting for the camera");
+            }
+            // A stream without frames must not feed the watchdog.
+            Step::NoFrame => continue,
+            Step::Ended => break "end of recording",
+        }
+        notifier.feed();
+    };
+
+    notifier.stopping();
+    info!("stopping: {reason}");
+    daemon.pipeline.finish(reason);
+    if args.stats {
+        eprint!("{}", daemon.pipeline.stats());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// The board file with what the command line says instead.
+    fn board(&self) -> Result<Board, Box<dyn Error>> {
+        let mut board = Board::load(&self.board)?;
+        let capture = &mut board.capture;
+        if let Some(source) = &self.source {
+            *capture = capture::Options {
+                source: source.clone(),
+                size: self.size,
+                fps: self.fps,
+                format: self.format,
+                ..capture::Options::default()
+            };
+        }
+        if self.fast {
+            capture.pace = Pace::Fast;
+        }
+        capture.repeat |= self.repeat;
+        Ok(board)
+    }
+}
+
+/// A board at work.
+struct Daemon {
+    board: Board,
+    pipeline: Pipeline,
+}
+
+impl Daemon {
+    fn start(board: Board) -> Result<Self, Box<dyn Error>> {
+        let faces = faces(&board)?;
+        let source = capture::open(&board.capture)?;
+        info!("{}: {}", board.name, source.description());
+        let outputs = outputs(&board, &*source, faces.model_name())?;
+        Ok(Self {
+            board,
+            pipeline: Pipeline::new(source, faces, outputs),
+        })
+    }
+
+    /// Starts anew with the board file as it is now, or goes on with the old
+    /// one where that cannot be.
+    fn reload(mut self, args: &Args) -> Result<Self, Box<dyn Error>> {
+        let board = match args.board() {
+            Ok(board) => board,
+            Err(error) => {
+                error!("the old board file stays in force: {error}");
+                return Ok(self);
+            }
+        };
+        info!("reading {} again", args.board.display());
+        // Camera, lines and socket can be had once only: let go of them first.
+        self.pipeline.finish("reload");
+        let old = self.board;
+        drop(self.pipeline);
+        Self::start(board).or_else(|error| {
+            error!("the old board file comes back into force: {error}");
+            Self::start(old)
+        })
+    }
+}
+
+fn outputs(
+    board: &Board,
+    source: &dyn Source,
+    model: &str,
+) -> Result<Vec<Box<dyn Output>>, Box<dyn Error>> {
+    let mut outputs: Vec<Box<dyn Output>> = Vec::new();
+    let mut names = Vec::new();
+    // GPIO first: it is what a robot waits for.
+    if let Some(options) = &board.gpio {
+        outputs.push(Box::new(gpio::open(options)?));
+        names.push("gpio".to_owned());
+    }
+    names.extend(
+        board
+            .displays
+            .iter()
+            .map(|options| options.kind.to_string()),
+    );
+    if let Some(options) = &board.events {
+        let hello = events::Hello {
+            source: source.description(),
+            live: source.is_live(),
+            model: model.to_owned(),
+            outputs: names,
+        };
+        outputs.push(Box::new(events::Events::new(options, hello)?));
+    }
+    for options in &board.displays {
+        outputs.push(display::open(options)?);
+    }
+    Ok(outputs)
+}
+
+fn faces(board: &Board) -> Result<Faces, Box<dyn Error>> {
+    let cascade = Cascade::load(&board.detect.cascade)?;
+    let detector = Detector::new(cascade, board.detect.detector.clone())?;
+    Ok(Faces::new(
+        detector,
+        Tracker::new(board.track),
+        Classifier::load(&board.classify.model)?,
+        Decider::new(board.decide),
+        board.classify.interval,
+    ))
+}

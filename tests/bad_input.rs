@@ -1,0 +1,153 @@
+//! What the command line says when it is given something that cannot be.
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn affectd(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_affectd"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Runs it, checks the exit code, and returns standard error.
+fn refused(arguments: &[&str], code: i32) -> String {
+    let output = affectd(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error
+}
+
+/// A board file with a text, and what `affectd run` says of it.
+fn run_board(text: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("board.toml");
+    fs::write(&path, text).unwrap();
+    refused(&["run", "--board", path.to_str().unwrap()], 1)
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    refused(&[], 2);
+    refused(&["dance"], 2);
+    refused(&["run"], 2);
+    refused(
+        &["run", "--board", "x", "--source", "-", "--size", "0x9"],
+        2,
+    );
+}
+
+#[test]
+fn help_shows_examples() {
+    for command in ["run", "image", "detect", "eval", "check", "safe", "model"] {
+        let output = affectd(&[command, "--help"]);
+        assert!(output.status.success());
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            help.contains("affectd ") && help.contains("Example"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn check_tells_all_problems() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("robot.toml");
+    fs::write(&path, "[capture]\nsoruce = 'x'\n[decide]\nenter = 2\n").unwrap();
+    let error = refused(&["check", path.to_str().unwrap()], 1);
+    assert!(error.contains("robot.toml:2: capture.soruce: unknown key; did you mean 'source'?"));
+    assert!(error.contains("robot.toml:4: decide.enter"), "{error}");
+}
+
+#[test]
+fn check_says_that_a_good_board_is_good() {
+    let board = concat!(env!("CARGO_MANIFEST_DIR"), "/boards/raspberry-pi-4.toml");
+    let output = affectd(&["check", board]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("ok      model: ") && text.contains("ok      cascade: "));
+}
+
+#[test]
+fn a_missing_recording_is_named() {
+    let error = run_board("[capture]\nsource = 'nowhere.y4m'\n");
+    assert!(error.contains("nowhere.y4m"), "{error}");
+}
+
+#[test]
+fn a_device_that_is_no_camera_is_refused() {
+    let error = run_board("[capture]\nsource = '/dev/null'\n");
+    assert!(error.contains("/dev/null: is no camera"), "{error}");
+}
+
+#[test]
+fn a_gpio_chip_that_is_not_there_is_refused_with_those_that_are() {
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
+    let error = run_board(&format!(
+        "[capture]\nsource = '{photos}'\n[gpio]\nchip = 'pinctrl-nowhere'\n[gpio.lines]\nhappy = 4\n"
+    ));
+    assert!(
+        error.contains("'pinctrl-nowhere' does not exist"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_truncated_raw_stream_ends_with_what_was_whole() {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("board.toml");
+    fs::write(
+        &path,
+        "[capture]\nsource = '-'\nformat = 'grey'\nsize = '64x48'\npace = 'fast'\n[events]\nstdout = true\n",
+    )
+    .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+        .args(["run", "--board"])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&vec![128; 64 * 48 * 2 + 100])
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let events = String::from_utf8(output.stdout).unwrap();
+    let goodbye = events.lines().last().unwrap();
+    assert!(goodbye.contains("\"frames\":2"), "{events}");
+}
+
+#[test]
+fn a_closed_pipe_on_standard_output_is_no_failure() {
+    use std::process::Stdio;
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("board.toml");
+    fs::write(
+        &path,
+        format!(
+            "[capture]\nsource = '{photos}'\npace = 'fast'\n[events]\nstdout = true\nfile = 'events.jsonl'\n"
+        ),
+    )
+    .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+        .args(["run", "--board"])
+        .arg(&path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    let events = fs::read_to_string(directory.path().join("events.jsonl")).unwrap();
+    assert!(events.lines().last().unwrap().contains("goodbye"));
+}

@@ -1,0 +1,204 @@
+//! The daemon on a recording, as somebody without hardware runs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use affectd::frame::Rect;
+use serde_json::Value;
+
+fn photos() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos")
+}
+
+/// A board that replays the photographs at two a second, as fast as possible.
+fn board(directory: &Path, more: &str) -> PathBuf {
+    let path = directory.join("board.toml");
+    let text = format!(
+        "[capture]\nsource = '{}'\nfps = 2\npace = 'fast'\n\
+         [track]\nconfirm = 1\nlost_after_ms = 100\n\
+         [decide]\ntime_constant_ms = 0\ndwell_ms = 0\nenter = 0.2\nleave = 0.1\n{more}",
+        photos().display()
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn run(board: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_affectd"))
+        .arg("run")
+        .arg("--board")
+        .arg(board)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn of_type<'v>(lines: &'v [Value], kind: &str) -> Vec<&'v Value> {
+    lines.iter().filter(|line| line["type"] == kind).collect()
+}
+
+#[test]
+fn the_photographs_give_their_faces_as_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let board = board(directory.path(), "[events]\nstdout = true\n");
+    let lines = lines(&run(&board, &[]));
+
+    assert_eq!(lines[0]["type"], "hello");
+    assert_eq!(lines[0]["live"], false);
+    let last = lines.last().unwrap();
+    assert_eq!(last["type"], "goodbye");
+    assert_eq!(last["reason"], "end of recording");
+    let pictures = fs::read_dir(photos())
+        .unwrap()
+        .filter(|entry| {
+            let path = entry.as_ref().unwrap().path();
+            path.extension().is_some_and(|e| e == "jpg" || e == "png")
+        })
+        .count();
+    assert_eq!(last["frames"], pictures);
+
+    // What OpenCV finds in the photographs with a face, in the order of their
+    // names: astronaut-gray, astronaut, biden, obama-portrait, obama-speech.
+    let expected = [
+        Rect::new(48, 64, 98, 98),
+        Rect::new(177, 66, 95, 95),
+        Rect::new(150, 117, 187, 187),
+        Rect::new(171, 46, 148, 148),
+        Rect::new(105, 135, 230, 230),
+    ];
+    let boxes: Vec<Rect> = of_type(&lines, "face")
+        .iter()
+        .map(|face| {
+            let side = |index: usize| face["box"][index].as_i64().unwrap();
+            Rect::new(
+                side(0) as i32,
+                side(1) as i32,
+                side(2) as u32,
+                side(3) as u32,
+            )
+        })
+        .collect();
+    for expected in expected {
+        assert!(
+            boxes.iter().any(|found| found.overlap(expected) > 0.7),
+            "{expected:?} is not among {boxes:?}"
+        );
+    }
+    assert!(
+        !of_type(&lines, "none").is_empty(),
+        "some pictures hold no face"
+    );
+}
+
+#[test]
+fn the_same_recording_gives_the_same_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let board = board(directory.path(), "[events]\nstdout = true\n");
+    let first = run(&board, &[]);
+    let second = run(&board, &[]);
+    assert!(!first.stdout.is_empty());
+    assert_eq!(
+        String::from_utf8_lossy(&first.stdout),
+        String::from_utf8_lossy(&second.stdout)
+    );
+}
+
+#[test]
+fn outputs_work_side_by_side() {
+    let directory = tempfile::tempdir().unwrap();
+    let board = board(
+        directory.path(),
+        "[[display]]\nkind = 'png'\npath = 'screen/oled.png'\nsize = '128x64'\ncolor = false\n\
+         [events]\nfile = 'events.jsonl'\n",
+    );
+    let output = run(&board, &["--stats"]);
+    assert!(output.stdout.is_empty());
+    assert!(lines(&output).is_empty());
+    let events = fs::read_to_string(directory.path().join("events.jsonl")).unwrap();
+    assert!(events.ends_with("}\n") && events.contains("\"goodbye\""));
+    let png = fs::read(directory.path().join("screen/oled.png")).unwrap();
+    assert_eq!(&png[1..4], b"PNG");
+    let stats = String::from_utf8(output.stderr).unwrap();
+    for stage in [
+        "capture",
+        "detect",
+        "classify",
+        "decide",
+        "frame ready to outputs",
+    ] {
+        assert!(stats.contains(stage), "{stage} is not in {stats}");
+    }
+}
+
+#[test]
+fn a_broken_display_stops_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let board = board(
+        directory.path(),
+        "[[display]]\nkind = 'ssd1306'\nbus = '/dev/i2c-there-is-none'\n\
+         [events]\nstdout = true\n",
+    );
+    let output = run(&board, &[]);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(lines(&output).last().unwrap()["type"], "goodbye");
+    let complaints = log.matches("/dev/i2c-there-is-none").count();
+    assert!(complaints >= 1, "{log}");
+}
+
+#[cfg(unix)]
+mod signals {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn sigterm_ends_a_daemon_that_waits_for_its_camera() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("board.toml");
+        fs::write(
+            &path,
+            "[capture]\nsource = '/dev/video-there-is-none'\n[events]\nstdout = true\n",
+        )
+        .unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+            .args(["run", "--board"])
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next =
+            || -> Value { serde_json::from_str(&events.next().unwrap().unwrap()).unwrap() };
+        assert_eq!(next()["type"], "hello");
+        let lost = next();
+        assert_eq!(lost["type"], "camera_lost");
+        let reason = lost["reason"].as_str().unwrap();
+        assert!(reason.contains("no such device"), "{reason}");
+
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let asked = Instant::now();
+        let goodbye = next();
+        assert_eq!(goodbye["type"], "goodbye");
+        assert_eq!(goodbye["reason"], "SIGTERM");
+        assert!(child.wait().unwrap().success());
+        // Generous: what matters is that it does not wait for the camera.
+        assert!(asked.elapsed() < Duration::from_secs(5));
+    }
+}
