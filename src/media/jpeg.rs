@@ -311,8 +311,10 @@ fn fault(error: &DecodeErrors) -> Fault {
         DecodeErrors::ExhaustedData => Fault::Truncated(KIND),
         other => Fault::Damaged {
             kind: KIND,
-            // Some of the decoder's messages end with a new line.
-            reason: format!("{other:?}").trim().to_owned(),
+            // Some of the decoder's messages are quoted or end with a new line.
+            reason: format!("{other:?}")
+                .trim_matches(['"', '\n', ' '])
+                .to_owned(),
         },
     }
 }

@@ -28,6 +28,9 @@ use crate::frame::{MAX_SIDE, Timestamp};
 /// only hold older frames.
 const BUFFERS: u32 = 4;
 
+/// Frames a second where no rate is asked for.
+const USUAL_FPS: f32 = 30.0;
+
 /// The kernel of this machine.
 pub struct Linux;
 
@@ -208,6 +211,9 @@ impl Node {
     }
 
     /// Sets the rate as near as the driver can; returns it where it says.
+    ///
+    /// Also where none is asked for: drivers keep the rate that the program
+    /// before us has set.
     fn set_rate(&self, asked: Option<f32>) -> Option<f64> {
         let fd = self.file.as_fd();
         let parameters = match sys::frame_rate(fd) {
@@ -218,12 +224,11 @@ impl Node {
             }
         };
         let mut interval = parameters.timeperframe;
-        if let Some(fps) = asked
-            && parameters.capability & V4L2_CAP_TIMEPERFRAME != 0
-        {
+        if parameters.capability & V4L2_CAP_TIMEPERFRAME != 0 {
+            let fps = asked.unwrap_or(USUAL_FPS);
             let wish = v4l2_fract {
                 numerator: 1000,
-                denominator: (f64::from(fps) * 1000.0).round() as u32,
+                denominator: (f64::from(fps) * 1000.0).round().max(1.0) as u32,
             };
             match sys::set_frame_rate(fd, wish) {
                 Ok(granted) => interval = granted.timeperframe,
@@ -260,6 +265,7 @@ impl Node {
             let names = || known.iter().map(|c| c.name.as_str());
             return Err(match nearest(name, names()) {
                 Some(near) => format!("the camera has none of this name; did you mean '{near}'?"),
+                None if known.is_empty() => "the camera has no controls".to_owned(),
                 None => format!(
                     "the camera has none of this name; it has {}",
                     names().collect::<Vec<_>>().join(", ")
@@ -335,13 +341,22 @@ fn refuse(error: &io::Error, doing: &str) -> Refusal {
     })
 }
 
+/// uvcvideo names a card `Webcam: Webcam`, the second cut off, where a camera
+/// names both its device and its function; the first will do.
+fn is_called(card: &str, name: &str) -> bool {
+    card == name
+        || card
+            .split_once(": ")
+            .is_some_and(|(device, _)| device == name)
+}
+
 /// The first capture node whose card has this name.
 fn by_card(name: &str) -> Result<Node, Refusal> {
     let mut others: Vec<String> = Vec::new();
     let mut denied = None;
     for path in info::nodes() {
         match Node::open(&path) {
-            Ok(node) if node.card == name => return Ok(node),
+            Ok(node) if is_called(&node.card, name) => return Ok(node),
             Ok(node) if !others.contains(&node.card) => others.push(node.card),
             Err(Refusal::Never(error @ CaptureError::Permission { .. })) => denied = Some(error),
             _ => {}
@@ -438,5 +453,42 @@ impl Drop for Streaming {
         if let Err(error) = self.buffers.stop() {
             debug!("stopping the camera: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_goes_by_its_whole_name_or_its_device_s() {
+        assert!(is_called("HD Pro Webcam C920", "HD Pro Webcam C920"));
+        assert!(is_called("HD Webcam: HD Webc", "HD Webcam"));
+        assert!(is_called("HD Webcam: HD Webc", "HD Webcam: HD Webc"));
+        assert!(!is_called("HD Webcam: HD Webc", "HD Web"));
+    }
+
+    #[test]
+    fn what_a_driver_grants_has_to_make_sense() {
+        let choice = |format| Choice {
+            format,
+            fourcc: 0,
+            width: 0,
+            height: 0,
+        };
+        let granted = |format, width, height, bytesperline| {
+            let mut pix = sys::no_format();
+            (pix.width, pix.height, pix.bytesperline) = (width, height, bytesperline);
+            layout(&choice(format), &pix).map(|l| l.stride)
+        };
+        assert_eq!(granted(PixelFormat::Yuyv, 640, 480, 1280), Some(1280));
+        assert_eq!(granted(PixelFormat::Yuyv, 640, 480, 1536), Some(1536));
+        assert_eq!(granted(PixelFormat::Yuyv, 639, 480, 1278), Some(1278));
+        assert_eq!(granted(PixelFormat::Yuyv, 640, 480, 0), Some(1280));
+        assert_eq!(granted(PixelFormat::Mjpg, 640, 480, 77), Some(640));
+        assert_eq!(granted(PixelFormat::Yuyv, 640, 480, 640), None);
+        assert_eq!(granted(PixelFormat::Grey, 0, 480, 640), None);
+        assert_eq!(granted(PixelFormat::Grey, 640, 9000, 640), None);
+        assert_eq!(granted(PixelFormat::Grey, 640, 480, u32::MAX), None);
     }
 }

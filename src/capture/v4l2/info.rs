@@ -316,13 +316,16 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).trim().to_owned()
 }
 
+/// V4L2's name for a format; its highest bit stands for big endian.
 pub(super) fn fourcc_name(fourcc: u32) -> String {
-    let letters = fourcc.to_le_bytes();
-    if letters.iter().all(|c| c.is_ascii_graphic() || *c == b' ') {
-        String::from_utf8_lossy(&letters).trim_end().to_owned()
-    } else {
-        format!("{fourcc:#010x}")
+    const BIG_ENDIAN: u32 = 1 << 31;
+    let letters = (fourcc & !BIG_ENDIAN).to_le_bytes();
+    if !letters.iter().all(|c| c.is_ascii_graphic() || *c == b' ') {
+        return format!("{fourcc:#010x}");
     }
+    let name = String::from_utf8_lossy(&letters);
+    let suffix = if fourcc & BIG_ENDIAN != 0 { "-BE" } else { "" };
+    format!("{}{suffix}", name.trim_end())
 }
 
 fn known(fourcc: u32) -> Option<PixelFormat> {
@@ -338,13 +341,29 @@ fn known(fourcc: u32) -> Option<PixelFormat> {
     })
 }
 
-/// All formats in one line, for errors.
+/// All formats in one line, for errors: those that can be asked for with their
+/// sizes, of the others the names.
 pub(super) fn list(formats: &[FormatInfo]) -> String {
-    if formats.is_empty() {
+    let mut parts: Vec<String> = formats
+        .iter()
+        .filter(|f| f.format.is_some())
+        .map(ToString::to_string)
+        .collect();
+    parts.extend(unread(formats));
+    if parts.is_empty() {
         return "nothing".to_owned();
     }
-    let lines: Vec<String> = formats.iter().map(ToString::to_string).collect();
-    lines.join("; ")
+    parts.join("; ")
+}
+
+/// The names of the formats that are not read here.
+fn unread(formats: &[FormatInfo]) -> Option<String> {
+    let names: Vec<&str> = formats
+        .iter()
+        .filter(|f| f.format.is_none())
+        .map(|f| f.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| format!("not read here: {}", names.join(", ")))
 }
 
 impl fmt::Display for SizeInfo {
@@ -379,7 +398,7 @@ impl fmt::Display for FormatInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.format {
             Some(format) => write!(f, "{format}")?,
-            None => write!(f, "{} (not read here)", self.name)?,
+            None => write!(f, "{}", self.name)?,
         }
         for (index, size) in self.sizes.iter().enumerate() {
             write!(f, "{} {size}", if index == 0 { "" } else { "," })?;
@@ -419,8 +438,11 @@ impl fmt::Display for CameraInfo {
         if let Some(link) = &self.by_id {
             write!(f, "\n  {}", link.display())?;
         }
-        for format in &self.formats {
+        for format in self.formats.iter().filter(|f| f.format.is_some()) {
             write!(f, "\n  format  {format}")?;
+        }
+        if let Some(unread) = unread(&self.formats) {
+            write!(f, "\n  formats {unread}")?;
         }
         for control in &self.controls {
             write!(f, "\n  control {control}")?;
@@ -439,6 +461,7 @@ mod tests {
         assert_eq!(text(b"cut \xe6\x91"), "cut \u{fffd}");
         assert_eq!(text(&[b'a'; 32]), "a".repeat(32));
         assert_eq!(fourcc_name(u32::from_le_bytes(*b"Y16 ")), "Y16");
+        assert_eq!(fourcc_name(u32::from_le_bytes(*b"Y16\xa0")), "Y16-BE");
         assert_eq!(fourcc_name(3), "0x00000003");
     }
 
@@ -478,7 +501,11 @@ mod tests {
         assert_eq!(
             list(&formats),
             "yuyv 640x480 (30/15 fps), 320x240 (29.97 fps); \
-             H264 (not read here) 16x16 to 1920x1080 by 2x2 (90 to 1 fps)"
+             not read here: H264"
+        );
+        assert_eq!(
+            formats[1].to_string(),
+            "H264 16x16 to 1920x1080 by 2x2 (90 to 1 fps)"
         );
     }
 }

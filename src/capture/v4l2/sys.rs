@@ -195,6 +195,14 @@ pub fn frame_interval(
     Ok(Interval::Range(range.min, range.max))
 }
 
+/// A format whose fields are all 0, for tests.
+#[cfg(test)]
+pub fn no_format() -> v4l2_pix_format {
+    let format: v4l2_format = zeroed();
+    // SAFETY: all fields of the union are plain, and it is zeroed.
+    unsafe { format.fmt.pix }
+}
+
 /// Asks for a format and returns what the driver made of it.
 pub fn set_format(
     fd: BorrowedFd<'_>,
@@ -391,8 +399,6 @@ impl Mapping {
         // SAFETY: for memory-mapped buffers the driver fills in `offset`; all
         // fields of the union are plain.
         let offset = unsafe { buffer.m.offset };
-        let offset = libc::off_t::try_from(offset)
-            .map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
         // SAFETY: a new mapping, placed by the kernel, cannot overlap memory
         // that is in use.
         let start = unsafe {
@@ -402,7 +408,8 @@ impl Mapping {
                 libc::PROT_READ,
                 libc::MAP_SHARED,
                 fd.as_raw_fd(),
-                offset,
+                // A cookie of the driver's, small where `off_t` is.
+                offset as libc::off_t,
             )
         };
         if start == libc::MAP_FAILED {
