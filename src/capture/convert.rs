@@ -4,8 +4,8 @@
 //! row, which drivers pad for their DMA engines) and writes width times height
 //! bytes without gaps. Chroma is never looked at. Nothing is allocated.
 //!
-//! The loops are plain: the compiler turns them into the shuffles that one
-//! would write by hand (`benches/capture.rs`).
+//! The loops are plain, in a shape that the compiler vectorises on every
+//! processor (`benches/capture.rs`).
 
 use super::PixelFormat;
 
@@ -136,10 +136,14 @@ pub fn grey(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
 }
 
 /// Byte `LUMA` of every two.
+///
+/// By way of 16-bit numbers: narrowing those is what the compiler has vector
+/// instructions for, while picking bytes stays one pixel at a time.
 fn pairs<const LUMA: usize>(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
-        for (pair, y) in row.chunks_exact(2).zip(out) {
-            *y = pair[LUMA];
+        let (pairs, _) = row[..2 * width].as_chunks::<2>();
+        for (&pair, y) in pairs.iter().zip(out) {
+            *y = (u16::from_le_bytes(pair) >> (8 * LUMA)) as u8;
         }
     }
 }
