@@ -2,8 +2,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use affectd::supervise::Signals;
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,6 +54,18 @@ impl Process {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
+    /// How the process ended; fails if it does not end.
+    fn status(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Reads on until this line comes.
     fn expect(&mut self, wanted: &str) {
         let mut line = String::new();
@@ -79,7 +91,7 @@ fn a_second_interrupt_ends_the_process_at_once() {
     process.expect("SIGINT");
     assert!(process.0.try_wait().unwrap().is_none());
     process.send(Signal::INT);
-    let status = process.0.wait().unwrap();
+    let status = process.status();
     assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
 }
 
@@ -90,7 +102,7 @@ fn an_interrupt_ends_a_process_that_was_told_to_stop() {
     process.expect("SIGTERM");
     process.send(Signal::TERM);
     process.send(Signal::INT);
-    let status = process.0.wait().unwrap();
+    let status = process.status();
     assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
 }
 

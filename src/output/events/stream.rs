@@ -262,4 +262,16 @@ mod tests {
         queue.push(event(21), Duration::ZERO);
         assert_eq!(queue.len(), 0);
     }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_given_up() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let queue = Queue::new().unwrap();
+        queue.push(event(1), Duration::ZERO);
+        // Returns though the queue is not closed.
+        Stream::new("pipe".to_owned(), writer, true).run(&queue);
+        queue.push(event(2), Duration::ZERO);
+        assert_eq!(queue.len(), 0);
+    }
 }

@@ -242,13 +242,10 @@ impl<B: Bank> Output for Lines<B> {
             return self.make_safe();
         }
         let new = self.frame.is_none_or(|(number, _)| number != report.frame);
+        let since_frame = self.frame.map_or(now, |(_, seen)| seen);
         if new {
             self.frame = Some((report.frame, now));
-        }
-        if self
-            .frame
-            .is_some_and(|(_, seen)| now.since(seen) >= self.safe_after && !new)
-        {
+        } else if now.since(since_frame) >= self.safe_after {
             return self.make_safe();
         }
 
