@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Contrast;
-use super::lanes::{Job, Lanes, Scratch};
+use super::lanes::{Job, Lanes, Scratch, rectangle};
 
 pub(super) struct Avx2;
 
@@ -144,36 +144,47 @@ impl Lanes for Avx2 {
     ) -> u32 {
         // SAFETY: see above.
         unsafe {
-            let [a, b, c, d] = contrast.corners;
-            let rectangle = |table: *const i32| {
-                let at = |corner: usize| Self::load(table.add(corner));
-                Self::sub(Self::add(at(a), at(d)), Self::add(at(b), at(c)))
-            };
-            let sum = rectangle(sums);
+            let sum = rectangle::<Self>(sums, contrast.corners);
             // As signed numbers, 2^31 less than they are.
-            let square = _mm256_xor_si256(rectangle(squares.cast()), _mm256_set1_epi32(i32::MIN));
-            let area = _mm256_set1_pd(contrast.area);
-            // Four at a time in f64, where everything up to the root is exact.
-            let half = |sum: __m128i, square: __m128i| {
-                let sum = _mm256_cvtepi32_pd(sum);
-                let square =
-                    _mm256_add_pd(_mm256_cvtepi32_pd(square), _mm256_set1_pd(2_147_483_648.0));
-                let variance = _mm256_sub_pd(_mm256_mul_pd(area, square), _mm256_mul_pd(sum, sum));
-                // Not a number for a negative variance, infinite for none:
-                // neither is below the limit.
-                let factor =
-                    _mm256_cvtpd_ps(_mm256_div_pd(_mm256_set1_pd(1.0), _mm256_sqrt_pd(variance)));
-                let part = _mm256_mul_pd(area, _mm256_cvtps_pd(factor));
-                let enough = _mm256_cmp_pd::<_CMP_LT_OQ>(part, _mm256_set1_pd(super::PLAIN));
-                (factor, _mm256_movemask_pd(enough) as u32)
-            };
-            let (low, low_bits) = half(_mm256_castsi256_si128(sum), _mm256_castsi256_si128(square));
-            let (high, high_bits) = half(
+            let square = _mm256_xor_si256(
+                rectangle::<Self>(squares.cast(), contrast.corners),
+                _mm256_set1_epi32(i32::MIN),
+            );
+            let (low, low_bits) = four_factors(
+                contrast.area,
+                _mm256_castsi256_si128(sum),
+                _mm256_castsi256_si128(square),
+            );
+            let (high, high_bits) = four_factors(
+                contrast.area,
                 _mm256_extracti128_si256::<1>(sum),
                 _mm256_extracti128_si256::<1>(square),
             );
             _mm256_storeu_ps(factors, _mm256_set_m128(high, low));
             low_bits | high_bits << 4
         }
+    }
+}
+
+/// Contrast factors of four windows in `f64`, where everything up to the root
+/// is exact, from the sums of pixels and the sums of squares less 2^31; and
+/// which of the windows have enough contrast.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn four_factors(area: f64, sum: __m128i, square: __m128i) -> (__m128, u32) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let area = _mm256_set1_pd(area);
+        let sum = _mm256_cvtepi32_pd(sum);
+        let square = _mm256_add_pd(_mm256_cvtepi32_pd(square), _mm256_set1_pd(2_147_483_648.0));
+        let variance = _mm256_sub_pd(_mm256_mul_pd(area, square), _mm256_mul_pd(sum, sum));
+        // Not a number for a negative variance, infinite for none: neither is
+        // below the limit.
+        let factor = _mm256_cvtpd_ps(_mm256_div_pd(_mm256_set1_pd(1.0), _mm256_sqrt_pd(variance)));
+        let part = _mm256_mul_pd(area, _mm256_cvtps_pd(factor));
+        let enough = _mm256_cmp_pd::<_CMP_LT_OQ>(part, _mm256_set1_pd(super::PLAIN));
+        (factor, _mm256_movemask_pd(enough) as u32)
     }
 }

@@ -113,8 +113,8 @@ struct Line {
 /// that: four quarters.
 #[derive(Clone, Copy, Debug)]
 struct Diagonal {
-    outer: [u32; 4],
-    twice: [u32; 4],
+    outer: [[u32; 2]; 2],
+    twice: [[u32; 2]; 2],
     middle: u32,
     sign: i32,
 }
@@ -145,18 +145,27 @@ unsafe fn read<L: Lanes>(origin: *const i32, corner: u32) -> L::Int {
     unsafe { L::load(origin.add(corner as usize)) }
 }
 
+/// Reads two corners and adds them up.
+///
+/// # Safety
+/// As for [`Shape::value`].
+#[inline(always)]
+unsafe fn both<L: Lanes>(origin: *const i32, corners: [u32; 2]) -> L::Int {
+    // SAFETY: promised by the caller.
+    unsafe { L::add(read::<L>(origin, corners[0]), read::<L>(origin, corners[1])) }
+}
+
 impl Shape for Edge {
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
         // SAFETY: promised by the caller.
         unsafe {
-            let at = |corner| read::<L>(origin, corner);
-            let outer = L::sub(
-                L::add(at(self.plus[0]), at(self.plus[1])),
-                L::add(at(self.minus[0]), at(self.minus[1])),
+            let outer = L::sub(both::<L>(origin, self.plus), both::<L>(origin, self.minus));
+            let half = L::sub(
+                read::<L>(origin, self.twice[0]),
+                read::<L>(origin, self.twice[1]),
             );
-            let half = L::sub(at(self.twice[0]), at(self.twice[1]));
-            L::add(L::add(outer, half), half)
+            L::add(outer, L::add(half, half))
         }
     }
 }
@@ -166,14 +175,10 @@ impl Shape for Line {
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
         // SAFETY: promised by the caller.
         unsafe {
-            let at = |corner| read::<L>(origin, corner);
-            let outer = L::sub(
-                L::add(at(self.plus[0]), at(self.plus[1])),
-                L::add(at(self.minus[0]), at(self.minus[1])),
-            );
+            let outer = L::sub(both::<L>(origin, self.plus), both::<L>(origin, self.minus));
             let inner = L::sub(
-                L::add(at(self.inner_plus[0]), at(self.inner_plus[1])),
-                L::add(at(self.inner_minus[0]), at(self.inner_minus[1])),
+                both::<L>(origin, self.inner_plus),
+                both::<L>(origin, self.inner_minus),
             );
             L::add(outer, L::scale(inner, self.times))
         }
@@ -185,12 +190,17 @@ impl Shape for Diagonal {
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
         // SAFETY: promised by the caller.
         unsafe {
-            let at = |corner| read::<L>(origin, corner);
-            let four =
-                |of: [u32; 4]| L::add(L::add(at(of[0]), at(of[1])), L::add(at(of[2]), at(of[3])));
-            let middle = at(self.middle);
-            let inner = L::sub(L::add(middle, middle), four(self.twice));
-            L::scale(L::add(four(self.outer), L::add(inner, inner)), self.sign)
+            let outer = L::add(
+                both::<L>(origin, self.outer[0]),
+                both::<L>(origin, self.outer[1]),
+            );
+            let twice = L::add(
+                both::<L>(origin, self.twice[0]),
+                both::<L>(origin, self.twice[1]),
+            );
+            let middle = read::<L>(origin, self.middle);
+            let inner = L::sub(L::add(middle, middle), twice);
+            L::scale(L::add(outer, L::add(inner, inner)), self.sign)
         }
     }
 }
@@ -200,9 +210,11 @@ impl Shape for Mixed {
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
         // SAFETY: promised by the caller.
         unsafe {
-            self.0.iter().fold(L::zero(), |sum, &(corner, weight)| {
-                L::add(sum, L::scale(read::<L>(origin, corner), weight))
-            })
+            let mut sum = L::zero();
+            for &(corner, weight) in &self.0 {
+                sum = L::add(sum, L::scale(read::<L>(origin, corner), weight));
+            }
+            sum
         }
     }
 }
@@ -213,14 +225,29 @@ impl Shape for Blocks {
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
         // SAFETY: promised by the caller.
         unsafe {
-            let block = |first: usize| {
-                let at = |index: usize| read::<L>(origin, self.0[first + index]);
-                L::sub(L::add(at(0), at(5)), L::add(at(1), at(4)))
-            };
-            let middle = block(5);
-            scalar::OUTER_BLOCKS.iter().fold(L::zero(), |code, &first| {
-                L::push_bit(code, block(first), middle)
-            })
+            let middle = self.block::<L>(origin, 5);
+            let mut code = L::zero();
+            for first in scalar::OUTER_BLOCKS {
+                code = L::push_bit(code, self.block::<L>(origin, first), middle);
+            }
+            code
+        }
+    }
+}
+
+impl Blocks {
+    /// The sum over the block whose first corner is number `first`.
+    ///
+    /// # Safety
+    /// As for [`Shape::value`].
+    #[inline(always)]
+    unsafe fn block<L: Lanes>(&self, origin: *const i32, first: usize) -> L::Int {
+        // SAFETY: promised by the caller.
+        unsafe {
+            L::sub(
+                both::<L>(origin, [self.0[first], self.0[first + 5]]),
+                both::<L>(origin, [self.0[first + 1], self.0[first + 4]]),
+            )
         }
     }
 }
@@ -284,7 +311,10 @@ impl AnyShape {
                 .collect()
         };
         let two = |weight: i32| <[u32; 2]>::try_from(with(weight)).ok();
-        let four = |weight: i32| <[u32; 4]>::try_from(with(weight)).ok();
+        let four = |weight: i32| match with(weight)[..] {
+            [a, b, c, d] => Some([[a, b], [c, d]]),
+            _ => None,
+        };
         let one = |weight: i32| <[u32; 1]>::try_from(with(weight)).ok();
 
         if let (6, Some(plus), Some(minus), Some([a]), Some([b])) =
@@ -536,17 +566,29 @@ impl Tree {
         unsafe {
             let mut values = [L::splat(0.0); MAX_NODES];
             for (index, node) in self.nodes.iter().enumerate().rev() {
-                let child = |child: Child| match child {
-                    Child::Leaf(value) => L::splat(value),
-                    Child::Node(later) => values[later],
-                };
                 let value = L::to_float(node.shape.value::<L>(origin));
                 let below = L::below(L::mul_floats(value, factor), L::splat(node.threshold));
-                let value = L::select(below, child(node.left), child(node.right));
-                values[index] = value;
+                values[index] = L::select(
+                    below,
+                    arrive::<L>(node.left, &values),
+                    arrive::<L>(node.right, &values),
+                );
             }
             values[0]
         }
+    }
+}
+
+/// What a node's child comes to, given the values of later nodes.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+unsafe fn arrive<L: Lanes>(child: Child, values: &[L::Float; MAX_NODES]) -> L::Float {
+    match child {
+        // SAFETY: promised by the caller.
+        Child::Leaf(value) => unsafe { L::splat(value) },
+        Child::Node(later) => values[later],
     }
 }
 
@@ -734,14 +776,17 @@ impl Job<'_> {
             let mut passed = 0_u64;
             let mut failed = 0_u64;
             for offset in (0..64.min(count - start)).step_by(TOGETHER * L::COUNT) {
-                let firsts: [usize; TOGETHER] =
-                    std::array::from_fn(|n| (start + offset + n * L::COUNT).min(count - 1));
-                let firsts_in_row = in_row >> offset;
-                // SAFETY: every group starts at a window of the row.
-                let wanted: [u32; TOGETHER] = std::array::from_fn(|n| unsafe {
-                    let within = (firsts_in_row >> (n * L::COUNT)) as u32 & mask_of::<L>();
-                    within & self.contrast::<L>(firsts[n], scratch.factors.as_mut_ptr())
-                });
+                let mut firsts = [0; TOGETHER];
+                let mut wanted = [0; TOGETHER];
+                for n in 0..TOGETHER {
+                    let shift = offset + n * L::COUNT;
+                    let within = in_row.checked_shr(shift as u32).unwrap_or(0) as u32;
+                    firsts[n] = (start + shift).min(count - 1);
+                    // SAFETY: every group starts at a window of the row.
+                    let textured =
+                        unsafe { self.contrast::<L>(firsts[n], scratch.factors.as_mut_ptr()) };
+                    wanted[n] = within & mask_of::<L>() & textured;
+                }
                 if wanted == [0; TOGETHER] {
                     continue;
                 }
@@ -752,8 +797,10 @@ impl Job<'_> {
                 work += TOGETHER as u64 * self.program.stages[0].features;
                 for n in 0..TOGETHER {
                     let shift = offset + n * L::COUNT;
-                    passed |= u64::from(good[n]) << shift;
-                    failed |= u64::from(wanted[n] & !good[n]) << shift;
+                    if shift < 64 {
+                        passed |= u64::from(good[n]) << shift;
+                        failed |= u64::from(wanted[n] & !good[n]) << shift;
+                    }
                 }
             }
             let skipped = super::skipped(failed, &mut skip_next);
@@ -833,27 +880,29 @@ impl Job<'_> {
         // SAFETY: promised by the caller.
         unsafe {
             let sums = self.integral.sums().as_ptr().add(self.row.origin);
-            let totals = packed.sum::<L, N>(
-                firsts.map(|first| sums.add(first)),
-                firsts.map(|first| L::load_floats(factors.add(first))),
-            );
+            let mut origins = [sums; N];
+            let mut contrasts = [L::splat(0.0); N];
+            for n in 0..N {
+                origins[n] = sums.add(firsts[n]);
+                contrasts[n] = L::load_floats(factors.add(firsts[n]));
+            }
+            let totals = packed.sum::<L, N>(origins, contrasts);
             let fails_below = L::splat(packed.fails_below);
             let passes_from = L::splat(packed.passes_from);
-            std::array::from_fn(|n| {
+            let mut passed = wanted;
+            for n in 0..N {
                 // A total that is not a number fails neither test.
-                let not_failed = wanted[n] & !L::bits(L::below(totals[n], fails_below));
-                let not_passed = L::bits(L::below(totals[n], passes_from));
-                let mut doubtful = not_failed & not_passed;
-                let mut passed = not_failed;
+                passed[n] &= !L::bits(L::below(totals[n], fails_below));
+                let mut doubtful = passed[n] & L::bits(L::below(totals[n], passes_from));
                 while doubtful != 0 {
                     let lane = doubtful.trailing_zeros();
                     doubtful &= doubtful - 1;
                     if !self.settle(stage, firsts[n] + lane as usize, factors) {
-                        passed &= !(1 << lane);
+                        passed[n] &= !(1 << lane);
                     }
                 }
-                passed
-            })
+            }
+            passed
         }
     }
 
@@ -865,6 +914,27 @@ impl Job<'_> {
         let origin = self.row.origin + window;
         self.exact
             .passes_stage(stage, self.integral.sums(), origin, factor)
+    }
+}
+
+/// The sum over a rectangle given by its corners.
+///
+/// # Safety
+/// As for [`Shape::value`].
+#[inline(always)]
+pub(super) unsafe fn rectangle<L: Lanes>(table: *const i32, corners: [usize; 4]) -> L::Int {
+    // SAFETY: promised by the caller.
+    unsafe {
+        L::sub(
+            L::add(
+                L::load(table.add(corners[0])),
+                L::load(table.add(corners[3])),
+            ),
+            L::add(
+                L::load(table.add(corners[1])),
+                L::load(table.add(corners[2])),
+            ),
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::Contrast;
-use super::lanes::{Job, Lanes, Scratch};
+use super::lanes::{Job, Lanes, Scratch, rectangle};
 
 pub(super) struct Neon;
 
@@ -146,32 +146,36 @@ impl Lanes for Neon {
     ) -> u32 {
         // SAFETY: see above.
         unsafe {
-            let [a, b, c, d] = contrast.corners;
-            let rectangle = |table: *const i32| {
-                let at = |corner: usize| Self::load(table.add(corner));
-                Self::sub(Self::add(at(a), at(d)), Self::add(at(b), at(c)))
-            };
-            let sum = rectangle(sums);
-            let square = vreinterpretq_u32_s32(rectangle(squares.cast()));
-            let area = vdupq_n_f64(contrast.area);
-            // Two at a time in f64, where everything up to the root is exact.
-            let half = |sum: int32x2_t, square: uint32x2_t| {
-                let sum = vcvtq_f64_s64(vmovl_s32(sum));
-                let square = vcvtq_f64_u64(vmovl_u32(square));
-                let variance = vsubq_f64(vmulq_f64(area, square), vmulq_f64(sum, sum));
-                // Not a number for a negative variance, infinite for none:
-                // neither is below the limit.
-                let factor = vcvt_f32_f64(vdivq_f64(vdupq_n_f64(1.0), vsqrtq_f64(variance)));
-                let part = vmulq_f64(area, vcvt_f64_f32(factor));
-                (
-                    factor,
-                    vmovn_u64(vcltq_f64(part, vdupq_n_f64(super::PLAIN))),
-                )
-            };
-            let (low, low_mask) = half(vget_low_s32(sum), vget_low_u32(square));
-            let (high, high_mask) = half(vget_high_s32(sum), vget_high_u32(square));
+            let sum = rectangle::<Self>(sums, contrast.corners);
+            let square = vreinterpretq_u32_s32(rectangle::<Self>(squares.cast(), contrast.corners));
+            let (low, low_mask) =
+                two_factors(contrast.area, vget_low_s32(sum), vget_low_u32(square));
+            let (high, high_mask) =
+                two_factors(contrast.area, vget_high_s32(sum), vget_high_u32(square));
             vst1q_f32(factors, vcombine_f32(low, high));
             Self::bits(vcombine_u32(low_mask, high_mask))
         }
+    }
+}
+
+/// Contrast factors of two windows in `f64`, where everything up to the root is
+/// exact, and which of the windows have enough contrast.
+///
+/// # Safety
+/// The processor has NEON.
+#[inline(always)]
+unsafe fn two_factors(area: f64, sum: int32x2_t, square: uint32x2_t) -> (float32x2_t, uint32x2_t) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let area = vdupq_n_f64(area);
+        let sum = vcvtq_f64_s64(vmovl_s32(sum));
+        let square = vcvtq_f64_u64(vmovl_u32(square));
+        let variance = vsubq_f64(vmulq_f64(area, square), vmulq_f64(sum, sum));
+        // Not a number for a negative variance, infinite for none: neither is
+        // below the limit.
+        let factor = vcvt_f32_f64(vdivq_f64(vdupq_n_f64(1.0), vsqrtq_f64(variance)));
+        let part = vmulq_f64(area, vcvt_f64_f32(factor));
+        let enough = vcltq_f64(part, vdupq_n_f64(super::PLAIN));
+        (factor, vmovn_u64(enough))
     }
 }
