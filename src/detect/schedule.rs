@@ -61,7 +61,7 @@ impl Default for SearchOptions {
         Self {
             full_search_ms: 500,
             idle_search_ms: 0,
-            margin: 0.5,
+            margin: 0.4,
             size_range: 1.35,
             budget_ms: 0.0,
             work_per_ms: 0.0,

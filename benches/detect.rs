@@ -1,0 +1,179 @@
+//! The detector: `cargo bench --bench detect`.
+//!
+//! With `--serve`, times searches for `scripts/bench-detector` instead: one
+//! line of JSON in, one out.
+
+use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use affectd::detect::{Cascade, Detector, Kernel, Options, Search, SearchOptions};
+use affectd::frame::{LumaView, Rect, Timestamp};
+use criterion::{BenchmarkId, Criterion};
+
+/// Gray pixels of a PNG file.
+struct Gray {
+    pixels: Vec<u8>,
+    width: u32,
+    height: u32,
+}
+
+impl Gray {
+    fn load(path: &Path) -> Self {
+        let file = std::fs::File::open(path).expect("a picture");
+        let mut reader = png::Decoder::new(std::io::BufReader::new(file))
+            .read_info()
+            .expect("a PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+        let info = reader.next_frame(&mut pixels).expect("pixels");
+        assert_eq!(info.color_type, png::ColorType::Grayscale);
+        Self {
+            pixels,
+            width: info.width,
+            height: info.height,
+        }
+    }
+
+    fn view(&self) -> LumaView<'_> {
+        LumaView::new(&self.pixels, self.width, self.height, self.width as usize)
+            .expect("the pixels of a picture")
+    }
+
+    /// A frame of a camera's size, tiled with the picture and its mirror image.
+    fn tiled(&self, width: u32, height: u32) -> Self {
+        let fold = |at: u32, size: u32| {
+            let at = at % (2 * size);
+            at.min(2 * size - 1 - at)
+        };
+        Self {
+            pixels: (0..width * height)
+                .map(|at| {
+                    let (x, y) = (fold(at % width, self.width), fold(at / width, self.height));
+                    self.pixels[(y * self.width + x) as usize]
+                })
+                .collect(),
+            width,
+            height,
+        }
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn cascade(name: &str) -> Cascade {
+    Cascade::load(&root().join("models").join(name)).expect("a cascade")
+}
+
+fn bench(criterion: &mut Criterion) {
+    let frame = Gray::load(&root().join("tests/data/photos/astronaut-gray.png")).tiled(640, 480);
+    let mut group = criterion.benchmark_group("detect 640x480");
+    group.sample_size(20);
+    for name in [
+        "haarcascade_frontalface_default.xml",
+        "haarcascade_frontalface_alt2.xml",
+    ] {
+        for (scale_factor, side) in [(1.1, 30), (1.1, 80), (1.2, 30), (1.2, 80)] {
+            for &kernel in Kernel::available() {
+                let options = Options {
+                    scale_factor,
+                    min_size: (side, side),
+                    ..Options::default()
+                };
+                let mut detector = Detector::with_kernel(cascade(name), options, kernel)
+                    .expect("good options");
+                let id = BenchmarkId::new(
+                    format!("{name} {kernel:?}"),
+                    format!("{scale_factor}/{side}"),
+                );
+                group.bench_function(id, |bencher| {
+                    bencher.iter(|| black_box(detector.detect(frame.view()).len()));
+                });
+            }
+        }
+    }
+    group.bench_function("around a tracked face", |bencher| {
+        let options = Options {
+            min_size: (30, 30),
+            ..Options::default()
+        };
+        let detector = Detector::new(cascade("haarcascade_frontalface_default.xml"), options)
+            .expect("good options");
+        let options = SearchOptions {
+            full_search_ms: u32::MAX,
+            ..SearchOptions::default()
+        };
+        let mut search = Search::new(detector, options).expect("good options");
+        let now = Timestamp::default();
+        let tracked: Vec<Rect> = search
+            .find(frame.view(), now, &[])
+            .detections
+            .iter()
+            .take(1)
+            .map(|detection| detection.rect)
+            .collect();
+        search.find(frame.view(), now, &tracked);
+        bencher.iter(|| black_box(search.find(frame.view(), now, &tracked).full));
+    });
+    group.finish();
+}
+
+/// A search to be timed.
+#[derive(serde::Deserialize)]
+struct Request {
+    picture: PathBuf,
+    cascade: PathBuf,
+    kernel: Option<String>,
+    scale_factor: f64,
+    min_neighbors: u32,
+    min_size: u32,
+}
+
+/// Answers each request with the processor time of one search, in seconds, and
+/// the number of faces. A detector and its picture are kept from one request
+/// to the next while nothing but the repetition changes.
+fn serve() {
+    let mut kept: Option<(String, Detector, Gray)> = None;
+    for line in std::io::stdin().lock().lines() {
+        let line = line.expect("a line");
+        if kept.as_ref().is_none_or(|kept| kept.0 != line) {
+            let request: Request = serde_json::from_str(&line).expect("a request");
+            let options = Options {
+                scale_factor: request.scale_factor,
+                min_neighbors: request.min_neighbors,
+                min_size: (request.min_size, request.min_size),
+                ..Options::default()
+            };
+            let kernel = Kernel::available()
+                .iter()
+                .copied()
+                .find(|kernel| Some(format!("{kernel:?}").to_lowercase()) == request.kernel)
+                .unwrap_or_else(Kernel::best);
+            let cascade = Cascade::load(&request.cascade).expect("a cascade");
+            let detector =
+                Detector::with_kernel(cascade, options, kernel).expect("good options");
+            kept = Some((line, detector, Gray::load(&request.picture)));
+        }
+        let (_, detector, picture) = kept.as_mut().expect("just set");
+        let start = processor_time();
+        let faces = black_box(detector.detect(picture.view())).len();
+        let seconds = processor_time() - start;
+        println!("{{\"seconds\": {seconds}, \"faces\": {faces}}}");
+        std::io::stdout().flush().expect("a reader");
+    }
+}
+
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+fn main() {
+    if std::env::args().any(|word| word == "--serve") {
+        return serve();
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    bench(&mut criterion);
+    criterion.final_summary();
+}

@@ -1,0 +1,89 @@
+//! Once a detector has seen a picture's size, searching allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use affectd::detect::{Cascade, Detector, Enhance, Kernel, Options, Search, SearchOptions};
+use affectd::frame::{LumaView, Rect, Timestamp};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations_in(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    work();
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+// One test: another thread's allocations would be counted as well.
+#[test]
+fn a_search_does_not_allocate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cascade = Cascade::load(&root.join("models/haarcascade_frontalface_alt2.xml")).unwrap();
+    let file = std::fs::File::open(root.join("tests/data/photos/astronaut-gray.png")).unwrap();
+    let mut reader = png::Decoder::new(std::io::BufReader::new(file))
+        .read_info()
+        .unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    let view = LumaView::new(&pixels, info.width, info.height, info.line_size).unwrap();
+
+    for &kernel in Kernel::available() {
+        for enhance in [Enhance::Off, Enhance::Equalize, Enhance::Clahe] {
+            let options = Options {
+                enhance,
+                ..Options::default()
+            };
+            let mut detector = Detector::with_kernel(cascade.clone(), options, kernel).unwrap();
+            detector.reserve(info.width, info.height);
+            let mut faces = 0;
+            let count = allocations_in(|| faces = detector.detect(view).len());
+            assert_eq!((faces, count), (1, 0), "{kernel:?} {enhance:?}");
+        }
+    }
+
+    for budget_ms in [0.0, 1.0] {
+        let options = SearchOptions {
+            budget_ms,
+            work_per_ms: 100_000.0,
+            full_search_ms: 100,
+            ..SearchOptions::default()
+        };
+        let detector = Detector::new(cascade.clone(), Options::default()).unwrap();
+        let mut search = Search::new(detector, options).unwrap();
+        let mut tracked = Vec::with_capacity(4);
+        let mut frame = |number: u64| {
+            let found = search.find(view, Timestamp::from_millis(number * 33), &tracked);
+            if let Some(face) = found.detections.first() {
+                tracked.clear();
+                tracked.push(face.rect);
+            }
+            found.detections.len()
+        };
+        frame(0);
+        let mut seen = 0;
+        let count = allocations_in(|| seen = (1..30).map(&mut frame).sum());
+        assert!(seen > 10, "{seen} faces in 29 frames");
+        assert_eq!(count, 0, "with a budget of {budget_ms} ms");
+        assert!(tracked.iter().any(|face: &Rect| face.width > 80));
+    }
+}
