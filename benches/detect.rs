@@ -81,8 +81,8 @@ fn bench(criterion: &mut Criterion) {
                     min_size: (side, side),
                     ..Options::default()
                 };
-                let mut detector = Detector::with_kernel(cascade(name), options, kernel)
-                    .expect("good options");
+                let mut detector =
+                    Detector::with_kernel(cascade(name), options, kernel).expect("good options");
                 let id = BenchmarkId::new(
                     format!("{name} {kernel:?}"),
                     format!("{scale_factor}/{side}"),
@@ -151,8 +151,7 @@ fn serve() {
                 .find(|kernel| Some(format!("{kernel:?}").to_lowercase()) == request.kernel)
                 .unwrap_or_else(Kernel::best);
             let cascade = Cascade::load(&request.cascade).expect("a cascade");
-            let detector =
-                Detector::with_kernel(cascade, options, kernel).expect("good options");
+            let detector = Detector::with_kernel(cascade, options, kernel).expect("good options");
             kept = Some((line, detector, Gray::load(&request.picture)));
         }
         let (_, detector, picture) = kept.as_mut().expect("just set");
