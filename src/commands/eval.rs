@@ -45,8 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "USAGE")]
     pub usage: Option<String>,
 
-    /// Which labels are the truth (mosaic): FER2013's, or the majority of FER+'s
-    /// taggers, where images without one of the seven as majority are left out
+    /// Which labels are the truth (mosaic)
     #[arg(long, value_enum, default_value_t = Labels::Fer2013)]
     pub labels: Labels,
 

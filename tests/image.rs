@@ -1,0 +1,110 @@
+//! `affectd image`: lines of JSON and annotated copies.
+
+mod pictures;
+
+use affectd::media::read_rgb;
+use pictures::{FACES, NO_FACES, TINY, affectd, lines, numbers, photo, stderr};
+
+const CLASSES: [&str; 7] = [
+    "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",
+];
+
+#[test]
+fn each_face_has_a_label_and_seven_probabilities() {
+    let mut args = vec!["image".into(), "--model".into(), TINY.into()];
+    args.extend(FACES.map(|(name, _)| photo(name)));
+    args.extend(NO_FACES.map(photo));
+    let output = affectd(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), FACES.len() + NO_FACES.len());
+    for (line, (name, expected)) in lines.iter().zip(FACES) {
+        let faces = line["faces"].as_array().unwrap();
+        assert_eq!(faces.len(), 1, "{name}");
+        let found = numbers(&faces[0]["box"]);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 2));
+        let probabilities = faces[0]["probabilities"].as_object().unwrap();
+        assert_eq!(probabilities.len(), 7);
+        let p = CLASSES.map(|class| probabilities[class].as_f64().unwrap());
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{p:?}");
+        let top = (0..7).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap();
+        assert_eq!(faces[0]["label"], CLASSES[top]);
+        assert_eq!(faces[0]["confidence"].as_f64().unwrap(), p[top]);
+    }
+    for line in &lines[FACES.len()..] {
+        assert_eq!(line["faces"], serde_json::json!([]), "{line}");
+    }
+}
+
+#[test]
+fn the_same_pictures_give_the_same_bytes() {
+    let run = || {
+        let args = [
+            "image".into(),
+            "--model".into(),
+            TINY.into(),
+            photo("biden.jpg"),
+        ];
+        affectd(args).stdout
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn annotated_copies_show_the_picture_the_box_and_a_card() {
+    let directory = tempfile::tempdir().unwrap();
+    let copies = directory.path().join("new/copies");
+    let output = affectd([
+        "image".into(),
+        "--model".into(),
+        TINY.into(),
+        "--annotate".into(),
+        copies.clone(),
+        photo("astronaut.jpg"),
+        photo("coffee.jpg"),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let original = read_rgb(photo("astronaut.jpg")).unwrap();
+    let copy = read_rgb(copies.join("astronaut-faces.png")).unwrap();
+    assert_eq!(copy.height, original.height);
+    assert!(copy.width > original.width + 200);
+    let at = |image: &affectd::media::RgbImage, x: u32, y: u32| {
+        let at = 3 * (y * image.width + x) as usize;
+        image.pixels[at..at + 3].to_vec()
+    };
+    // Far from the face and within it the picture is untouched.
+    for (x, y) in [(5, 500), (400, 300), (225, 120)] {
+        assert_eq!(at(&copy, x, y), at(&original, x, y));
+    }
+    // The box's left side, in the middle of its height.
+    let face = &lines(&output)[0]["faces"][0];
+    let [x, y, _, height] = numbers(&face["box"]).try_into().unwrap();
+    let (x, y) = (x as u32, (y + height / 2) as u32);
+    assert_ne!(at(&copy, x, y), at(&original, x, y));
+    // The card is not empty.
+    let colours: std::collections::HashSet<_> = (0..200)
+        .flat_map(|y| (520..copy.width).map(move |x| (x, y)))
+        .map(|(x, y)| at(&copy, x, y))
+        .collect();
+    assert!(colours.len() > 6, "{colours:?}");
+
+    let coffee = read_rgb(copies.join("coffee-faces.png")).unwrap();
+    assert!(coffee.width > 400);
+}
+
+#[test]
+fn a_bad_model_is_refused_with_the_reason() {
+    for (model, reason) in [
+        ("no_such_model", "no_such_model"),
+        ("./tests/data/photos/coffee.jpg", "coffee"),
+    ] {
+        let output = affectd([
+            "image".into(),
+            "--model".into(),
+            model.into(),
+            photo("coffee.jpg"),
+        ]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}
