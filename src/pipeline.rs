@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crate::capture::{Captured, Frame, Source};
 use crate::classify::Classifier;
 use crate::decide::{Decider, Decision, Face};
-use crate::detect::Detector;
+use crate::detect::Search;
 use crate::expression::Probabilities;
-use crate::frame::Timestamp;
+use crate::frame::{Rect, Timestamp};
 use crate::output::{Camera, Farewell, Output, Report};
 use crate::repeated::Repeated;
 use crate::stats::{Stage, Stats};
@@ -196,11 +196,12 @@ fn tell(outputs: &mut [Box<dyn Output>], report: &Report<'_>, stats: &mut Stats)
 
 /// The stages between the source and the outputs: what is made of a frame.
 pub struct Faces {
-    detector: Detector,
+    search: Search,
     tracker: Tracker,
     classifier: Classifier,
     decider: Decider,
     interval: Duration,
+    expected: Vec<Rect>,
     looks: Vec<Look>,
     faces: Vec<Face>,
     refused: Repeated,
@@ -221,18 +222,19 @@ impl Faces {
     /// two looks at the same face; zero looks at it on every frame.
     #[must_use]
     pub fn new(
-        detector: Detector,
+        search: Search,
         tracker: Tracker,
         classifier: Classifier,
         decider: Decider,
         interval: Duration,
     ) -> Self {
         Self {
-            detector,
+            search,
             tracker,
             classifier,
             decider,
             interval,
+            expected: Vec::with_capacity(RESERVED),
             looks: Vec::with_capacity(RESERVED),
             faces: Vec::with_capacity(RESERVED),
             refused: Repeated::new("classify"),
@@ -250,9 +252,17 @@ impl Faces {
         let now = frame.timestamp;
         let luma = &frame.luma;
 
-        let detections = stats.time(Stage::Detect, || self.detector.detect(*luma));
+        self.expected.clear();
+        self.expected.extend(self.tracker.expected());
+        let found = stats.time(Stage::Detect, || {
+            self.search.find(*luma, now, &self.expected)
+        });
+        // In the midst of a search that is spread over frames nothing is
+        // missed: nobody has looked yet.
+        let looked = found.full || !self.expected.is_empty();
         stats.time(Stage::Track, || {
-            self.tracker.update(now, luma.bounds(), Some(detections));
+            let detections = looked.then_some(found.detections);
+            self.tracker.update(now, luma.bounds(), detections);
         });
 
         self.looks.retain(|look| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use affectd::capture::{Captured, Frame, Source};
 use affectd::classify::Classifier;
 use affectd::decide::{self, Decider, State};
-use affectd::detect::{self, Cascade, Detector};
+use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
 use affectd::frame::Timestamp;
 use affectd::media::{LumaImage, read_luma};
 use affectd::models;
@@ -172,10 +172,14 @@ fn faces() -> Faces {
         ..detect::Options::default()
     };
     Faces::new(
-        Detector::new(cascade, options).unwrap(),
+        Search::new(
+            Detector::new(cascade, options).unwrap(),
+            SearchOptions::default(),
+        )
+        .unwrap(),
         Tracker::new(track::Options {
             confirm: 1,
-            lost_after: Duration::from_millis(100),
+            lost_after: Duration::from_millis(150),
             ..track::Options::default()
         }),
         Classifier::load(&models::find(models::DEFAULT_MODEL).unwrap()).unwrap(),
@@ -234,7 +238,7 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
     assert_eq!(
         faces,
         [false, true, true, false, true, true, false, false, true],
-        "the face is followed for 100 ms after it was last seen"
+        "the face is followed for 150 ms after it was last seen"
     );
     use Step::{Frame, NoFrame};
     assert_eq!(

@@ -42,6 +42,7 @@ pub struct DetectOptions {
     /// The cascade's XML file.
     pub cascade: PathBuf,
     pub detector: detect::Options,
+    pub search: detect::SearchOptions,
 }
 
 /// The board file's `[classify]`.
@@ -196,6 +197,7 @@ mod tests {
         let example = Board::parse(include_str!("../../boards/example.toml"), directory).unwrap();
         let least = Board::parse(CAMERA, directory).unwrap();
         assert_eq!(example.detect.detector, least.detect.detector);
+        assert_eq!(example.detect.search, least.detect.search);
         assert_eq!(example.track, least.track);
         assert_eq!(example.decide, least.decide);
         assert_eq!(example.classify.interval, least.classify.interval);

@@ -125,6 +125,7 @@ fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
         min_size: (60, 60),
         ..detect::Options::default()
     };
+    let mut search = detect::SearchOptions::default();
     let mut cascade = None;
     if let Some(mut section) = section {
         cascade = Some(model_file(&mut section, "cascade", models::DEFAULT_CASCADE));
@@ -152,12 +153,44 @@ fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
                 )),
             }
         }
+        if let Some(section) = section.section("search") {
+            search = search_section(section);
+        }
         section.finish();
     }
     DetectOptions {
         cascade: cascade.unwrap_or_else(|| default_model_file(models::DEFAULT_CASCADE)),
         detector,
+        search,
     }
+}
+
+fn search_section(mut section: Section<'_, '_>) -> detect::SearchOptions {
+    let mut options = detect::SearchOptions::default();
+    let millis = 0..=HOUR_MS as u32;
+    set(
+        &mut options.full_search_ms,
+        section.integer("full_search_ms", millis.clone()),
+    );
+    set(
+        &mut options.idle_search_ms,
+        section.integer("idle_search_ms", millis),
+    );
+    set(&mut options.margin, section.number("margin", 0.1..=4.0));
+    set(
+        &mut options.size_range,
+        section.number("size_range", 1.05..=4.0),
+    );
+    set(
+        &mut options.budget_ms,
+        section.number("budget_ms", 0.0..=10_000.0),
+    );
+    set(
+        &mut options.work_per_ms,
+        section.number("work_per_ms", 0.0..=1e9),
+    );
+    section.finish();
+    options
 }
 
 fn track_section(mut section: Section<'_, '_>) -> track::Options {

@@ -11,7 +11,7 @@ use crate::board::Board;
 use crate::capture::{self, Pace, PixelFormat, Source, SourceSpec};
 use crate::classify::Classifier;
 use crate::decide::Decider;
-use crate::detect::{Cascade, Detector};
+use crate::detect::{Cascade, Detector, Search};
 use crate::frame::parse_size;
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Faces, Pipeline, Step};
@@ -206,7 +206,7 @@ fn faces(board: &Board) -> Result<Faces, Box<dyn Error>> {
     let cascade = Cascade::load(&board.detect.cascade)?;
     let detector = Detector::new(cascade, board.detect.detector.clone())?;
     Ok(Faces::new(
-        detector,
+        Search::new(detector, board.detect.search.clone())?,
         Tracker::new(board.track),
         Classifier::load(&board.classify.model)?,
         Decider::new(board.decide),

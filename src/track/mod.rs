@@ -299,6 +299,13 @@ impl Tracker {
         &self.tracks
     }
 
+    /// Where the next frame should be searched: the faces of the last update,
+    /// those that are not confirmed yet among them, since a face that is never
+    /// looked for again is never confirmed.
+    pub fn expected(&self) -> impl ExactSizeIterator<Item = Rect> {
+        self.followed.iter().map(|face| face.rect)
+    }
+
     /// The faces that count by the policy, the leading one first: at most one
     /// unless the policy is [`Policy::All`].
     #[must_use]
