@@ -242,9 +242,15 @@ impl Program {
                     requantize,
                     ..
                 } => {
+                    let pointwise = geometry.is_pointwise();
+                    let weights = if pointwise {
+                        weights
+                    } else {
+                        padded(&weights, requantize.outputs(), geometry.gathered_inputs())
+                    };
                     let dense = Dense::new(kernel, &weights, requantize);
                     scratch = scratch.max(dense.scratch());
-                    if geometry.is_pointwise() {
+                    if pointwise {
                         Action::Dense(dense)
                     } else {
                         Action::Convolution {
@@ -410,6 +416,16 @@ impl Program {
     }
 }
 
+/// Weights with zeros for inputs that only fill up a row.
+fn padded(weights: &[i8], outputs: usize, inputs: usize) -> Vec<i8> {
+    let mut padded = vec![0; outputs * inputs];
+    let rows = weights.chunks_exact(weights.len() / outputs);
+    for (row, padded) in rows.zip(padded.chunks_exact_mut(inputs)) {
+        padded[..row.len()].copy_from_slice(row);
+    }
+    padded
+}
+
 impl Step {
     fn info(&self) -> StepInfo {
         let size = |g: &Geometry| format!("{}x{} /{}", g.window[0], g.window[1], g.stride[0]);
@@ -422,7 +438,7 @@ impl Step {
                 geometry, dense, ..
             } => (
                 format!("conv {}", size(geometry)),
-                dense_macs(dense),
+                positions * (geometry.taps() * geometry.channels * self.shape[2]) as u64,
                 dense.bytes(),
             ),
             Action::Depthwise(depthwise) => {

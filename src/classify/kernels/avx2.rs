@@ -3,7 +3,9 @@
 //! `vpmaddubsw` multiplies bytes by bytes but saturates its sums of two
 //! products; `vpmaddwd` on 16-bit values never does, and because the former
 //! needs a second multiplication to widen its sums, both cost the same. So
-//! bytes are widened to i16 once, and everything is exact.
+//! bytes are widened to i16 once, and everything is exact. Weights stay bytes in
+//! memory: a small network's last layers are read from beyond the second cache,
+//! and widening them on the way costs less than reading twice as much.
 //!
 //! A lane of `vpmaddwd` is one channel, its two products are two neighbouring
 //! inputs (or two taps of a window). Packing two vectors of eight i32 to
@@ -56,6 +58,8 @@ impl Parameters {
 #[derive(Clone, Copy)]
 struct Ends {
     zero: i16,
+    /// Whether the range is less than what a byte can hold.
+    limited: bool,
     low: i8,
     high: i8,
 }
@@ -64,6 +68,7 @@ impl Ends {
     fn new(zero: u8, range: &Range) -> Self {
         Self {
             zero: i16::from(zero),
+            limited: *range != (0..=255),
             low: range.start().cast_signed(),
             high: range.end().cast_signed(),
         }
@@ -77,7 +82,7 @@ pub struct Dense {
     inputs: usize,
     pairs: usize,
     outputs: usize,
-    weights: Aligned<i16>,
+    weights: Aligned<i8>,
     parameters: Parameters,
 }
 
@@ -101,7 +106,7 @@ impl Dense {
                 for &channel in block {
                     for input in [2 * pair, 2 * pair + 1] {
                         if channel < outputs && input < inputs {
-                            packed[at] = i16::from(weights[channel * inputs + input]);
+                            packed[at] = weights[channel * inputs + input];
                         }
                         at += 1;
                     }
@@ -118,7 +123,7 @@ impl Dense {
     }
 
     pub fn bytes(&self) -> usize {
-        self.weights.len() * 2
+        self.weights.len()
     }
 
     /// Positions widened at once.
@@ -210,7 +215,7 @@ impl Dense {
 
 /// Eight (one vector) or sixteen (two) outputs of a [`Dense`].
 struct Block<'a> {
-    weights: &'a [i16],
+    weights: &'a [i8],
     bias: &'a [i32],
     scale: &'a [f32],
     offset: &'a [f32],
@@ -253,7 +258,7 @@ fn tile_of<const POSITIONS: usize, const VECTORS: usize>(
     assert!(block.channels <= lanes);
     assert!(output.len() >= (POSITIONS - 1) * block.outputs + block.channels);
     // SAFETY: the lengths are asserted above: pair `p` of a row is the two i16
-    // from `2 p`, and its weights are the `2 * lanes` i16 from `2 * lanes * p`.
+    // from `2 p`, and its weights are the `2 * lanes` bytes from `2 * lanes * p`.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); VECTORS]; POSITIONS];
         for vector in 0..VECTORS {
@@ -267,7 +272,7 @@ fn tile_of<const POSITIONS: usize, const VECTORS: usize>(
         for pair in 0..stride / 2 {
             let mut vectors = [_mm256_setzero_si256(); VECTORS];
             for (index, vector) in vectors.iter_mut().enumerate() {
-                *vector = _mm256_loadu_si256(weights.add(16 * index).cast());
+                *vector = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(16 * index).cast()));
             }
             weights = weights.add(2 * lanes);
             for (position, sums) in sums.iter_mut().enumerate() {
@@ -354,58 +359,125 @@ fn finish_natural(values: __m256i, ends: Ends) -> __m128i {
 
 #[target_feature(enable = "avx2,fma")]
 fn limit(bytes: __m128i, ends: Ends) -> __m128i {
+    if !ends.limited {
+        return bytes;
+    }
     let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(ends.low));
     _mm_min_epu8(bytes, _mm_set1_epi8(ends.high))
 }
 
-/// A depthwise convolution's weights: block by block of 16 channels, in it pair
-/// by pair of taps; channels beyond the last whole block stay as they were.
+/// The weights of a depthwise convolution with a window of 3 x 3, for eight
+/// channels after eight; what remains is computed by [`super::scalar`].
+///
+/// A pair of products is two rows of one column: two outputs one above the
+/// other need four rows, and each column of pairs serves three outputs side by
+/// side.
 #[derive(Debug)]
 pub struct Depthwise {
-    pairs: usize,
+    blocks: usize,
     weights: Aligned<i16>,
     parameters: Parameters,
-    /// `channels x taps`.
-    plain: Vec<i8>,
 }
 
-/// The largest window: 7 x 7, rounded up to pairs.
-const MAX_TAPS: usize = 50;
+/// i16 of weights of a block of eight channels: 12 or 6 vectors.
+const fn block_weights(stride: usize) -> usize {
+    if stride == 1 { 12 * 16 } else { 6 * 16 }
+}
+
+/// One column of three or four rows as pairs, for eight channels.
+#[derive(Clone, Copy)]
+struct Column([__m256i; 2]);
+
+/// Where the rows of a window start, and the bytes from column to column: none
+/// for a row of padding.
+struct Rows<'a> {
+    rows: [(&'a [u8], usize); 4],
+    /// A position of padding.
+    padding: &'a [u8],
+    width: usize,
+}
+
+impl Rows<'_> {
+    /// Column `x` of rows 0 and 1 and of rows 2 and 3 (`FOUR`) or 2 alone.
+    ///
+    /// # Safety
+    /// There are eight channels from `channel` on in each position.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn column<const FOUR: bool>(&self, x: isize, channel: usize) -> Column {
+        let inside = (0..self.width as isize).contains(&x);
+        let load = |row: usize| {
+            let (row, step) = self.rows[row];
+            let at = if inside {
+                // SAFETY: a row has `width * step` bytes, or is one position
+                // where the step is 0; the caller answers for the channels.
+                unsafe { row.as_ptr().add(x as usize * step + channel) }
+            } else {
+                // SAFETY: as above.
+                unsafe { self.padding.as_ptr().add(channel) }
+            };
+            // SAFETY: eight bytes from there are in the row.
+            unsafe { _mm_loadl_epi64(at.cast()) }
+        };
+        let upper = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(load(0), load(1)));
+        let lower = if FOUR {
+            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(load(2), load(3)))
+        } else {
+            _mm256_cvtepu8_epi32(load(2))
+        };
+        Column([upper, lower])
+    }
+}
 
 impl Depthwise {
-    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Self {
-        let taps = geometry.taps();
-        assert!(taps <= MAX_TAPS);
-        let pairs = taps.div_ceil(2);
-        let blocks = geometry.channels / 16;
-        let mut lanes = Vec::with_capacity(16 * blocks);
-        for block in 0..blocks {
-            lanes.extend(ORDER.map(|channel| 16 * block + channel));
+    /// `None` for another window or stride.
+    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Option<Self> {
+        let stride = geometry.stride[0];
+        if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
+            return None;
         }
-        let mut packed = Aligned::new(blocks * pairs * 32);
+        let blocks = geometry.channels / 8;
+        let lanes: Vec<_> = (0..8 * blocks).collect();
+        let mut packed = Aligned::new(blocks * block_weights(stride));
         let mut at = 0;
-        for block in lanes.chunks(16) {
-            for pair in 0..pairs {
-                for &channel in block {
-                    for tap in [2 * pair, 2 * pair + 1] {
-                        if tap < taps {
-                            packed[at] = i16::from(weights[channel * taps + tap]);
+        // Which row of the window each of the four rows is, output by output.
+        let rows: &[[Option<usize>; 4]] = if stride == 1 {
+            &[
+                [Some(0), Some(1), Some(2), None],
+                [None, Some(0), Some(1), Some(2)],
+            ]
+        } else {
+            &[[Some(0), Some(1), Some(2), None]]
+        };
+        for block in lanes.chunks(8) {
+            for rows in rows {
+                for column in 0..3 {
+                    for pair in rows.chunks(2) {
+                        for channel in block {
+                            for row in pair {
+                                if let Some(row) = row {
+                                    packed[at] = i16::from(weights[channel * 9 + row * 3 + column]);
+                                }
+                                at += 1;
+                            }
                         }
-                        at += 1;
                     }
                 }
             }
         }
-        Self {
-            pairs,
+        Some(Self {
+            blocks,
             weights: packed,
             parameters: Parameters::new(requantize, &lanes),
-            plain: weights.to_vec(),
-        }
+        })
     }
 
     pub fn bytes(&self) -> usize {
-        self.weights.len() * 2 + self.plain.len()
+        self.weights.len() * 2
+    }
+
+    /// The channels that it computes, from the first on.
+    pub fn channels(&self) -> usize {
+        8 * self.blocks
     }
 
     pub fn run(
@@ -416,77 +488,139 @@ impl Depthwise {
         input: &[u8],
         output: &mut [u8],
     ) {
-        let channels = geometry.channels;
-        let taps = geometry.taps();
         let ends = Ends::new(requantize.zero, &requantize.range);
-        for (position, output) in output.chunks_exact_mut(channels).enumerate() {
-            let (row, column) = (position / geometry.out_width, position % geometry.out_width);
-            let mut sources = [padding; MAX_TAPS];
-            for (tap, source) in sources[..taps].iter_mut().enumerate() {
-                if let Some(position) = geometry.source(row, column, tap) {
-                    *source = &input[position * channels..][..channels];
+        let line = geometry.width * geometry.channels;
+        let stride = geometry.stride[0];
+        let at_once = if stride == 1 { 2 } else { 1 };
+        let out_line = geometry.out_width * geometry.channels;
+        for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
+            let rows = std::array::from_fn(|row| {
+                let y = (index * at_once * stride + row).checked_sub(geometry.pad[0]);
+                match y.filter(|y| *y < geometry.height) {
+                    Some(y) => (&input[y * line..][..line], geometry.channels),
+                    None => (padding, 0),
                 }
-            }
+            });
+            let rows = Rows {
+                rows,
+                padding,
+                width: geometry.width,
+            };
             // SAFETY: a `Depthwise` is only made where AVX2 and FMA are there.
             unsafe {
-                if self.pairs == 5 {
-                    self.position::<5>(&sources[..10], ends, output);
+                if stride == 1 {
+                    self.two_rows(geometry, &rows, ends, output);
                 } else {
-                    self.position::<0>(&sources[..2 * self.pairs], ends, output);
+                    self.one_row(geometry, &rows, ends, output);
                 }
-            }
-            for channel in channels / 16 * 16..channels {
-                let mut sum = requantize.bias[channel];
-                for (source, &w) in sources.iter().zip(&self.plain[channel * taps..][..taps]) {
-                    sum = sum.wrapping_add(i32::from(source[channel]) * i32::from(w));
-                }
-                output[channel] = requantize.apply(channel, sum);
             }
         }
     }
 
-    /// All whole blocks of one position; `PAIRS` is the number of pairs of taps
-    /// if it is known when the program is built, or 0.
+    /// Weights, bias, scale and offset of a block.
+    ///
+    /// # Safety
+    /// The block is there.
     #[target_feature(enable = "avx2,fma")]
-    fn position<const PAIRS: usize>(&self, sources: &[&[u8]], ends: Ends, output: &mut [u8]) {
-        let pairs = if PAIRS == 0 { self.pairs } else { PAIRS };
-        let blocks = output.len() / 16;
-        assert!(sources.len() == 2 * pairs);
-        assert!(sources.iter().all(|source| source.len() == output.len()));
-        assert!(self.weights.len() == blocks * pairs * 32);
-        assert!(self.parameters.bias.len() == blocks * 16);
-        for block in 0..blocks {
-            // SAFETY: the lengths are asserted above: a block is 16 bytes of
-            // each source and of the output, 32 weights a pair, and 16 of each
-            // parameter.
+    unsafe fn block<const VECTORS: usize>(
+        &self,
+        block: usize,
+    ) -> ([__m256i; VECTORS], __m256i, __m256, __m256) {
+        // SAFETY: a block has `VECTORS` vectors of weights and one of each
+        // parameter.
+        unsafe {
+            let weights = self.weights.as_ptr().add(block * VECTORS * 16);
+            let mut vectors = [_mm256_setzero_si256(); VECTORS];
+            for (index, vector) in vectors.iter_mut().enumerate() {
+                *vector = _mm256_loadu_si256(weights.add(16 * index).cast());
+            }
+            (
+                vectors,
+                _mm256_loadu_si256(self.parameters.bias.as_ptr().add(8 * block).cast()),
+                _mm256_loadu_ps(self.parameters.scale.as_ptr().add(8 * block)),
+                _mm256_loadu_ps(self.parameters.offset.as_ptr().add(8 * block)),
+            )
+        }
+    }
+
+    /// Two rows of outputs (one, where the second is beyond the end) from four
+    /// rows of inputs, with a stride of 1.
+    #[target_feature(enable = "avx2,fma")]
+    fn two_rows(&self, geometry: &Geometry, rows: &Rows<'_>, ends: Ends, output: &mut [u8]) {
+        let channels = geometry.channels;
+        let out_line = geometry.out_width * channels;
+        let both = output.len() == 2 * out_line;
+        assert!(both || output.len() == out_line);
+        assert!(self.weights.len() == self.blocks * block_weights(1));
+        assert!(8 * self.blocks <= channels);
+        let left = -(geometry.pad[1] as isize);
+        for block in 0..self.blocks {
+            let channel = 8 * block;
+            // SAFETY: the block is there, and its eight channels are in each
+            // position of inputs and outputs.
             unsafe {
-                let bias = self.parameters.bias.as_ptr().add(16 * block);
-                let mut first = _mm256_loadu_si256(bias.cast());
-                let mut second = _mm256_loadu_si256(bias.add(8).cast());
-                let weights = self.weights.as_ptr().add(block * pairs * 32);
-                for pair in 0..pairs {
-                    let a = sources[2 * pair].as_ptr().add(16 * block);
-                    let b = sources[2 * pair + 1].as_ptr().add(16 * block);
-                    let a = _mm256_cvtepu8_epi16(_mm_loadu_si128(a.cast()));
-                    let b = _mm256_cvtepu8_epi16(_mm_loadu_si128(b.cast()));
-                    let weights = weights.add(32 * pair);
-                    let low = _mm256_loadu_si256(weights.cast());
-                    let high = _mm256_loadu_si256(weights.add(16).cast());
-                    let low = _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), low);
-                    let high = _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), high);
-                    first = _mm256_add_epi32(first, low);
-                    second = _mm256_add_epi32(second, high);
+                let (weights, bias, scale, offset) = self.block::<12>(block);
+                let mut first = rows.column::<true>(left, channel);
+                let mut second = rows.column::<true>(left + 1, channel);
+                for x in 0..geometry.out_width {
+                    let third = rows.column::<true>(left + 2 + x as isize, channel);
+                    let mut sums = [bias; 2];
+                    for (row, sum) in sums.iter_mut().enumerate() {
+                        for (column, Column(pairs)) in [first, second, third].iter().enumerate() {
+                            let weights = &weights[6 * row + 2 * column..][..2];
+                            for (pair, weights) in pairs.iter().zip(weights) {
+                                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*pair, *weights));
+                            }
+                        }
+                    }
+                    (first, second) = (second, third);
+                    let bytes = finish(
+                        round(sums[0], scale, offset),
+                        round(sums[1], scale, offset),
+                        ends,
+                    );
+                    // Channels 0 to 3 of both rows, then 4 to 7 of both.
+                    let bytes = _mm_shuffle_epi32::<0b11_01_10_00>(bytes);
+                    let at = output.as_mut_ptr().add(x * channels + channel);
+                    _mm_storel_epi64(at.cast(), bytes);
+                    if both {
+                        let high = _mm_unpackhi_epi64(bytes, bytes);
+                        _mm_storel_epi64(at.add(out_line).cast(), high);
+                    }
                 }
-                let scale = self.parameters.scale.as_ptr().add(16 * block);
-                let offset = self.parameters.offset.as_ptr().add(16 * block);
-                let first = round(first, _mm256_loadu_ps(scale), _mm256_loadu_ps(offset));
-                let second = round(
-                    second,
-                    _mm256_loadu_ps(scale.add(8)),
-                    _mm256_loadu_ps(offset.add(8)),
-                );
-                let bytes = finish(first, second, ends);
-                _mm_storeu_si128(output.as_mut_ptr().add(16 * block).cast(), bytes);
+            }
+        }
+    }
+
+    /// A row of outputs from three rows of inputs, with a stride of 2.
+    #[target_feature(enable = "avx2,fma")]
+    fn one_row(&self, geometry: &Geometry, rows: &Rows<'_>, ends: Ends, output: &mut [u8]) {
+        let channels = geometry.channels;
+        assert!(output.len() == geometry.out_width * channels);
+        assert!(self.weights.len() == self.blocks * block_weights(2));
+        assert!(8 * self.blocks <= channels);
+        let left = -(geometry.pad[1] as isize);
+        for block in 0..self.blocks {
+            let channel = 8 * block;
+            // SAFETY: as in `two_rows`.
+            unsafe {
+                let (weights, bias, scale, offset) = self.block::<6>(block);
+                let mut first = rows.column::<false>(left, channel);
+                for x in 0..geometry.out_width {
+                    let at = left + 2 * x as isize;
+                    let second = rows.column::<false>(at + 1, channel);
+                    let third = rows.column::<false>(at + 2, channel);
+                    let mut sum = bias;
+                    for (column, Column(pairs)) in [first, second, third].iter().enumerate() {
+                        for (pair, weights) in pairs.iter().zip(&weights[2 * column..]) {
+                            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(*pair, *weights));
+                        }
+                    }
+                    first = third;
+                    let bytes = finish_natural(round(sum, scale, offset), ends);
+                    let at = output.as_mut_ptr().add(x * channels + channel);
+                    _mm_storel_epi64(at.cast(), bytes);
+                }
             }
         }
     }

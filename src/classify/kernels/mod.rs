@@ -344,10 +344,17 @@ impl Geometry {
             && (self.height, self.width) == (self.out_height, self.out_width)
     }
 
+    /// Bytes that [`gather`] writes for each output: made even, because kernels
+    /// take inputs in pairs.
+    #[must_use]
+    pub fn gathered_inputs(&self) -> usize {
+        (self.taps() * self.channels).next_multiple_of(2)
+    }
+
     /// Bytes that [`gather`] writes.
     #[must_use]
     pub fn gathered(&self) -> usize {
-        self.out_height * self.out_width * self.taps() * self.channels
+        self.out_height * self.out_width * self.gathered_inputs()
     }
 
     /// Bytes of the input and of an output with as many channels.
@@ -360,22 +367,36 @@ impl Geometry {
 }
 
 /// Lays out the inputs of each output of a convolution one after another
-/// (`outputs x taps x channels`), so that [`Dense`] can go on; `zero` is the
-/// padding.
+/// (`outputs x gathered inputs`, which are `taps x channels` and perhaps one
+/// that is left as it was), so that [`Dense`] can go on; `zero` is the padding.
 pub fn gather(geometry: &Geometry, zero: u8, input: &[u8], output: &mut [u8]) {
     let channels = geometry.channels;
     let taps = geometry.taps();
     assert_eq!(input.len(), geometry.lengths().0);
-    let positions = output.chunks_exact_mut(taps * channels);
-    assert_eq!(positions.len(), geometry.out_height * geometry.out_width);
-    for (position, output) in positions.enumerate() {
-        let (row, column) = (position / geometry.out_width, position % geometry.out_width);
-        for (tap, output) in output.chunks_exact_mut(channels).enumerate() {
-            match geometry.source(row, column, tap) {
-                Some(source) => {
-                    output.copy_from_slice(&input[source * channels..(source + 1) * channels]);
+    assert_eq!(output.len(), geometry.gathered());
+    let line = geometry.width * channels;
+    let inputs = geometry.gathered_inputs();
+    let out_line = geometry.out_width * inputs;
+    for (row, output) in output.chunks_exact_mut(out_line).enumerate() {
+        for tap in 0..taps {
+            let (tap_row, tap_column) = (tap / geometry.window[1], tap % geometry.window[1]);
+            let y = (row * geometry.stride[0] + tap_row).checked_sub(geometry.pad[0]);
+            let source = y
+                .filter(|y| *y < geometry.height)
+                .map(|y| &input[y * line..][..line]);
+            let positions = output.chunks_exact_mut(inputs);
+            for (column, position) in positions.enumerate() {
+                let to = &mut position[tap * channels..][..channels];
+                // Left of the picture this wraps around to far right of it.
+                let x = (column * geometry.stride[1] + tap_column).wrapping_sub(geometry.pad[1]);
+                match source {
+                    // A byte alone is not worth a call to copy it.
+                    Some(source) if x < geometry.width && channels == 1 => to[0] = source[x],
+                    Some(source) if x < geometry.width => {
+                        to.copy_from_slice(&source[x * channels..][..channels]);
+                    }
+                    _ => to.fill(zero),
                 }
-                None => output.fill(zero),
             }
         }
     }
@@ -395,7 +416,8 @@ pub struct Depthwise {
 enum DepthwisePacked {
     Scalar(Vec<i8>),
     #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Depthwise),
+    /// With the plain weights for what is left over.
+    Avx2(avx2::Depthwise, Vec<i8>),
 }
 
 impl Depthwise {
@@ -413,9 +435,10 @@ impl Depthwise {
         let packed = match kernel {
             Kernel::Scalar => DepthwisePacked::Scalar(weights.to_vec()),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => {
-                DepthwisePacked::Avx2(avx2::Depthwise::new(&geometry, weights, &requantize))
-            }
+            Kernel::Avx2 => match avx2::Depthwise::new(&geometry, weights, &requantize) {
+                Some(depthwise) => DepthwisePacked::Avx2(depthwise, weights.to_vec()),
+                None => DepthwisePacked::Scalar(weights.to_vec()),
+            },
         };
         Self {
             geometry,
@@ -437,7 +460,7 @@ impl Depthwise {
         match &self.packed {
             DepthwisePacked::Scalar(weights) => weights.len(),
             #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx2(depthwise) => depthwise.bytes(),
+            DepthwisePacked::Avx2(depthwise, weights) => depthwise.bytes() + weights.len(),
         }
     }
 
@@ -446,23 +469,32 @@ impl Depthwise {
     pub fn run(&self, input: &[u8], output: &mut [u8]) {
         assert_eq!((input.len(), output.len()), self.geometry.lengths());
         match &self.packed {
-            DepthwisePacked::Scalar(weights) => scalar::depthwise(
-                &self.geometry,
-                weights,
-                &self.requantize,
-                &self.padding,
-                input,
-                output,
-            ),
+            DepthwisePacked::Scalar(weights) => self.run_scalar(weights, 0, input, output),
             #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx2(depthwise) => depthwise.run(
-                &self.geometry,
-                &self.requantize,
-                &self.padding,
-                input,
-                output,
-            ),
+            DepthwisePacked::Avx2(depthwise, weights) => {
+                depthwise.run(
+                    &self.geometry,
+                    &self.requantize,
+                    &self.padding,
+                    input,
+                    output,
+                );
+                self.run_scalar(weights, depthwise.channels(), input, output);
+            }
         }
+    }
+
+    /// The channels from `first` on.
+    fn run_scalar(&self, weights: &[i8], first: usize, input: &[u8], output: &mut [u8]) {
+        scalar::depthwise(
+            &self.geometry,
+            weights,
+            &self.requantize,
+            &self.padding,
+            first,
+            input,
+            output,
+        );
     }
 }
 

@@ -22,19 +22,24 @@ pub fn dense(
     }
 }
 
+/// The channels from `first` on.
 pub fn depthwise(
     geometry: &Geometry,
     weights: &[i8],
     requantize: &Requantize,
     padding: &[u8],
+    first: usize,
     input: &[u8],
     output: &mut [u8],
 ) {
     let channels = geometry.channels;
     let taps = geometry.taps();
+    if first == channels {
+        return;
+    }
     for (position, output) in output.chunks_exact_mut(channels).enumerate() {
         let (row, column) = (position / geometry.out_width, position % geometry.out_width);
-        for (channel, output) in output.iter_mut().enumerate() {
+        for (channel, output) in output.iter_mut().enumerate().skip(first) {
             let mut sum = requantize.bias[channel];
             for tap in 0..taps {
                 let x = match geometry.source(row, column, tap) {

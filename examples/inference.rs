@@ -1,0 +1,86 @@
+//! Runs a model's network alone, for comparing it with other runtimes: the
+//! other side of `scripts/bench-inference` and `scripts/compare-onnxruntime`.
+//!
+//! `inference MODEL` runs it as the daemon does, `inference MODEL --stock` by
+//! tract alone. A line `time N` on standard input runs the last input N times
+//! and answers with the processor time of each run in nanoseconds; a line
+//! `run FILE` runs each input in a file of little-endian f32 and answers with
+//! seven outputs a line.
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+
+use affectd::classify::Classifier;
+use rustix::time::{ClockId, clock_gettime};
+use tract_onnx::prelude::*;
+
+type Run = Box<dyn FnMut(&[f32]) -> Result<Vec<f32>, Box<dyn Error>>>;
+
+fn fused(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
+    let mut classifier = Classifier::load(model.as_ref())?;
+    let length = classifier.manifest().input.shape().iter().product();
+    let run = move |input: &[f32]| Ok(classifier.raw_outputs(input)?.to_vec());
+    Ok((Box::new(run), length))
+}
+
+fn stock(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
+    let shape = Classifier::load(model.as_ref())?.manifest().input.shape();
+    let plan = tract_onnx::onnx()
+        .model_for_path(std::path::Path::new(model).with_extension("onnx"))?
+        .with_input_fact(0, f32::fact(shape).into())?
+        .into_optimized()?
+        .into_runnable()?;
+    let mut state = plan.spawn()?;
+    let run = move |input: &[f32]| {
+        let input = Tensor::from_shape(&shape, input)?.into_tvalue();
+        let outputs = state.run(tvec!(input))?;
+        let output = outputs[0].try_as_plain_ram()?;
+        Ok(output.as_slice::<f32>()?.to_vec())
+    };
+    Ok((Box::new(run), shape.iter().product()))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let (mut run, length) = match arguments.as_slice() {
+        [model] => fused(model)?,
+        [model, flag] if flag == "--stock" => stock(model)?,
+        _ => return Err("usage: inference MODEL [--stock]".into()),
+    };
+    let mut input = vec![0.25; length];
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        match line.split_once(' ') {
+            Some(("time", count)) => {
+                let mut times = Vec::new();
+                for _ in 0..count.parse()? {
+                    let start = clock_gettime(ClockId::ThreadCPUTime);
+                    run(&input)?;
+                    let end = clock_gettime(ClockId::ThreadCPUTime);
+                    let seconds = end.tv_sec - start.tv_sec;
+                    times.push(seconds * 1_000_000_000 + end.tv_nsec - start.tv_nsec);
+                }
+                let times: Vec<_> = times.iter().map(ToString::to_string).collect();
+                writeln!(out, "{}", times.join(" "))?;
+            }
+            Some(("run", file)) => {
+                let bytes = std::fs::read(file)?;
+                for bytes in bytes.chunks_exact(4 * length) {
+                    let (numbers, _) = bytes.as_chunks::<4>();
+                    for (value, bytes) in input.iter_mut().zip(numbers) {
+                        *value = f32::from_le_bytes(*bytes);
+                    }
+                    // Display of f32 gives the digits that make it unique.
+                    let outputs = run(&input)?;
+                    let outputs: Vec<_> = outputs.iter().map(ToString::to_string).collect();
+                    writeln!(out, "{}", outputs.join(" "))?;
+                }
+                writeln!(out)?;
+            }
+            _ => return Err(format!("'{line}' is neither 'time N' nor 'run FILE'").into()),
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
