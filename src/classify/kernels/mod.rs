@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use std::fmt;
@@ -23,6 +25,12 @@ pub enum Kernel {
     /// x86-64 with AVX2 and FMA (Haswell, Zen and later).
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// Any 64-bit ARM (Raspberry Pi 3, 4 and Zero 2 W, Jetson Nano).
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// 64-bit ARM with the dot product (Raspberry Pi 5, Jetson Orin).
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
 }
 
 impl Kernel {
@@ -33,6 +41,13 @@ impl Kernel {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             kernels.push(Self::Avx2);
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                kernels.push(Self::NeonDot);
+            }
+            kernels.push(Self::Neon);
         }
         kernels.push(Self::Scalar);
         kernels
@@ -51,6 +66,10 @@ impl Kernel {
             Self::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => "neon-dot",
         }
     }
 }
@@ -120,7 +139,8 @@ impl Requantize {
             let sum: i64 = row.iter().map(|&w| i64::from(w)).sum();
             let size: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
             let start = i64::from(bias[channel]) - i64::from(input_zero) * sum;
-            let largest = start.abs() as f64 + 255.0 * size as f64;
+            // 256: one kernel takes inputs less 128 and adds 128 times the weights.
+            let largest = start.abs() as f64 + 256.0 * size as f64;
             let result =
                 largest * f64::from(scale[channel]).abs() + f64::from(offset[channel]).abs();
             // Not `>`: a NaN must not pass.
@@ -242,6 +262,10 @@ enum DensePacked {
     Scalar(Vec<i8>),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Dense),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Dense<false>),
+    #[cfg(target_arch = "aarch64")]
+    NeonDot(neon::Dense<true>),
 }
 
 impl Dense {
@@ -254,6 +278,10 @@ impl Dense {
             Kernel::Scalar => DensePacked::Scalar(weights.to_vec()),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => DensePacked::Avx2(avx2::Dense::new(weights, &requantize)),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon => DensePacked::Neon(neon::Dense::new(weights, &requantize)),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::NeonDot => DensePacked::NeonDot(neon::Dense::new(weights, &requantize)),
         };
         Self {
             inputs,
@@ -275,6 +303,10 @@ impl Dense {
             DensePacked::Scalar(weights) => weights.len(),
             #[cfg(target_arch = "x86_64")]
             DensePacked::Avx2(dense) => dense.bytes(),
+            #[cfg(target_arch = "aarch64")]
+            DensePacked::Neon(dense) => dense.bytes(),
+            #[cfg(target_arch = "aarch64")]
+            DensePacked::NeonDot(dense) => dense.bytes(),
         }
     }
 
@@ -285,6 +317,10 @@ impl Dense {
             DensePacked::Scalar(_) => 0,
             #[cfg(target_arch = "x86_64")]
             DensePacked::Avx2(dense) => dense.scratch(),
+            #[cfg(target_arch = "aarch64")]
+            DensePacked::Neon(dense) => dense.scratch(),
+            #[cfg(target_arch = "aarch64")]
+            DensePacked::NeonDot(dense) => dense.scratch(),
         }
     }
 
@@ -300,6 +336,10 @@ impl Dense {
             }
             #[cfg(target_arch = "x86_64")]
             DensePacked::Avx2(dense) => dense.run(&self.requantize, input, output, scratch),
+            #[cfg(target_arch = "aarch64")]
+            DensePacked::Neon(dense) => dense.run(&self.requantize, input, output, scratch),
+            #[cfg(target_arch = "aarch64")]
+            DensePacked::NeonDot(dense) => dense.run(&self.requantize, input, output, scratch),
         }
     }
 }
@@ -418,6 +458,8 @@ enum DepthwisePacked {
     #[cfg(target_arch = "x86_64")]
     /// With the plain weights for what is left over.
     Avx2(avx2::Depthwise, Vec<i8>),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Depthwise, Vec<i8>),
 }
 
 impl Depthwise {
@@ -439,6 +481,13 @@ impl Depthwise {
                 Some(depthwise) => DepthwisePacked::Avx2(depthwise, weights.to_vec()),
                 None => DepthwisePacked::Scalar(weights.to_vec()),
             },
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon | Kernel::NeonDot => {
+                match neon::Depthwise::new(&geometry, weights, &requantize) {
+                    Some(depthwise) => DepthwisePacked::Neon(depthwise, weights.to_vec()),
+                    None => DepthwisePacked::Scalar(weights.to_vec()),
+                }
+            }
         };
         Self {
             geometry,
@@ -461,6 +510,8 @@ impl Depthwise {
             DepthwisePacked::Scalar(weights) => weights.len(),
             #[cfg(target_arch = "x86_64")]
             DepthwisePacked::Avx2(depthwise, weights) => depthwise.bytes() + weights.len(),
+            #[cfg(target_arch = "aarch64")]
+            DepthwisePacked::Neon(depthwise, weights) => depthwise.bytes() + weights.len(),
         }
     }
 
@@ -472,6 +523,17 @@ impl Depthwise {
             DepthwisePacked::Scalar(weights) => self.run_scalar(weights, 0, input, output),
             #[cfg(target_arch = "x86_64")]
             DepthwisePacked::Avx2(depthwise, weights) => {
+                depthwise.run(
+                    &self.geometry,
+                    &self.requantize,
+                    &self.padding,
+                    input,
+                    output,
+                );
+                self.run_scalar(weights, depthwise.channels(), input, output);
+            }
+            #[cfg(target_arch = "aarch64")]
+            DepthwisePacked::Neon(depthwise, weights) => {
                 depthwise.run(
                     &self.geometry,
                     &self.requantize,
@@ -534,6 +596,9 @@ impl Add {
             Kernel::Scalar => scalar::add(self, a, b, output),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => avx2::add(self, a, b, output),
+            // The compiler makes vectors of it by itself.
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon | Kernel::NeonDot => scalar::add(self, a, b, output),
         }
     }
 }
@@ -545,6 +610,8 @@ pub fn quantize_all(kernel: Kernel, to: Quantization, input: &[f32], output: &mu
         Kernel::Scalar => scalar::quantize_all(to, input, output),
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => avx2::quantize_all(to, input, output),
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon | Kernel::NeonDot => scalar::quantize_all(to, input, output),
     }
 }
 
