@@ -71,6 +71,32 @@ fn check_says_that_a_good_board_is_good() {
 }
 
 #[test]
+fn check_opens_the_hardware_only_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("robot.toml");
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
+    fs::write(
+        &path,
+        format!(
+            "[capture]\nsource = '{photos}'\n\
+             [gpio]\nchip = 'pinctrl-nowhere'\n[gpio.lines]\nhappy = 4\n\
+             [[display]]\nkind = 'ssd1306'\nbus = '/dev/i2c-nowhere'\n"
+        ),
+    )
+    .unwrap();
+    let path = path.to_str().unwrap();
+    assert!(affectd(&["check", path]).status.success());
+
+    let output = affectd(&["check", "--hardware", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("ok      camera: "), "{text}");
+    assert!(text.contains("WRONG   gpio: ") && text.contains("'pinctrl-nowhere'"));
+    assert!(text.contains("/dev/i2c-nowhere"), "{text}");
+    assert_eq!(text.matches("WRONG").count(), 2, "{text}");
+}
+
+#[test]
 fn a_missing_recording_is_named() {
     let error = run_board("[capture]\nsource = 'nowhere.y4m'\n");
     assert!(error.contains("nowhere.y4m"), "{error}");

@@ -10,7 +10,7 @@ use crate::board::Board;
 use crate::capture::{self, Captured};
 use crate::classify::Classifier;
 use crate::detect::{Cascade, Detector};
-use crate::output::gpio;
+use crate::output::{display, gpio};
 
 /// How long a camera may take to its first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -51,6 +51,10 @@ pub fn run(args: &Args) -> CommandResult {
         findings.note("camera", camera(&board));
         if let Some(options) = &board.gpio {
             findings.note("gpio", gpio_lines(options));
+        }
+        for options in &board.displays {
+            let answer = display::probe(options).map(|()| "answers".to_owned());
+            findings.note(&options.kind.to_string(), answer.map_err(Into::into));
         }
     }
     Ok(if findings.bad == 0 {

@@ -186,29 +186,78 @@ impl Output for Display {
 /// Options that no device could fulfil.
 pub fn open(options: &Options) -> Result<Box<dyn Output>, DisplayError> {
     options.validate()?;
-    let subject = options.kind.to_string();
-    let fps = options.max_fps;
-    Ok(Box::new(match options.kind.clone() {
+    let start = Start {
+        subject: options.kind.to_string(),
+        max_fps: options.max_fps,
+    };
+    Ok(Box::new(with_panel(options.kind.clone(), start)?))
+}
+
+/// Opens a display's device once and lets go of it again, to tell whether it
+/// answers.
+///
+/// # Errors
+/// Options that no device could fulfil, or why the device cannot be had.
+pub fn probe(options: &Options) -> Result<(), DisplayError> {
+    options.validate()?;
+    with_panel(options.kind.clone(), Probe)
+}
+
+/// What to do with a kind of display, whatever its panel's type.
+trait PanelUse {
+    type Outcome;
+
+    fn with<P: Panel>(
+        self,
+        connect: impl FnMut() -> Result<P, DisplayError> + Send + 'static,
+    ) -> Self::Outcome;
+}
+
+struct Start {
+    subject: String,
+    max_fps: f32,
+}
+
+impl PanelUse for Start {
+    type Outcome = Result<Display, DisplayError>;
+
+    fn with<P: Panel>(
+        self,
+        connect: impl FnMut() -> Result<P, DisplayError> + Send + 'static,
+    ) -> Self::Outcome {
+        Display::start(self.subject, self.max_fps, connect)
+    }
+}
+
+struct Probe;
+
+impl PanelUse for Probe {
+    type Outcome = Result<(), DisplayError>;
+
+    fn with<P: Panel>(
+        self,
+        mut connect: impl FnMut() -> Result<P, DisplayError> + Send + 'static,
+    ) -> Self::Outcome {
+        connect().map(drop)
+    }
+}
+
+fn with_panel<U: PanelUse>(kind: Kind, panel_use: U) -> U::Outcome {
+    match kind {
         Kind::Ssd1306(oled) => match oled.size {
-            OledSize::W128H64 => Display::start(subject, fps, move || {
-                Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x64, &oled)
-            }),
-            OledSize::W128H32 => Display::start(subject, fps, move || {
-                Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x32, &oled)
-            }),
+            OledSize::W128H64 => panel_use
+                .with(move || Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x64, &oled)),
+            OledSize::W128H32 => panel_use
+                .with(move || Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x32, &oled)),
         },
-        Kind::St7789(panel) => Display::start(subject, fps, move || {
+        Kind::St7789(panel) => panel_use.with(move || {
             let spi = linux::spi(&panel.spi, panel.speed_hz)?;
             St7789Panel::new(spi, linux::pins(&panel)?, &mut linux::Delay, &panel)
         }),
-        Kind::Framebuffer { path } => {
-            Display::start(subject, fps, move || FramebufferPanel::open(&path))
-        }
+        Kind::Framebuffer { path } => panel_use.with(move || FramebufferPanel::open(&path)),
         Kind::Png(png) => match png.coloring {
-            Coloring::Mono => {
-                Display::start(subject, fps, move || PngPanel::<BinaryColor>::open(&png))
-            }
-            Coloring::Color => Display::start(subject, fps, move || PngPanel::<Rgb888>::open(&png)),
+            Coloring::Mono => panel_use.with(move || PngPanel::<BinaryColor>::open(&png)),
+            Coloring::Color => panel_use.with(move || PngPanel::<Rgb888>::open(&png)),
         },
-    }?))
+    }
 }
