@@ -210,7 +210,8 @@ impl Search {
         // An unlimited full search that is due anyway needs no look around.
         let mut work = 0;
         let mut due = self.is_due(now, tracked);
-        if !tracked.is_empty() && !(due && self.budget.is_none()) {
+        let covered = due && self.budget.is_none();
+        if !tracked.is_empty() && !covered {
             work += self.look_around(picture, tracked);
             self.searched_at.resize(self.detections.len(), now);
             let seen = self.sees_all(tracked);
@@ -332,7 +333,16 @@ impl Search {
             }
         });
         let mut work = 0;
-        while levels > 0 {
+        // A picture smaller than the window has no levels, and is done at once.
+        for level in (0..=sweep.level).rev().take(levels) {
+            if level < sweep.level {
+                sweep.level = level;
+                sweep.row = 0;
+                if work >= limit {
+                    self.sweep = Some(sweep);
+                    return (false, work);
+                }
+            }
             let patch = Patch {
                 rows: sweep.row..self.detector.levels()[sweep.level].rows,
                 ..self.detector.whole(sweep.level)
@@ -346,15 +356,6 @@ impl Search {
                 .extend(self.detector.windows.iter().map(|&window| (window, now)));
             sweep.row = row;
             if row < patch.rows.end {
-                self.sweep = Some(sweep);
-                return (false, work);
-            }
-            if sweep.level == 0 {
-                break;
-            }
-            sweep.level -= 1;
-            sweep.row = 0;
-            if work >= limit {
                 self.sweep = Some(sweep);
                 return (false, work);
             }
