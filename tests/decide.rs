@@ -119,6 +119,18 @@ fn a_face_that_goes_and_comes_back() {
 }
 
 #[test]
+fn a_recording_flickers_and_the_decisions_do_not() {
+    let looks = sequence("recorded");
+    let decisions = decide(Options::default(), &looks);
+    let story = story(&decisions);
+    // From 2 s to 4 s the model wavers between happy and sad.
+    assert!(raw_changes(&looks) >= 12, "{}", raw_changes(&looks));
+    assert!(story.len() <= 5, "{story:?}");
+    assert_eq!(story[0], ("happy", 0));
+    assert_eq!(story[story.len() - 2..], [("none", 4000), ("happy", 4667)]);
+}
+
+#[test]
 fn half_the_frames_decide_nearly_the_same() {
     let looks = sequence("smile");
     let half: Vec<_> = looks.iter().copied().step_by(2).collect();
