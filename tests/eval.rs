@@ -297,7 +297,10 @@ fn the_majority_of_the_votes_is_the_truth() {
     assert_eq!(figures["classes"][4]["support"], 15);
     for row in &rows {
         let i: u32 = row["image"].parse().unwrap();
-        assert_eq!(row["label"], if i % 4 == 0 { "happy" } else { "sad" });
+        assert_eq!(
+            row["label"],
+            if i.is_multiple_of(4) { "happy" } else { "sad" }
+        );
     }
 }
 
