@@ -39,13 +39,13 @@ struct Script {
 }
 
 impl Script {
-    fn new(acts: &[Act]) -> Self {
+    fn new(acts: Vec<Act>) -> Self {
         let photo = |name: &str| {
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos");
             read_luma(directory.join(name)).unwrap()
         };
         Self {
-            acts: acts.to_vec().into_iter(),
+            acts: acts.into_iter(),
             face: photo("astronaut.jpg"),
             nobody: photo("coffee.jpg"),
             millis: 0,
@@ -203,7 +203,7 @@ fn lines(wires: &Wires) -> Lines<Wires> {
 fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
     let wires = Wires::default();
     let ear = Ear::default();
-    let script = Script::new(&[
+    let script = Script::new(vec![
         Act::Wait,
         Act::Face,
         Act::Nobody,

@@ -63,8 +63,10 @@ pub trait Source {
     /// What this is, for logs and the `hello` event: device, format, size, rate.
     fn description(&self) -> String;
 
-    /// Whether frames come in real time (a camera) or as fast as they are
-    /// asked for (a recording replayed at full speed).
+    /// Whether timestamps are [`Timestamp::now`]'s, so that the time without a
+    /// frame can be told: true for cameras and live pipes. A recording's
+    /// timestamps are its own, at whatever pace it is replayed, so that it
+    /// always gives the same decisions.
     fn is_live(&self) -> bool;
 }
 
