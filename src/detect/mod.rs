@@ -35,7 +35,7 @@ use std::ops::Range;
 
 use crate::frame::{LumaView, Rect};
 use enhance::Enhancer;
-use evaluate::{Evaluator, Row};
+use evaluate::{BATCH, Evaluator, Rows};
 use group::Grouper;
 use integral::Integral;
 use pyramid::{Shrink, ShrinkRows};
@@ -261,8 +261,8 @@ impl Detector {
         }
     }
 
-    /// Appends the windows of a patch that pass the cascade, row by row until
-    /// the work done reaches `limit`, but at least one row. Returns the first
+    /// Appends the windows of a patch that pass the cascade, some rows at
+    /// a time until the work done reaches `limit`. Returns the first
     /// row that was not searched and the work done.
     fn search(&mut self, picture: LumaView<'_>, patch: &Patch, limit: u64) -> (u32, u64) {
         let Some(plan) = &mut self.plan else {
@@ -287,28 +287,32 @@ impl Detector {
 
         let start = plan.evaluator.work();
         let mut work = 0;
-        for row in patch.rows.clone() {
-            if work >= limit && row > patch.rows.start {
-                return (row, work);
+        for first in patch.rows.clone().step_by(BATCH) {
+            if work >= limit && first > patch.rows.start {
+                return (first, work);
             }
-            let y = (row * step - top) as usize;
-            while plan.integral.filled() < y + window.1 as usize {
+            let rows = BATCH.min((patch.rows.end - first) as usize);
+            let y = (first * step - top) as usize;
+            let bottom = y + (rows - 1) * step as usize + window.1 as usize;
+            while plan.integral.filled() < bottom {
                 let next = top + plan.integral.filled() as u32;
                 shrink.row(picture, next, left, &mut plan.rows, pixels);
                 plan.integral.push(pixels, y);
             }
-            let windows = Row {
+            let rows = Rows {
                 origin: plan.integral.origin(y),
-                count: patch.columns.len(),
+                pitch: step as usize * plan.integral.layout(split).stride,
+                rows,
+                columns: patch.columns.len(),
                 split,
             };
-            plan.evaluator.row(&plan.integral, windows, |column| {
-                let (x, y) = level.place(patch.columns.start + column, row);
+            plan.evaluator.rows(&plan.integral, rows, |row, column| {
+                let (x, y) = level.place(patch.columns.start + column, first + row);
                 self.windows
                     .push(Rect::new(x, y, level.window.0, level.window.1));
             });
-            work = plan.evaluator.work() - start
-                + plan.integral.filled() as u64 * width as u64 / PIXELS_PER_WORK;
+            let pixels = plan.integral.filled() as u64 * width as u64;
+            work = plan.evaluator.work() - start + pixels / PIXELS_PER_WORK;
         }
         (patch.rows.end, work)
     }

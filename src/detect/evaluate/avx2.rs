@@ -7,12 +7,12 @@ use super::lanes::{Job, Lanes, Scratch, rectangle};
 
 pub(super) struct Avx2;
 
-/// Searches a row.
+/// Searches some rows.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn row(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
+pub(super) unsafe fn rows(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
     // SAFETY: promised by the caller.
     unsafe { job.run::<Avx2>(scratch) }
 }
@@ -90,6 +90,12 @@ impl Lanes for Avx2 {
     unsafe fn below(a: __m256, b: __m256) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn not_below(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_cmp_ps::<_CMP_GE_OQ>(a, b) }
     }
 
     #[inline(always)]

@@ -3,10 +3,11 @@
 //! The same corner of neighbouring windows lies in neighbouring words of the
 //! integral image (see [`crate::detect::integral`]), so one load fetches it for
 //! a whole *group* of [`Lanes::COUNT`] windows and all arithmetic is done for
-//! the group. A row goes through the stages one after the other. Before each,
-//! the windows that are left are *regrouped*: a group starts at the first one
-//! left and takes in the next few places, so that gaps cost nothing.
-//! [`Groups`] of them are evaluated together to share the decoding of features.
+//! the group. Some rows of windows go through the stages together, one stage
+//! after the other. After each, the windows that are left are *regrouped*: a
+//! group starts at the first one left and takes in those at the next few
+//! places, so that gaps cost nothing. [`TOGETHER`] groups are evaluated at a
+//! time to share the decoding of features.
 //!
 //! Every window gets the answer that [`super::scalar`] gives it, to the bit:
 //!
@@ -29,12 +30,12 @@
 //! in which they are read.
 
 use super::scalar;
-use super::{Contrast, Kernel, Row, block_corners, corners};
+use super::{BATCH, Contrast, Kernel, Rows, block_corners, corners};
 use crate::detect::cascade::{self, Cascade, Child, Features, Split};
 use crate::detect::integral::{Integral, Layout};
 
 /// Groups evaluated together.
-const TOGETHER: usize = 2;
+const TOGETHER: usize = 4;
 
 /// More nodes than this in one tree are not packed; the largest known has 3.
 const MAX_NODES: usize = 8;
@@ -69,6 +70,8 @@ pub(super) trait Lanes {
 
     /// `a < b`; false if either is not a number.
     unsafe fn below(a: Self::Float, b: Self::Float) -> Self::Mask;
+    /// `a >= b`; false if either is not a number.
+    unsafe fn not_below(a: Self::Float, b: Self::Float) -> Self::Mask;
     /// `value` where the mask is set, else 0.
     unsafe fn keep(mask: Self::Mask, value: Self::Float) -> Self::Float;
     unsafe fn select(mask: Self::Mask, yes: Self::Float, no: Self::Float) -> Self::Float;
@@ -602,65 +605,49 @@ pub(super) struct Program {
     contrast_reach: usize,
 }
 
-/// What is known of the windows of a row.
+/// What is known of the windows of some rows.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// One over area times deviation.
+    /// One over area times deviation, for each window.
     factors: Vec<f32>,
-    alive: Windows,
+    /// From a row to the next in `factors`: further than a group is long, so
+    /// that no group reaches from the end of a row into the next.
+    stride: usize,
+    groups: Vec<Group>,
+}
+
+/// Neighbouring windows, some of which are left.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// The first window, counted in words from the first one of all rows …
+    at: u32,
+    /// … and as an index into the factors.
+    window: u32,
+    /// A bit for each window that is left.
+    lanes: u32,
 }
 
 impl Scratch {
     pub(super) fn new(columns: usize) -> Self {
+        let stride = columns + 16;
         Self {
-            factors: vec![0.0; columns + 8],
-            alive: Windows(vec![0; columns / 64 + 2]),
+            factors: vec![0.0; BATCH * stride],
+            stride,
+            // Four windows at least in each but the last of 64.
+            groups: Vec::with_capacity(BATCH * (stride.div_ceil(4) + stride.div_ceil(64))),
         }
     }
 
-    /// The windows of the last row that passed, from the left.
-    pub(super) fn survivors(&self) -> impl Iterator<Item = u32> {
-        let mut next = 0;
-        std::iter::from_fn(move || {
-            let found = self.alive.first_from(next)?;
-            next = found + 1;
-            Some(found as u32)
+    /// Row and column of each window that is left, from the top and the left.
+    pub(super) fn survivors(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.groups.iter().flat_map(|group| {
+            (0..8)
+                .filter(|lane| group.lanes >> lane & 1 == 1)
+                .map(|lane| {
+                    let window = group.window + lane;
+                    (window / self.stride as u32, window % self.stride as u32)
+                })
         })
-    }
-}
-
-/// A set of windows of a row, a bit each; the last word stays empty.
-#[derive(Debug)]
-struct Windows(Vec<u64>);
-
-impl Windows {
-    /// The first one at or after `index`.
-    #[inline(always)]
-    fn first_from(&self, index: usize) -> Option<usize> {
-        let mut word = index / 64;
-        let mut bits = self.0.get(word)? & (!0 << (index % 64));
-        while bits == 0 {
-            word += 1;
-            bits = *self.0.get(word)?;
-        }
-        Some(word * 64 + bits.trailing_zeros() as usize)
-    }
-
-    /// The 8 from `index` on.
-    #[inline(always)]
-    fn byte(&self, index: usize) -> u32 {
-        let (word, shift) = (index / 64, index % 64);
-        let both = u128::from(self.0[word]) | u128::from(self.0[word + 1]) << 64;
-        (both >> shift) as u32 & 0xff
-    }
-
-    /// Takes out those from `index` on whose bit is set.
-    #[inline(always)]
-    fn remove(&mut self, index: usize, bits: u32) {
-        let (word, shift) = (index / 64, index % 64);
-        let both = u128::from(bits) << shift;
-        self.0[word] &= !(both as u64);
-        self.0[word + 1] &= !((both >> 64) as u64);
     }
 }
 
@@ -693,39 +680,39 @@ impl Program {
 
     /// Leaves the windows that pass in `scratch` and returns the work done, in
     /// features times groups.
-    pub(super) fn row(
+    pub(super) fn rows(
         &self,
         kernel: Kernel,
         exact: &scalar::Program,
         integral: &Integral,
-        row: Row,
+        rows: Rows,
         scratch: &mut Scratch,
     ) -> u64 {
         let job = Job {
             program: self,
             exact,
             integral,
-            row,
+            rows,
         };
         match kernel {
             // SAFETY: a detector is only built with a kernel that the
             // processor has.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { super::avx2::row(&job, scratch) },
+            Kernel::Avx2 => unsafe { super::avx2::rows(&job, scratch) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Kernel::Neon => unsafe { super::neon::row(&job, scratch) },
+            Kernel::Neon => unsafe { super::neon::rows(&job, scratch) },
             _ => unreachable!("{kernel:?} is not packed on this processor"),
         }
     }
 }
 
-/// A row to be searched.
+/// Rows to be searched.
 pub(super) struct Job<'a> {
     program: &'a Program,
     exact: &'a scalar::Program,
     integral: &'a Integral,
-    row: Row,
+    rows: Rows,
 }
 
 impl Job<'_> {
@@ -735,76 +722,95 @@ impl Job<'_> {
     /// The processor has the instructions of `L`.
     #[inline(always)]
     pub(super) unsafe fn run<L: Lanes>(&self, scratch: &mut Scratch) -> u64 {
-        let Row { origin, count, .. } = self.row;
-        // All that is read below: groups start at a window of the row and end
+        let Rows {
+            origin,
+            pitch,
+            rows,
+            columns,
+            ..
+        } = self.rows;
+        assert!(rows > 0 && rows <= BATCH && columns > 0);
+        // All that is read below: groups start at a window of a row and end
         // at most COUNT windows on.
-        let end = origin + count + L::COUNT;
+        let end = origin + (rows - 1) * pitch + columns + L::COUNT;
         assert!(end + self.program.reach <= self.integral.sums().len());
         assert!(end + self.program.contrast_reach <= self.integral.squares().len());
-        assert!(count + L::COUNT <= scratch.factors.len());
-        assert!(count / 64 + 2 <= scratch.alive.0.len());
+        assert!(columns + L::COUNT <= scratch.stride);
+        assert!(rows * scratch.stride <= scratch.factors.len());
 
-        // SAFETY: promised by the caller and checked above.
-        let mut work = unsafe { self.first_stage::<L>(scratch) };
+        let mut work = 0;
+        scratch.groups.clear();
+        for row in 0..rows {
+            // SAFETY: promised by the caller and checked above.
+            work += unsafe { self.first_stage::<L>(row, scratch) };
+        }
         for stage in 1..self.program.stages.len() {
-            // SAFETY: as above.
-            let more = unsafe { self.stage::<L>(stage, scratch) };
-            if more == 0 {
+            if scratch.groups.is_empty() {
                 break;
             }
-            work += more;
+            // SAFETY: as above.
+            work += unsafe { self.stage::<L>(stage, scratch) };
         }
         work
     }
 
-    /// Contrast and the first stage for all windows, then what they skip.
+    /// Contrast and the first stage for all windows of a row, less those that
+    /// are skipped: makes groups of those that pass.
     ///
     /// # Safety
     /// As for [`Job::run`], after its checks.
     #[inline(always)]
-    unsafe fn first_stage<L: Lanes>(&self, scratch: &mut Scratch) -> u64 {
-        let count = self.row.count;
+    unsafe fn first_stage<L: Lanes>(&self, row: usize, scratch: &mut Scratch) -> u64 {
+        let columns = self.rows.columns;
+        let row_at = row * self.rows.pitch;
+        let row_window = row * scratch.stride;
         let mut work = 0;
         let mut skip_next = false;
-        for (word, alive) in scratch.alive.0.iter_mut().enumerate() {
-            let start = word * 64;
-            *alive = 0;
-            if start >= count {
-                continue;
-            }
-            let in_row = u64::MAX >> (64 - (count - start).min(64));
+        for start in (0..columns).step_by(64) {
+            let in_row = u64::MAX >> (64 - (columns - start).min(64));
             let mut passed = 0_u64;
             let mut failed = 0_u64;
-            for offset in (0..64.min(count - start)).step_by(TOGETHER * L::COUNT) {
-                let mut firsts = [0; TOGETHER];
-                let mut wanted = [0; TOGETHER];
-                for n in 0..TOGETHER {
+            for offset in (0..64.min(columns - start)).step_by(TOGETHER * L::COUNT) {
+                let mut groups = [Group::default(); TOGETHER];
+                for (n, group) in groups.iter_mut().enumerate() {
                     let shift = offset + n * L::COUNT;
-                    let within = in_row.checked_shr(shift as u32).unwrap_or(0) as u32;
-                    firsts[n] = (start + shift).min(count - 1);
+                    // Behind the end of the row, the last window again, which
+                    // is not wanted twice.
+                    let first = (start + shift).min(columns - 1);
+                    group.at = (row_at + first) as u32;
+                    group.window = (row_window + first) as u32;
                     // SAFETY: every group starts at a window of the row.
                     let textured =
-                        unsafe { self.contrast::<L>(firsts[n], scratch.factors.as_mut_ptr()) };
-                    wanted[n] = within & mask_of::<L>() & textured;
+                        unsafe { self.contrast::<L>(*group, scratch.factors.as_mut_ptr()) };
+                    let within = in_row.checked_shr(shift as u32).unwrap_or(0);
+                    group.lanes = within as u32 & mask_of::<L>() & textured;
                 }
-                if wanted == [0; TOGETHER] {
+                if groups.iter().all(|group| group.lanes == 0) {
                     continue;
                 }
                 // SAFETY: as above.
-                let good = unsafe {
-                    self.judge::<L, TOGETHER>(0, firsts, wanted, scratch.factors.as_ptr())
-                };
+                let good =
+                    unsafe { self.judge::<L, TOGETHER>(0, &groups, scratch.factors.as_ptr()) };
                 work += TOGETHER as u64 * self.program.stages[0].features;
                 for n in 0..TOGETHER {
                     let shift = offset + n * L::COUNT;
                     if shift < 64 {
                         passed |= u64::from(good[n]) << shift;
-                        failed |= u64::from(wanted[n] & !good[n]) << shift;
+                        failed |= u64::from(groups[n].lanes & !good[n]) << shift;
                     }
                 }
             }
-            let skipped = super::skipped(failed, &mut skip_next);
-            *alive = passed & !skipped;
+            let mut left = passed & !super::skipped(failed, &mut skip_next);
+            while left != 0 {
+                let first = left.trailing_zeros() as usize;
+                let lanes = (left >> first) as u32 & mask_of::<L>();
+                left &= !(u64::from(lanes) << first);
+                scratch.groups.push(Group {
+                    at: (row_at + start + first) as u32,
+                    window: (row_window + start + first) as u32,
+                    lanes,
+                });
+            }
         }
         work
     }
@@ -815,40 +821,79 @@ impl Job<'_> {
     /// As for [`Job::run`], after its checks.
     #[inline(always)]
     unsafe fn stage<L: Lanes>(&self, stage: usize, scratch: &mut Scratch) -> u64 {
-        let features = self.program.stages[stage].features;
-        let mut work = 0;
-        let mut next = 0;
-        while let Some(first) = scratch.alive.first_from(next) {
-            next = first + L::COUNT;
-            let wanted = scratch.alive.byte(first) & mask_of::<L>();
-            let factors = scratch.factors.as_ptr();
-            // SAFETY: every group starts at a window of the row.
+        let factors = scratch.factors.as_ptr();
+        let groups = &mut scratch.groups[..];
+        let count = groups.len();
+        let (mut read, mut kept) = (0, 0);
+        while read < count {
+            // SAFETY: every group starts at a window of a row.
             unsafe {
-                if let Some(second) = scratch.alive.first_from(next) {
-                    next = second + L::COUNT;
-                    let wanted = [wanted, scratch.alive.byte(second) & mask_of::<L>()];
-                    let good = self.judge::<L, 2>(stage, [first, second], wanted, factors);
-                    scratch.alive.remove(first, wanted[0] & !good[0]);
-                    scratch.alive.remove(second, wanted[1] & !good[1]);
-                    work += 2 * features;
-                } else {
-                    let [good] = self.judge::<L, 1>(stage, [first], [wanted], factors);
-                    scratch.alive.remove(first, wanted & !good);
-                    work += features;
-                }
+                read += match count - read {
+                    TOGETHER.. => {
+                        self.filter::<L, TOGETHER>(stage, groups, read, &mut kept, factors)
+                    }
+                    2.. => self.filter::<L, 2>(stage, groups, read, &mut kept, factors),
+                    _ => self.filter::<L, 1>(stage, groups, read, &mut kept, factors),
+                };
             }
         }
-        work
+        scratch.groups.truncate(kept);
+        count as u64 * self.program.stages[stage].features
+    }
+
+    /// Judges the `N` groups from number `read` on, and regroups what is left
+    /// of them behind the first `kept`. Returns `N`.
+    ///
+    /// # Safety
+    /// As for [`Job::run`], after its checks; the groups start at windows.
+    #[inline(always)]
+    unsafe fn filter<L: Lanes, const N: usize>(
+        &self,
+        stage: usize,
+        groups: &mut [Group],
+        read: usize,
+        kept: &mut usize,
+        factors: *const f32,
+    ) -> usize {
+        let mut current = [Group::default(); N];
+        current.copy_from_slice(&groups[read..read + N]);
+        // SAFETY: promised by the caller.
+        let good = unsafe { self.judge::<L, N>(stage, &current, factors) };
+        for n in 0..N {
+            let Group { at, window, .. } = current[n];
+            let mut lanes = good[n];
+            // What the group before has room for goes there.
+            if lanes != 0 && *kept > 0 {
+                let before = &mut groups[*kept - 1];
+                let apart = window - before.window;
+                if apart < L::COUNT as u32 {
+                    let fitting = lanes & mask_of::<L>() >> apart;
+                    before.lanes |= fitting << apart;
+                    lanes &= !fitting;
+                }
+            }
+            // The rest becomes one group: as many as were read at most.
+            if lanes != 0 {
+                let first = lanes.trailing_zeros();
+                groups[*kept] = Group {
+                    at: at + first,
+                    window: window + first,
+                    lanes: lanes >> first,
+                };
+                *kept += 1;
+            }
+        }
+        N
     }
 
     /// Writes the factors of a group's windows; returns those with enough
     /// contrast.
     ///
     /// # Safety
-    /// As for [`Job::run`], after its checks; `first` is a window of the row.
+    /// As for [`Job::run`], after its checks; the group starts at a window.
     #[inline(always)]
-    unsafe fn contrast<L: Lanes>(&self, first: usize, factors: *mut f32) -> u32 {
-        let at = self.row.origin + first;
+    unsafe fn contrast<L: Lanes>(&self, group: Group, factors: *mut f32) -> u32 {
+        let at = self.rows.origin + group.at as usize;
         match self.exact.contrast() {
             None => mask_of::<L>(),
             // SAFETY: promised by the caller.
@@ -857,47 +902,45 @@ impl Job<'_> {
                     contrast,
                     self.integral.sums().as_ptr().add(at),
                     self.integral.squares().as_ptr().add(at),
-                    factors.add(first),
+                    factors.add(group.window as usize),
                 )
             },
         }
     }
 
-    /// Which of the `wanted` windows of some groups pass a stage.
+    /// Which of the windows that are left in some groups pass a stage.
     ///
     /// # Safety
-    /// As for [`Job::run`], after its checks; the `firsts` are windows of the
-    /// row.
+    /// As for [`Job::run`], after its checks; the groups start at windows.
     #[inline(always)]
     unsafe fn judge<L: Lanes, const N: usize>(
         &self,
         stage: usize,
-        firsts: [usize; N],
-        wanted: [u32; N],
+        groups: &[Group; N],
         factors: *const f32,
     ) -> [u32; N] {
         let packed = &self.program.stages[stage];
         // SAFETY: promised by the caller.
         unsafe {
-            let sums = self.integral.sums().as_ptr().add(self.row.origin);
+            let sums = self.integral.sums().as_ptr().add(self.rows.origin);
             let mut origins = [sums; N];
             let mut contrasts = [L::splat(0.0); N];
             for n in 0..N {
-                origins[n] = sums.add(firsts[n]);
-                contrasts[n] = L::load_floats(factors.add(firsts[n]));
+                origins[n] = sums.add(groups[n].at as usize);
+                contrasts[n] = L::load_floats(factors.add(groups[n].window as usize));
             }
             let totals = packed.sum::<L, N>(origins, contrasts);
             let fails_below = L::splat(packed.fails_below);
             let passes_from = L::splat(packed.passes_from);
-            let mut passed = wanted;
+            let mut passed = [0; N];
             for n in 0..N {
                 // A total that is not a number fails neither test.
-                passed[n] &= !L::bits(L::below(totals[n], fails_below));
-                let mut doubtful = passed[n] & L::bits(L::below(totals[n], passes_from));
+                passed[n] = groups[n].lanes & !L::bits(L::below(totals[n], fails_below));
+                let mut doubtful = passed[n] & !L::bits(L::not_below(totals[n], passes_from));
                 while doubtful != 0 {
                     let lane = doubtful.trailing_zeros();
                     doubtful &= doubtful - 1;
-                    if !self.settle(stage, firsts[n] + lane as usize, factors) {
+                    if !self.settle(stage, groups[n], lane, factors) {
                         passed[n] &= !(1 << lane);
                     }
                 }
@@ -908,10 +951,10 @@ impl Job<'_> {
 
     /// What `scalar` says to one window and stage.
     #[cold]
-    fn settle(&self, stage: usize, window: usize, factors: *const f32) -> bool {
-        // SAFETY: `window` is one of the row's, all of which have a factor.
-        let factor = unsafe { *factors.add(window) };
-        let origin = self.row.origin + window;
+    fn settle(&self, stage: usize, group: Group, lane: u32, factors: *const f32) -> bool {
+        // SAFETY: the lane is a window of a row, all of which have a factor.
+        let factor = unsafe { *factors.add((group.window + lane) as usize) };
+        let origin = self.rows.origin + (group.at + lane) as usize;
         self.exact
             .passes_stage(stage, self.integral.sums(), origin, factor)
     }

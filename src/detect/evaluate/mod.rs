@@ -111,13 +111,20 @@ impl Contrast {
     }
 }
 
-/// A row of windows in the integral image.
+/// Rows of windows that are evaluated together, at most.
+pub(super) const BATCH: usize = 8;
+
+/// Some rows of windows in the integral image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
-    /// Where the first window has its top left corner.
+pub(super) struct Rows {
+    /// Where the first window of the first row has its top left corner.
     pub origin: usize,
-    /// Windows in the row, each one word after the last.
-    pub count: usize,
+    /// Words from a row of windows to the next.
+    pub pitch: usize,
+    /// From 1 to [`BATCH`].
+    pub rows: usize,
+    /// Windows in each row, each one word after the last.
+    pub columns: usize,
     /// Whether the integral image's columns are split by parity.
     pub split: bool,
 }
@@ -159,17 +166,31 @@ impl Evaluator {
         }
     }
 
-    /// Calls `found` with the index of each window of the row that passes all
-    /// stages, from the left.
-    pub(super) fn row(&mut self, integral: &Integral, row: Row, mut found: impl FnMut(u32)) {
-        let which = usize::from(row.split);
+    /// Calls `found` with row and column of each window that passes all stages,
+    /// from the top and the left.
+    pub(super) fn rows(
+        &mut self,
+        integral: &Integral,
+        rows: Rows,
+        mut found: impl FnMut(u32, u32),
+    ) {
+        let which = usize::from(rows.split);
         let scalar = &self.scalar[which];
         match &self.lanes {
-            None => self.work += scalar.row(integral, row, &mut found),
+            None => {
+                for row in 0..rows.rows {
+                    let origin = rows.origin + row * rows.pitch;
+                    self.work += scalar.row(integral, origin, rows.columns, |column| {
+                        found(row as u32, column);
+                    });
+                }
+            }
             Some(lanes) => {
                 self.work +=
-                    lanes[which].row(self.kernel, scalar, integral, row, &mut self.scratch);
-                self.scratch.survivors().for_each(&mut found);
+                    lanes[which].rows(self.kernel, scalar, integral, rows, &mut self.scratch);
+                for (row, column) in self.scratch.survivors() {
+                    found(row, column);
+                }
             }
         }
     }

@@ -7,12 +7,12 @@ use super::lanes::{Job, Lanes, Scratch, rectangle};
 
 pub(super) struct Neon;
 
-/// Searches a row.
+/// Searches some rows.
 ///
 /// # Safety
 /// The processor has NEON.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn row(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
+pub(super) unsafe fn rows(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
     // SAFETY: promised by the caller.
     unsafe { job.run::<Neon>(scratch) }
 }
@@ -91,6 +91,12 @@ impl Lanes for Neon {
     unsafe fn below(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
         // SAFETY: see above.
         unsafe { vcltq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn not_below(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        // SAFETY: see above.
+        unsafe { vcgeq_f32(a, b) }
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The cascade as OpenCV evaluates it, one window after the other: the
 //! reference for [`super::lanes`], and all there is on other processors.
 
-use super::{Contrast, Row, block_corners, corners};
+use super::{Contrast, block_corners, corners};
 use crate::detect::cascade::{Cascade, Child, Features, Split, Stage};
 use crate::detect::integral::{Integral, Layout};
 
@@ -57,13 +57,19 @@ impl Program {
         self.contrast.as_ref()
     }
 
-    /// Calls `found` with each window that passes, and returns how many
-    /// features were evaluated.
-    pub(super) fn row(&self, integral: &Integral, row: Row, found: &mut impl FnMut(u32)) -> u64 {
+    /// Calls `found` with each window of a row that passes, and returns how many
+    /// features were evaluated. The first window starts at `origin`.
+    pub(super) fn row(
+        &self,
+        integral: &Integral,
+        origin: usize,
+        columns: usize,
+        mut found: impl FnMut(u32),
+    ) -> u64 {
         let mut work = 0;
         let mut column = 0;
-        while column < row.count {
-            let origin = row.origin + column;
+        while column < columns {
+            let origin = origin + column;
             let passed = match &self.contrast {
                 None => Some(1.0),
                 Some(contrast) => contrast.factor(integral.sums(), integral.squares(), origin),
