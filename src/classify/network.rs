@@ -43,9 +43,21 @@ impl Network {
             // The alternate form names the causes, the innermost last.
             reason: format!("{error:#}"),
         };
-        let mut proto = tract_onnx::onnx()
+        let proto = tract_onnx::onnx()
             .proto_model_for_read(&mut &*onnx)
             .map_err(unusable)?;
+        Self::from_proto(proto, manifest, paths)
+    }
+
+    fn from_proto(
+        mut proto: pb::ModelProto,
+        manifest: &Manifest,
+        paths: &ModelPaths,
+    ) -> Result<Self, ModelError> {
+        let unusable = |error: TractError| ModelError::Onnx {
+            path: paths.onnx.clone(),
+            reason: format!("{error:#}"),
+        };
         let graph = proto.graph.as_ref().ok_or_else(|| ModelError::Onnx {
             path: paths.onnx.clone(),
             reason: "there is no graph in it".into(),
@@ -382,4 +394,161 @@ fn check_output(graph: &pb::GraphProto, paths: &ModelPaths) -> Result<(), ModelE
         path: paths.onnx.clone(),
         names: graph.output.iter().map(|o| o.name.clone()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::expression::Probabilities;
+
+    const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny");
+
+    fn tiny() -> pb::ModelProto {
+        tract_onnx::onnx()
+            .proto_model_for_path(format!("{TINY}.onnx"))
+            .unwrap()
+    }
+
+    fn load(proto: pb::ModelProto) -> Network {
+        let paths = ModelPaths::new(Path::new(TINY));
+        let manifest = Manifest::read(&paths.manifest).unwrap();
+        Network::from_proto(proto, &manifest, &paths).unwrap()
+    }
+
+    fn stock(proto: &pb::ModelProto, input: &[f32]) -> [f32; 7] {
+        let mut state = plan(proto, None, [1, 1, 16, 16]).unwrap().spawn().unwrap();
+        run_tract(&mut state, &[1, 1, 16, 16], input).unwrap()
+    }
+
+    fn input() -> Vec<f32> {
+        (0..256)
+            .map(|i| ((i * 7919) % 256) as f32 / 64.0 - 2.0)
+            .collect()
+    }
+
+    #[test]
+    fn a_quantized_network_needs_no_tract() {
+        let network = load(tiny());
+        assert!(matches!(network.engine, Engine::Program { .. }));
+    }
+
+    #[test]
+    fn a_softmax_at_the_end_stays_with_tract() {
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        graph.node.push(pb::NodeProto {
+            op_type: "Softmax".into(),
+            input: vec![graph.output[0].name.clone()],
+            output: vec!["p".into()],
+            ..Default::default()
+        });
+        graph.output[0].name = "p".into();
+        let mut network = load(proto);
+        assert!(matches!(network.engine, Engine::Tract(_)));
+        let steps = network.profile(&input(), 1).unwrap();
+        let by_tract: Vec<_> = steps.iter().filter(|s| s.kernel == "tract").collect();
+        assert!(
+            by_tract.iter().any(|s| s.operation.contains("Softmax")),
+            "{by_tract:?}"
+        );
+        assert!(
+            !by_tract.iter().any(|s| s.operation.contains("Conv")),
+            "{by_tract:?}"
+        );
+
+        let logits = load(tiny()).run(&input()).unwrap();
+        let expected = Probabilities::from_logits(logits);
+        for (p, expected) in network.run(&input()).unwrap().iter().zip(expected.0) {
+            assert!((p - expected).abs() < 1e-6, "{p} for {expected}");
+        }
+    }
+
+    #[test]
+    fn what_follows_an_unknown_layer_stays_with_tract() {
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        let sum = graph.node.iter_mut().find(|n| n.name == "b2_add").unwrap();
+        sum.op_type = "Mul".into();
+        let expected = stock(&proto, &input());
+        let mut network = load(proto);
+        let steps = network.profile(&input(), 1).unwrap();
+        let kernel = |name: &str| {
+            let step = steps.iter().find(|s| s.name.starts_with(name));
+            step.map(|s| s.kernel)
+        };
+        assert_eq!(kernel("b2_project"), Some(Kernel::best().name()));
+        assert_eq!(kernel("head"), Some("tract"));
+        // tract multiplies by the reciprocal of a scale, so a quantum (0.047)
+        // may lie between the two.
+        for (output, expected) in network.run(&input()).unwrap().iter().zip(expected) {
+            assert!(
+                (output - expected).abs() < 0.0471,
+                "{output} for {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_network_of_floats_runs() {
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        let node = |op: &str, input: &[&str], output: &str| pb::NodeProto {
+            op_type: op.into(),
+            name: output.into(),
+            input: input.iter().map(ToString::to_string).collect(),
+            output: vec![output.into()],
+            ..Default::default()
+        };
+        graph.node = vec![
+            node("GlobalAveragePool", &["input"], "mean"),
+            node("Flatten", &["mean"], "flat"),
+            node("MatMul", &["flat", "weights"], "logits"),
+        ];
+        graph.initializer = vec![pb::TensorProto {
+            name: "weights".into(),
+            dims: vec![1, 7],
+            data_type: ONNX_FLOAT,
+            float_data: (1..8).map(|w| w as f32).collect(),
+            ..Default::default()
+        }];
+        let mut network = load(proto);
+        assert_eq!(network.memory(), None);
+        let outputs = network.run(&[0.5; 256]).unwrap();
+        assert_eq!(outputs, [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]);
+    }
+
+    #[test]
+    fn activations_are_folded_into_the_quantizer() {
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        let at = graph
+            .node
+            .iter()
+            .position(|n| n.name == "b1_project")
+            .unwrap();
+        let output = std::mem::replace(&mut graph.node[at].output[0], "before".into());
+        graph.node.insert(
+            at + 1,
+            pb::NodeProto {
+                op_type: "Relu".into(),
+                name: "relu".into(),
+                input: vec!["before".into()],
+                output: vec![output],
+                ..Default::default()
+            },
+        );
+        let expected = stock(&proto, &input());
+        let mut network = load(proto);
+        assert!(matches!(network.engine, Engine::Program { .. }));
+        let outputs = network.run(&input()).unwrap();
+        for (output, expected) in outputs.iter().zip(expected) {
+            assert!(
+                (output - expected).abs() < 0.0471,
+                "{output} for {expected}"
+            );
+        }
+        assert_ne!(outputs, load(tiny()).run(&input()).unwrap());
+    }
 }

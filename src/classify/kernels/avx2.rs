@@ -165,10 +165,13 @@ impl Dense {
                     row[stride - 1] = 0;
                 }
             }
-            self.product(rows, positions, ends, output);
+            // SAFETY: as above.
+            unsafe { self.product(rows, positions, ends, output) };
         }
     }
 
+    /// All blocks of outputs of some positions.
+    #[target_feature(enable = "avx2,fma")]
     fn product(&self, rows: &[i16], positions: usize, ends: Ends, output: &mut [u8]) {
         let stride = 2 * self.pairs;
         let tiles = positions.div_ceil(TILE);
@@ -191,22 +194,19 @@ impl Dense {
                 let size = (tile + 1) * positions / tiles - start;
                 let rows = &rows[start * stride..(start + size) * stride];
                 let output = &mut output[start * self.outputs + first..];
-                // SAFETY: a `Dense` is only made where AVX2 and FMA are there.
-                unsafe {
-                    match (wide, size) {
-                        (true, 6) => tile_of::<6, 2>(&block, rows, output),
-                        (true, 5) => tile_of::<5, 2>(&block, rows, output),
-                        (true, 4) => tile_of::<4, 2>(&block, rows, output),
-                        (true, 3) => tile_of::<3, 2>(&block, rows, output),
-                        (true, 2) => tile_of::<2, 2>(&block, rows, output),
-                        (true, _) => tile_of::<1, 2>(&block, rows, output),
-                        (false, 6) => tile_of::<6, 1>(&block, rows, output),
-                        (false, 5) => tile_of::<5, 1>(&block, rows, output),
-                        (false, 4) => tile_of::<4, 1>(&block, rows, output),
-                        (false, 3) => tile_of::<3, 1>(&block, rows, output),
-                        (false, 2) => tile_of::<2, 1>(&block, rows, output),
-                        (false, _) => tile_of::<1, 1>(&block, rows, output),
-                    }
+                match (wide, size) {
+                    (true, 6) => tile_of::<6, 2>(&block, rows, output),
+                    (true, 5) => tile_of::<5, 2>(&block, rows, output),
+                    (true, 4) => tile_of::<4, 2>(&block, rows, output),
+                    (true, 3) => tile_of::<3, 2>(&block, rows, output),
+                    (true, 2) => tile_of::<2, 2>(&block, rows, output),
+                    (true, _) => tile_of::<1, 2>(&block, rows, output),
+                    (false, 6) => tile_of::<6, 1>(&block, rows, output),
+                    (false, 5) => tile_of::<5, 1>(&block, rows, output),
+                    (false, 4) => tile_of::<4, 1>(&block, rows, output),
+                    (false, 3) => tile_of::<3, 1>(&block, rows, output),
+                    (false, 2) => tile_of::<2, 1>(&block, rows, output),
+                    (false, _) => tile_of::<1, 1>(&block, rows, output),
                 }
             }
         }
