@@ -120,7 +120,7 @@ impl Board {
     ///
     /// ```
     /// use affectd::board::Board;
-    /// let text = "[capture]\nsource = '-'\nsiez = '640x480'\n[decide]\nenter = 3\n";
+    /// let text = "[capture]\nsource = '/dev/video0'\nsiez = '640x480'\n[decide]\nenter = 3\n";
     /// let problems = Board::parse(text, "".as_ref()).unwrap_err();
     /// assert_eq!(problems[0].line, 3);
     /// assert_eq!(problems[0].message, "unknown key; did you mean 'size'?");
