@@ -36,7 +36,7 @@ fn scene(face: &Gray, places: &[(f64, f64, f64)]) -> Vec<u8> {
     let mut pixels: Vec<u8> = (0..WIDTH * HEIGHT)
         .map(|at| {
             let (x, y) = (at % WIDTH, at / WIDTH);
-            (100 + (x * 7 ^ y * 13) % 23 + (x / 16 + y / 12) % 5 * 8) as u8
+            (100 + ((x * 7) ^ (y * 13)) % 23 + (x / 16 + y / 12) % 5 * 8) as u8
         })
         .collect();
     for &(left, top, scale) in places {

@@ -10,13 +10,13 @@
 //! - **Skipping.** A window that fails the first stage makes the next one in
 //!   its row be skipped unseen, which nearly halves the work on plain ground.
 //!   What is skipped depends on what was skipped before it, so a row is always
-//!   walked from its left end. See [`skipped`].
+//!   walked from its left end. See `skipped`.
 //! - **Arithmetic.** Sums of rectangles are integers, a feature is `f32`, the
 //!   sum over a stage is `f64`. No step may be fused or reordered where it
 //!   could change a bit.
 //!
-//! [`scalar`] is that, written down plainly: one window after the other. It is
-//! the reference. [`lanes`] does the same for 8 (AVX2) or 4 (NEON) windows at a
+//! `scalar` is that, written down plainly: one window after the other. It is
+//! the reference. `lanes` does the same for 8 (AVX2) or 4 (NEON) windows at a
 //! time, and gives the same answer for every window of every picture; how, is
 //! explained there.
 
