@@ -164,46 +164,97 @@ fn a_broken_display_stops_nothing() {
     assert!(complaints >= 1, "{log}");
 }
 
-#[cfg(unix)]
 mod signals {
     use super::*;
-    use std::io::{BufRead as _, BufReader};
-    use std::process::Stdio;
+    use std::io::{BufRead as _, BufReader, Lines};
+    use std::process::{Child, ChildStdout, Stdio};
     use std::time::{Duration, Instant};
+
+    use rustix::process::Signal;
+
+    /// A daemon that waits for a camera, and its events.
+    struct Daemon {
+        child: Child,
+        events: Lines<BufReader<ChildStdout>>,
+        board: PathBuf,
+        _directory: tempfile::TempDir,
+    }
+
+    const WAITING: &str =
+        "[capture]\nsource = '/dev/video-there-is-none'\n[events]\nstdout = true\n";
+
+    impl Daemon {
+        fn start() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let board = directory.path().join("board.toml");
+            fs::write(&board, WAITING).unwrap();
+            let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+                .args(["run", "--board"])
+                .arg(&board)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let events = BufReader::new(child.stdout.take().unwrap()).lines();
+            Self {
+                child,
+                events,
+                board,
+                _directory: directory,
+            }
+        }
+
+        fn next(&mut self) -> Value {
+            serde_json::from_str(&self.events.next().unwrap().unwrap()).unwrap()
+        }
+
+        fn signal(&self, signal: Signal) {
+            let pid = rustix::process::Pid::from_child(&self.child);
+            rustix::process::kill_process(pid, signal).unwrap();
+        }
+
+        fn is_lost(&mut self) {
+            assert_eq!(self.next()["type"], "hello");
+            let lost = self.next();
+            assert_eq!(lost["type"], "camera_lost");
+            let reason = lost["reason"].as_str().unwrap();
+            assert!(reason.contains("no such device"), "{reason}");
+        }
+
+        fn says_goodbye(&mut self, reason: &str) {
+            let goodbye = self.next();
+            assert_eq!(goodbye["type"], "goodbye");
+            assert_eq!(goodbye["reason"], reason);
+        }
+    }
 
     #[test]
     fn sigterm_ends_a_daemon_that_waits_for_its_camera() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("board.toml");
-        fs::write(
-            &path,
-            "[capture]\nsource = '/dev/video-there-is-none'\n[events]\nstdout = true\n",
-        )
-        .unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
-            .args(["run", "--board"])
-            .arg(&path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut next =
-            || -> Value { serde_json::from_str(&events.next().unwrap().unwrap()).unwrap() };
-        assert_eq!(next()["type"], "hello");
-        let lost = next();
-        assert_eq!(lost["type"], "camera_lost");
-        let reason = lost["reason"].as_str().unwrap();
-        assert!(reason.contains("no such device"), "{reason}");
-
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let mut daemon = Daemon::start();
+        daemon.is_lost();
+        daemon.signal(Signal::TERM);
         let asked = Instant::now();
-        let goodbye = next();
-        assert_eq!(goodbye["type"], "goodbye");
-        assert_eq!(goodbye["reason"], "SIGTERM");
-        assert!(child.wait().unwrap().success());
+        daemon.says_goodbye("SIGTERM");
+        assert!(daemon.child.wait().unwrap().success());
         // Generous: what matters is that it does not wait for the camera.
         assert!(asked.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn sighup_reads_the_board_again_and_keeps_the_old_one_where_it_has_errors() {
+        let mut daemon = Daemon::start();
+        daemon.is_lost();
+        fs::write(&daemon.board, "[capture]\nsource = 3\n").unwrap();
+        daemon.signal(Signal::HUP);
+        // Nothing tells from outside that the file was read; a good one that
+        // comes after it is taken, so the daemon got over the bad one.
+        std::thread::sleep(Duration::from_millis(300));
+        fs::write(&daemon.board, WAITING).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.says_goodbye("reload");
+        daemon.is_lost();
+        daemon.signal(Signal::INT);
+        daemon.says_goodbye("SIGINT");
+        assert!(daemon.child.wait().unwrap().success());
     }
 }
