@@ -27,7 +27,9 @@ fn classify(criterion: &mut Criterion) {
         .into_owned();
     let mut classifier = Classifier::load(&model).expect("the model is there");
     let (width, height) = (640u32, 480u32);
-    let pixels: Vec<u8> = (0..width * height).map(|i| (i * 7919 >> 5) as u8).collect();
+    let pixels: Vec<u8> = (0..width * height)
+        .map(|i| ((i * 7919) >> 5) as u8)
+        .collect();
     let picture = LumaView::new(&pixels, width, height, width as usize).expect("it fits");
     let inputs: usize = classifier.manifest().input.shape().iter().product();
     let input = vec![0.25; inputs];
