@@ -7,6 +7,10 @@ two, so SAME is used, which pads at the end only. That changes the numbers a
 little but not the work, and is cheaper than a PAD operation.
 
 `to_float` drops the quantizers of activations and dequantizes the weights.
+
+`to_integer` makes a QLinearConv of each convolution, with weights shifted to
+unsigned ones: that is the form of ONNX Runtime's integer kernels that does not
+saturate on any processor.
 """
 
 import numpy as np
@@ -70,6 +74,40 @@ def to_float(path):
     if name(output.name) != output.name:
         nodes.append(helper.make_node("Identity", [name(output.name)], [output.name]))
     made = helper.make_graph(nodes, "float", g.input, g.output, constants)
+    model = helper.make_model(made, opset_imports=graph.model.opset_import, ir_version=graph.model.ir_version)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def to_integer(path):
+    """An ONNX model of QLinearConv, serialized; the other layers stay in f32."""
+    graph = Graph(path)
+    nodes, extra = [], []
+    for node in graph.model.graph.node:
+        layer = graph.makers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+        if node.op_type == "Conv":
+            continue
+        if layer is None or layer.op_type != "Conv":
+            nodes.append(node)
+            continue
+        x = graph.makers[layer.input[0]]
+        weights, scale, zero = graph.dequantized(layer.input[1])
+        assert not zero.any()
+        shifted, zeros = f"{layer.input[1]}_shifted", f"{layer.input[1]}_zeros"
+        extra.append(numpy_helper.from_array((weights.astype(np.int16) + 128).astype(np.uint8), shifted))
+        extra.append(numpy_helper.from_array(np.full(len(weights), 128, np.uint8), zeros))
+        # Scales and zero points of activations must be scalars here.
+        scalars = []
+        for i in [*x.input[1:], *node.input[1:]]:
+            scalars.append(f"{node.name}_{len(scalars)}")
+            extra.append(numpy_helper.from_array(graph.constants[i].reshape(()), scalars[-1]))
+        bias = graph.makers[layer.input[2]].input[0]
+        inputs = [x.input[0], *scalars[:2], shifted, graph.makers[layer.input[1]].input[1], zeros, *scalars[2:], bias]
+        made = helper.make_node("QLinearConv", inputs, node.output, layer.name)
+        made.attribute.extend(layer.attribute)
+        nodes.append(made)
+    g = graph.model.graph
+    made = helper.make_graph(nodes, "integer", g.input, g.output, [*g.initializer, *extra])
     model = helper.make_model(made, opset_imports=graph.model.opset_import, ir_version=graph.model.ir_version)
     onnx.checker.check_model(model)
     return model.SerializeToString()

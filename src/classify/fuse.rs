@@ -555,13 +555,18 @@ impl<'a> Graph<'a> {
             } => {
                 let unit = steps(&weights, x);
                 let (bias, offset) = self.bias(weights.bias, &unit)?;
-                let per_step = |number: f64| (number / f64::from(to.scale)) as f32;
+                // In f32 and in this order, as ONNX Runtime does for
+                // QLinearConv: then both give the same bytes.
+                let scale = weights.scale.iter();
+                let scale = scale.map(|w| x.from.scale * w / to.scale).collect();
+                let offset = offset.iter();
+                let offset = offset.map(|offset| (offset / f64::from(to.scale)) as f32);
                 let requantize = Requantize::new(
                     &weights.data,
                     x.from.zero,
                     &bias,
-                    unit.iter().map(|unit| per_step(*unit)).collect(),
-                    offset.iter().map(|offset| per_step(*offset)).collect(),
+                    scale,
+                    offset.collect(),
                     to.zero,
                     range,
                 )?;

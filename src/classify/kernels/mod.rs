@@ -96,12 +96,15 @@ pub type Range = std::ops::RangeInclusive<u8>;
 /// From an exact sum to an output byte, channel by channel:
 /// `clamp(round(fma(sum as f32, scale, offset)) + zero)`, rounding half to even.
 ///
-/// ONNX defines the same in f32 tensors: dequantize, multiply, sum, divide by
-/// the output's scale, round half to even, saturate. There `scale` is
-/// `s_x * s_w / s_y`; a bias that is a whole number of `s_x * s_w`, as the
-/// standard asks, is part of the sum, and only another one needs `offset`.
-/// Where the sum is exact and ONNX Runtime's, summed in f32, is not, the two can
-/// differ by one quantum next to a tie.
+/// `scale` is `s_x * s_w / s_y`; a bias that is a whole number of `s_x * s_w`,
+/// as the standard asks, is part of the sum, and only another one needs
+/// `offset`. Without an offset this is what ONNX Runtime computes for
+/// QLinearConv, to the bit (`scripts/compare-onnxruntime` shows it).
+///
+/// For the same layer between DequantizeLinear and QuantizeLinear ONNX Runtime
+/// sums products in f32, each sum rounded. Where that rounding error crosses the
+/// middle between two quanta the two differ by one, and what follows from that
+/// byte differs in turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requantize {
     /// Where the sum starts: the bias, less the input's zero point times the
