@@ -232,3 +232,21 @@ fn broken_files_are_errors() {
     write(&picture(100, 10, 1));
     refused(&model, &["broken.onnx", "not a model"]);
 }
+
+/// The model in models/ is loaded, runs in integers only, and tells pictures
+/// apart.
+#[test]
+fn the_shipped_model_runs_in_integers() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mobilenet_v2_96");
+    let mut classifier = Classifier::load(&model).unwrap();
+    assert!(classifier.working_memory().is_some());
+    let mut all = Vec::new();
+    for seed in 0..3 {
+        let pixels = picture(120, 120, seed);
+        let view = LumaView::new(&pixels, 120, 120, 120).unwrap();
+        let p = classifier.classify_whole(&view).unwrap();
+        assert!((p.0.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        all.push(p);
+    }
+    assert!(all[0] != all[1] && all[1] != all[2]);
+}
