@@ -201,6 +201,8 @@ pub struct Faces {
     classifier: Classifier,
     decider: Decider,
     interval: Duration,
+    /// The frame size that the classifier has its buffers for.
+    reserved_for: (u32, u32),
     expected: Vec<Rect>,
     looks: Vec<Look>,
     faces: Vec<Face>,
@@ -234,6 +236,7 @@ impl Faces {
             classifier,
             decider,
             interval,
+            reserved_for: (0, 0),
             expected: Vec::with_capacity(RESERVED),
             looks: Vec::with_capacity(RESERVED),
             faces: Vec::with_capacity(RESERVED),
@@ -251,6 +254,10 @@ impl Faces {
     pub fn look(&mut self, frame: &Frame<'_>, stats: &mut Stats) -> &[Decision] {
         let now = frame.timestamp;
         let luma = &frame.luma;
+        if self.reserved_for != (luma.width(), luma.height()) {
+            self.reserved_for = (luma.width(), luma.height());
+            self.classifier.reserve(luma.width(), luma.height());
+        }
 
         self.expected.clear();
         self.expected.extend(self.tracker.expected());
