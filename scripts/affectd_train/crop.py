@@ -1,7 +1,7 @@
 """The crop rule: how FER2013's framing of a face relates to a Haar box.
 
 For a box (x, y, w, h) the daemon takes a square of side max(w, h) * scale about
-the box's centre moved by (shift_x, shift_y) * max(w, h), with edge pixels
+the box's centre moved by (shift_x * w, shift_y * h), with edge pixels
 repeated outside of the frame, and resizes it by Pillow's BILINEAR.
 """
 
@@ -27,10 +27,9 @@ class CropRule:
 def crop(frame: np.ndarray, box: tuple[float, float, float, float], rule: CropRule) -> np.ndarray:
     """The square of `frame` (u8, gray) that the rule takes for `box`."""
     x, y, w, h = box
-    unit = max(w, h)
-    side = unit * rule.scale
-    centre_x = x + w / 2 + rule.shift_x * unit
-    centre_y = y + h / 2 + rule.shift_y * unit
+    side = max(w, h) * rule.scale
+    centre_x = x + w / 2 + rule.shift_x * w
+    centre_y = y + h / 2 + rule.shift_y * h
     left = math.floor(centre_x - side / 2 + 0.5)
     top = math.floor(centre_y - side / 2 + 0.5)
     n = max(1, math.floor(side + 0.5))
