@@ -45,6 +45,7 @@ pub mod expression;
 pub mod frame;
 pub mod media;
 pub mod models;
+mod nearest;
 pub mod output;
 pub mod pipeline;
 pub mod repeated;

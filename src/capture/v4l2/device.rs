@@ -18,11 +18,12 @@ use v4l::v4l_sys::{
 };
 
 use super::info::{self, ControlInfo, FormatInfo, fourcc_name};
-use super::negotiate::{Ask, Choice, choose, nearest};
+use super::negotiate::{Ask, Choice, choose};
 use super::{Filled, Granted, Kernel, Ready, Refusal, Stream, Target, sys};
 use crate::capture::convert::Layout;
 use crate::capture::{CaptureError, PixelFormat};
 use crate::frame::{MAX_SIDE, Timestamp};
+use crate::nearest::nearest;
 
 /// Enough that the driver has some while one is converted; each more would
 /// only hold older frames.

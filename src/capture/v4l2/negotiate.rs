@@ -116,15 +116,6 @@ pub fn control_name(name: &str) -> String {
     spelt
 }
 
-/// The known name that is spelt most like `given`, if any is near.
-pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::jaro_winkler(given, name), name))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::info::SizeInfo;
@@ -219,11 +210,5 @@ mod tests {
             "white_balance_automatic"
         );
         assert_eq!(control_name("  Gain (dB) "), "gain_db");
-        let known = ["gain", "white_balance_automatic", "exposure_time_absolute"];
-        assert_eq!(
-            nearest("exposure_absolute", known.into_iter()),
-            Some("exposure_time_absolute")
-        );
-        assert_eq!(nearest("zzz", known.into_iter()), None);
     }
 }

@@ -61,6 +61,7 @@ pub use cdev::{Cdev, chips, open, set_safe};
 pub use lines::{Bank, HEARTBEAT, Lines};
 
 use crate::expression::Expression;
+use crate::nearest::nearest;
 
 /// What a line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +109,7 @@ impl fmt::Display for Role {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{name}' is nothing that a line can show{}; there are the seven expressions, face, uncertain and heartbeat",
-    nearest(.name, Role::all().map(Role::name))
+    suggestion(.name, Role::all().map(Role::name))
 )]
 pub struct UnknownRole {
     pub name: String,
@@ -277,7 +278,7 @@ pub enum Error {
         chip: String,
         source: gpio_cdev::Error,
     },
-    #[error("GPIO chip '{chip}' has no line '{name}'{}; `affectd devices` lists the names", nearest(.name, .names.iter().map(String::as_str)))]
+    #[error("GPIO chip '{chip}' has no line '{name}'{}; `affectd devices` lists the names", suggestion(.name, .names.iter().map(String::as_str)))]
     NoLineName {
         chip: String,
         name: String,
@@ -338,12 +339,6 @@ fn hint(error: &gpio_cdev::Error) -> &'static str {
 }
 
 /// ", did you mean …?" for the name most like a mistyped one, if one is like it.
-fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let lower = wrong.to_lowercase();
-    names
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| format!(", did you mean '{name}'?"))
-        .unwrap_or_default()
+fn suggestion<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> String {
+    nearest(wrong, names).map_or_else(String::new, |name| format!(", did you mean '{name}'?"))
 }
