@@ -8,7 +8,6 @@ use super::displays::display_section;
 use super::reader::{IntegerOrString, Section};
 use super::{Board, ClassifyOptions, DetectOptions};
 use crate::capture::{self, Pace, SourceSpec};
-use crate::detect::Enhance;
 use crate::frame::MAX_SIDE;
 use crate::models;
 use crate::output::{events, gpio};
@@ -143,16 +142,7 @@ fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
         if let Some(side) = section.integer("max_size", 0..=MAX_SIDE) {
             detector.max_size = (side > 0).then_some((side, side));
         }
-        if let Some(found) = section.string("enhance") {
-            match found.value {
-                "off" => detector.enhance = Enhance::Off,
-                "equalize" => detector.enhance = Enhance::Equalize,
-                "clahe" => detector.enhance = Enhance::Clahe,
-                other => found.reject(format_args!(
-                    "must be \"off\", \"equalize\" or \"clahe\", is \"{other}\""
-                )),
-            }
-        }
+        set(&mut detector.enhance, section.parsed("enhance"));
         if let Some(section) = section.section("search") {
             search = search_section(section);
         }

@@ -42,7 +42,7 @@ pub struct DetectArgs {
 
     /// What is done to a dark or infra-red picture before the search: off,
     /// equalize or clahe
-    #[arg(long, value_name = "HOW", default_value = "off", value_parser = enhance)]
+    #[arg(long, value_name = "HOW", default_value = "off")]
     pub enhance: Enhance,
 }
 
@@ -62,15 +62,6 @@ impl DetectArgs {
             enhance: self.enhance,
         };
         Ok(Detector::new(cascade, options)?)
-    }
-}
-
-fn enhance(name: &str) -> Result<Enhance, String> {
-    match name {
-        "off" => Ok(Enhance::Off),
-        "equalize" => Ok(Enhance::Equalize),
-        "clahe" => Ok(Enhance::Clahe),
-        _ => Err("there are off, equalize and clahe".to_owned()),
     }
 }
 

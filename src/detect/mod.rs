@@ -27,7 +27,7 @@ pub mod schedule;
 
 pub use cascade::{Cascade, CascadeError};
 pub use evaluate::Kernel;
-pub use options::{Enhance, Options};
+pub use options::{Enhance, Options, UnknownEnhance};
 pub use pyramid::Level;
 pub use schedule::{Found, Search, SearchOptions};
 

@@ -1,5 +1,7 @@
 //! What to search for, named as OpenCV's `detectMultiScale` names it.
 
+use std::str::FromStr;
+
 use super::DetectError;
 
 /// What to search for.
@@ -55,6 +57,24 @@ pub enum Enhance {
     /// Contrast-limited equalisation in 8x8 tiles,
     /// `cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8))`.
     Clahe,
+}
+
+/// A name that is no way to lift contrast.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no way to lift contrast; there are off, equalize and clahe")]
+pub struct UnknownEnhance(pub String);
+
+impl FromStr for Enhance {
+    type Err = UnknownEnhance;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "off" => Ok(Self::Off),
+            "equalize" => Ok(Self::Equalize),
+            "clahe" => Ok(Self::Clahe),
+            _ => Err(UnknownEnhance(name.to_owned())),
+        }
+    }
 }
 
 impl Options {
