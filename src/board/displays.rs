@@ -30,7 +30,7 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
             let hint = nearest(other, KINDS.into_iter())
                 .map_or_else(String::new, |kind| format!("; did you mean \"{kind}\"?"));
             found.reject(format_args!(
-                "\"{other}\" is no kind of display{hint} there are {}",
+                "\"{other}\" is no kind of display; there are {}{hint}",
                 KINDS.join(", ")
             ));
             return None;
