@@ -14,11 +14,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tract_onnx::data_resolver::MmapDataResolver;
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
-use tract_onnx::prelude::*;
+use tract_core::prelude::*;
 
 use super::kernels::{Geometry, Kernel, Pool, Quantization, Range, Requantize, quantize};
+use super::onnx::{GraphProto, NodeProto, TensorProto};
 use super::program::{Draft, Exit, Operation, Program, ValueId};
 
 /// What became of a graph.
@@ -131,8 +130,7 @@ pub fn fuse(proto: &GraphProto, input_shape: [usize; 3], kernel: Kernel) -> Opti
 
 impl<'a> Graph<'a> {
     fn tensor(&self, name: &str) -> Option<Tensor> {
-        let proto = self.constants.get(name)?;
-        tract_onnx::tensor::load_tensor(&MmapDataResolver, proto, None).ok()
+        self.constants.get(name)?.tensor().ok()
     }
 
     fn numbers<T: Datum + Copy>(&self, name: &str) -> Option<Vec<T>> {
@@ -196,10 +194,10 @@ impl<'a> Graph<'a> {
     fn view_rank(&self, node: &NodeProto, before: Rank) -> Option<Rank> {
         let axes = || match node.input.get(1) {
             Some(name) => self.numbers::<i64>(name),
-            None => Some(attribute(node, "axes")?.ints.clone()),
+            None => Some(node.attribute("axes")?.ints.clone()),
         };
         match node.op_type.as_str() {
-            "Flatten" => (attribute(node, "axis").is_none_or(|a| a.i == 1)).then_some(Rank::Row),
+            "Flatten" => (node.attribute("axis").is_none_or(|a| a.i == 1)).then_some(Rank::Row),
             "Squeeze" if before == Rank::Picture => {
                 let axes = axes()?;
                 (axes == [2, 3] || axes == [-2, -1]).then_some(Rank::Row)
@@ -229,7 +227,7 @@ impl<'a> Graph<'a> {
         let (draft, rank) = if x == self.input {
             let [channels, height, width] = self.input_shape;
             let draft = Draft {
-                name: node_name(node).to_owned(),
+                name: node.title().to_owned(),
                 shape: [height, width, channels],
                 operation: Operation::Quantize { input: 0, to },
             };
@@ -246,7 +244,7 @@ impl<'a> Graph<'a> {
             let all = 0..=255;
             let range = quantize(low, to, &all)..=quantize(high, to, &all);
             let (layer, rank) = self.layer(x)?;
-            let name = node_name(self.producers.get(x)?).to_owned();
+            let name = self.producers.get(x)?.title().to_owned();
             (self.draft(name, layer, to, range)?, rank)
         };
         self.values.insert(output, (self.drafts.len(), rank));
@@ -267,7 +265,7 @@ impl<'a> Graph<'a> {
                     .filter(|name| !name.is_empty())
                 {
                     Some(name) => self.numbers::<f32>(name)?.first().copied(),
-                    None => Some(attribute(node, key).map_or(default, |a| a.f)),
+                    None => Some(node.attribute(key).map_or(default, |a| a.f)),
                 };
                 (
                     limit(1, "min", f32::NEG_INFINITY)?,
@@ -288,8 +286,8 @@ impl<'a> Graph<'a> {
         match node.op_type.as_str() {
             "Conv" => Some((self.convolution(node, float(0)?)?, Rank::Picture)),
             "Gemm" => {
-                let is = |key, value: f32| attribute(node, key).is_none_or(|a| a.f == value);
-                let flag = |key| attribute(node, key).is_some_and(|a| a.i != 0);
+                let is = |key, value: f32| node.attribute(key).is_none_or(|a| a.f == value);
+                let flag = |key| node.attribute(key).is_some_and(|a| a.i != 0);
                 if !is("alpha", 1.0) || !is("beta", 1.0) || flag("transA") {
                     return None;
                 }
@@ -321,11 +319,11 @@ impl<'a> Graph<'a> {
             "ReduceMean" => {
                 let mut axes = match node.input.get(1) {
                     Some(name) => self.numbers::<i64>(name)?,
-                    None => attribute(node, "axes")?.ints.clone(),
+                    None => node.attribute("axes")?.ints.clone(),
                 };
                 axes.sort_unstable();
                 let x = float(0).filter(|x| x.rank == Rank::Picture)?;
-                let kept = attribute(node, "keepdims").is_none_or(|a| a.i != 0);
+                let kept = node.attribute("keepdims").is_none_or(|a| a.i != 0);
                 let rank = if kept { Rank::Picture } else { Rank::Row };
                 (axes == [2, 3] || axes == [-2, -1]).then_some((Layer::Mean(x), rank))
             }
@@ -339,7 +337,7 @@ impl<'a> Graph<'a> {
         let &[outputs, group_inputs, down, across] = shape.as_slice() else {
             return None;
         };
-        let group = attribute(node, "group").map_or(1, |a| a.i);
+        let group = node.attribute("group").map_or(1, |a| a.i);
         let depthwise = group_inputs == 1 && outputs == channels && group == channels as i64;
         // One channel is both; a plain convolution is the general case.
         let depthwise = depthwise && channels > 1;
@@ -350,7 +348,7 @@ impl<'a> Graph<'a> {
         if !(1..=49).contains(&taps) {
             return None;
         }
-        let auto_pad = attribute(node, "auto_pad").map_or(&b"NOTSET"[..], |a| &a.s);
+        let auto_pad = node.attribute("auto_pad").map_or(&b"NOTSET"[..], |a| &a.s);
         let dilations = ints(node, "dilations", 2, 1)?;
         let stride = ints(node, "strides", 2, 1)?;
         let pads = ints(node, "pads", 4, 0)?;
@@ -447,7 +445,7 @@ impl<'a> Graph<'a> {
     fn weights(&self, name: &str, axis: usize) -> Option<(Vec<usize>, Vec<i8>, Vec<f32>)> {
         let node = self.producers.get(name)?;
         if node.op_type != "DequantizeLinear"
-            || attribute(node, "block_size").is_some_and(|a| a.i != 0)
+            || node.attribute("block_size").is_some_and(|a| a.i != 0)
         {
             return None;
         }
@@ -467,7 +465,7 @@ impl<'a> Graph<'a> {
             None => vec![0],
         };
         if scale.len() > 1 || zero.len() > 1 {
-            let given = attribute(node, "axis").map_or(1, |a| a.i);
+            let given = node.attribute("axis").map_or(1, |a| a.i);
             let rank = shape.len() as i64;
             if (given + rank) % rank != axis as i64 {
                 return None;
@@ -758,26 +756,13 @@ fn steps(weights: &Weights<'_>, x: Float) -> Vec<f64> {
         .collect()
 }
 
-fn attribute<'a>(node: &'a NodeProto, key: &str) -> Option<&'a tract_onnx::pb::AttributeProto> {
-    node.attribute.iter().find(|a| a.name == key)
-}
-
 /// A list of `count` whole numbers, each `default` if the node has none.
 fn ints(node: &NodeProto, key: &str, count: usize, default: usize) -> Option<Vec<usize>> {
-    match attribute(node, key) {
+    match node.attribute(key) {
         Some(a) => {
             let list: Option<Vec<_>> = a.ints.iter().map(|i| usize::try_from(*i).ok()).collect();
             list.filter(|list| list.len() == count && list.iter().all(|i| *i < 1 << 16))
         }
         None => Some(vec![default; count]),
-    }
-}
-
-/// A node's name, or its first output's if it has none.
-pub fn node_name(node: &NodeProto) -> &str {
-    if node.name.is_empty() {
-        node.output.first().map_or("", String::as_str)
-    } else {
-        &node.name
     }
 }

@@ -7,9 +7,11 @@
 
 mod crop;
 mod fuse;
+mod import;
 pub mod kernels;
 pub mod manifest;
 mod network;
+mod onnx;
 mod op;
 mod program;
 

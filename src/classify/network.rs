@@ -5,20 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use tract_onnx::pb;
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core;
+use prost::Message as _;
+use tract_core::prelude::*;
 
 use super::ModelError;
-use super::fuse::{Fused, fuse, node_name};
+use super::fuse::{Fused, fuse};
+use super::import::import;
 use super::kernels::Kernel;
 use super::manifest::{Layout, Manifest, ModelPaths};
+use super::onnx::{self, GraphProto, ModelProto, NodeProto};
 use super::op::IntegerNetwork;
 use super::program::{Memory, Program};
 use crate::expression::Expression;
-
-/// ONNX's code of the element type f32.
-const ONNX_FLOAT: i32 = 1;
 
 /// A network that is ready to run.
 pub(super) struct Network {
@@ -38,24 +36,21 @@ enum Engine {
 
 impl Network {
     pub fn load(onnx: &[u8], manifest: &Manifest, paths: &ModelPaths) -> Result<Self, ModelError> {
-        let unusable = |error: TractError| ModelError::Onnx {
+        let proto = ModelProto::decode(onnx).map_err(|error| ModelError::Onnx {
             path: paths.onnx.clone(),
-            // The alternate form names the causes, the innermost last.
-            reason: format!("{error:#}"),
-        };
-        let proto = tract_onnx::onnx()
-            .proto_model_for_read(&mut &*onnx)
-            .map_err(unusable)?;
+            reason: error.to_string(),
+        })?;
         Self::from_proto(proto, manifest, paths)
     }
 
     fn from_proto(
-        mut proto: pb::ModelProto,
+        mut proto: ModelProto,
         manifest: &Manifest,
         paths: &ModelPaths,
     ) -> Result<Self, ModelError> {
         let unusable = |error: TractError| ModelError::Onnx {
             path: paths.onnx.clone(),
+            // The alternate form names the causes, the innermost last.
             reason: format!("{error:#}"),
         };
         let graph = proto.graph.as_ref().ok_or_else(|| ModelError::Onnx {
@@ -103,7 +98,7 @@ impl Network {
                         None
                     }
                 };
-                let plan = plan(&proto, op, shape).map_err(unusable)?;
+                let plan = plan(&proto, op.as_ref(), shape).map_err(unusable)?;
                 let fact = plan.model().output_fact(0).map_err(unusable)?;
                 let seven = fact.shape.volume().to_i64().ok() == Some(Expression::COUNT as i64);
                 if fact.datum_type != f32::datum_type() || !seven {
@@ -256,13 +251,13 @@ fn run_tract(
 }
 
 /// Says what stays with tract, by operation and with an example each.
-fn rest_of(graph: &pb::GraphProto, fused: &Fused) -> String {
+fn rest_of(graph: &GraphProto, fused: &Fused) -> String {
     let mut kinds: Vec<(&str, usize, &str)> = Vec::new();
     for &index in &fused.rest {
         let node = &graph.node[index];
         match kinds.iter_mut().find(|(kind, ..)| *kind == node.op_type) {
             Some((_, count, _)) => *count += 1,
-            None => kinds.push((&node.op_type, 1, node_name(node))),
+            None => kinds.push((&node.op_type, 1, node.title())),
         }
     }
     let kinds: Vec<_> = kinds
@@ -277,9 +272,9 @@ fn rest_of(graph: &pb::GraphProto, fused: &Fused) -> String {
 }
 
 /// Puts one node in the place of all that a program does.
-fn replace(proto: &mut pb::ModelProto, fused: Fused) -> IntegerNetwork {
+fn replace(proto: &mut ModelProto, fused: Fused) -> IntegerNetwork {
     let graph = proto.graph.as_mut().expect("a graph was fused");
-    let node = pb::NodeProto {
+    let node = NodeProto {
         input: vec![fused.input],
         output: fused.outputs.iter().map(|(name, _)| name.clone()).collect(),
         name: IntegerNetwork::NAME.into(),
@@ -296,7 +291,6 @@ fn replace(proto: &mut pb::ModelProto, fused: Fused) -> IntegerNetwork {
     };
     graph.initializer.retain(|tensor| read(&tensor.name));
     graph.input.retain(|input| read(&input.name));
-    graph.value_info.clear();
     IntegerNetwork::new(
         fused.program,
         fused.outputs.into_iter().map(|(_, shape)| shape).collect(),
@@ -305,23 +299,18 @@ fn replace(proto: &mut pb::ModelProto, fused: Fused) -> IntegerNetwork {
 
 /// tract's plan for a graph, in which `op` may stand for a part.
 fn plan(
-    proto: &pb::ModelProto,
-    op: Option<IntegerNetwork>,
+    proto: &ModelProto,
+    op: Option<&IntegerNetwork>,
     shape: [usize; 4],
 ) -> TractResult<Arc<TypedSimplePlan>> {
-    let mut model = tract_onnx::onnx().model_for_proto_model(proto)?;
-    if let Some(op) = op {
-        let node = model.node_by_name(IntegerNetwork::NAME)?.id;
-        model.node_mut(node).op = op.into_hir();
-    }
-    model
-        .with_input_fact(0, f32::fact(shape).into())?
+    let graph = proto.graph.as_ref().expect("its graph was looked at");
+    import(graph, proto.opset(), shape, op)?
         .into_optimized()?
         .into_runnable()
 }
 
 fn check_input(
-    graph: &pb::GraphProto,
+    graph: &GraphProto,
     manifest: &Manifest,
     paths: &ModelPaths,
 ) -> Result<(), ModelError> {
@@ -337,20 +326,19 @@ fn check_input(
             names: inputs.iter().map(|input| input.name.clone()).collect(),
         });
     };
-    let fact = input.r#type.as_ref().and_then(|t| t.value.as_ref());
-    let Some(pb::type_proto::Value::TensorType(tensor)) = fact else {
+    let fact = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let Some(tensor) = fact else {
         return Err(ModelError::InputType {
             path: paths.onnx.clone(),
             name: input.name.clone(),
             found: "no tensor".into(),
         });
     };
-    if tensor.elem_type != ONNX_FLOAT {
+    if tensor.elem_type != onnx::FLOAT {
         return Err(ModelError::InputType {
             path: paths.onnx.clone(),
             name: input.name.clone(),
-            found: pb::tensor_proto::DataType::try_from(tensor.elem_type)
-                .map_or_else(|_| tensor.elem_type.to_string(), |t| format!("{t:?}")),
+            found: onnx::element_name(tensor.elem_type),
         });
     }
     // Without a shape, or with a name for a side, any size fits.
@@ -359,9 +347,9 @@ fn check_input(
     };
     let expected = manifest.input.shape();
     let fits = shape.dim.len() == expected.len()
-        && std::iter::zip(&shape.dim, expected).all(|(dim, expected)| match &dim.value {
-            Some(Dimension::DimValue(value)) => usize::try_from(*value) == Ok(expected),
-            _ => true,
+        && std::iter::zip(&shape.dim, expected).all(|(dim, expected)| {
+            dim.dim_value
+                .is_none_or(|value| usize::try_from(value) == Ok(expected))
         });
     if fits {
         return Ok(());
@@ -369,10 +357,10 @@ fn check_input(
     let found: Vec<_> = shape
         .dim
         .iter()
-        .map(|dim| match &dim.value {
-            Some(Dimension::DimValue(value)) => value.to_string(),
-            Some(Dimension::DimParam(name)) => name.clone(),
-            None => "?".into(),
+        .map(|dim| match (&dim.dim_value, &dim.dim_param) {
+            (Some(value), _) => value.to_string(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => "?".into(),
         })
         .collect();
     Err(ModelError::InputShape {
@@ -384,9 +372,7 @@ fn check_input(
     })
 }
 
-use pb::tensor_shape_proto::dimension::Value as Dimension;
-
-fn check_output(graph: &pb::GraphProto, paths: &ModelPaths) -> Result<(), ModelError> {
+fn check_output(graph: &GraphProto, paths: &ModelPaths) -> Result<(), ModelError> {
     if graph.output.len() == 1 {
         return Ok(());
     }
@@ -400,25 +386,35 @@ fn check_output(graph: &pb::GraphProto, paths: &ModelPaths) -> Result<(), ModelE
 mod tests {
     use std::path::Path;
 
+    use super::onnx::TensorProto;
     use super::*;
     use crate::expression::Probabilities;
 
     const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny");
 
-    fn tiny() -> pb::ModelProto {
-        tract_onnx::onnx()
-            .proto_model_for_path(format!("{TINY}.onnx"))
-            .unwrap()
+    fn tiny() -> ModelProto {
+        ModelProto::decode(&*std::fs::read(format!("{TINY}.onnx")).unwrap()).unwrap()
     }
 
-    fn load(proto: pb::ModelProto) -> Network {
+    fn load(proto: ModelProto) -> Network {
         let paths = ModelPaths::new(Path::new(TINY));
         let manifest = Manifest::read(&paths.manifest).unwrap();
         Network::from_proto(proto, &manifest, &paths).unwrap()
     }
 
-    fn stock(proto: &pb::ModelProto, input: &[f32]) -> [f32; 7] {
-        let mut state = plan(proto, None, [1, 1, 16, 16]).unwrap().spawn().unwrap();
+    fn stock(proto: &ModelProto, input: &[f32]) -> [f32; 7] {
+        use tract_onnx::prelude::*;
+        let mut state = tract_onnx::onnx()
+            .model_for_read(&mut &*proto.encode_to_vec())
+            .unwrap()
+            .with_input_fact(0, f32::fact([1, 1, 16, 16]).into())
+            .unwrap()
+            .into_optimized()
+            .unwrap()
+            .into_runnable()
+            .unwrap()
+            .spawn()
+            .unwrap();
         run_tract(&mut state, &[1, 1, 16, 16], input).unwrap()
     }
 
@@ -438,7 +434,7 @@ mod tests {
     fn a_softmax_at_the_end_stays_with_tract() {
         let mut proto = tiny();
         let graph = proto.graph.as_mut().unwrap();
-        graph.node.push(pb::NodeProto {
+        graph.node.push(NodeProto {
             op_type: "Softmax".into(),
             input: vec![graph.output[0].name.clone()],
             output: vec!["p".into()],
@@ -494,7 +490,7 @@ mod tests {
     fn a_network_of_floats_runs() {
         let mut proto = tiny();
         let graph = proto.graph.as_mut().unwrap();
-        let node = |op: &str, input: &[&str], output: &str| pb::NodeProto {
+        let node = |op: &str, input: &[&str], output: &str| NodeProto {
             op_type: op.into(),
             name: output.into(),
             input: input.iter().map(ToString::to_string).collect(),
@@ -506,10 +502,10 @@ mod tests {
             node("Flatten", &["mean"], "flat"),
             node("MatMul", &["flat", "weights"], "logits"),
         ];
-        graph.initializer = vec![pb::TensorProto {
+        graph.initializer = vec![TensorProto {
             name: "weights".into(),
             dims: vec![1, 7],
-            data_type: ONNX_FLOAT,
+            data_type: onnx::FLOAT,
             float_data: (1..8).map(|w| w as f32).collect(),
             ..Default::default()
         }];
@@ -531,7 +527,7 @@ mod tests {
         let output = std::mem::replace(&mut graph.node[at].output[0], "before".into());
         graph.node.insert(
             at + 1,
-            pb::NodeProto {
+            NodeProto {
                 op_type: "Relu".into(),
                 name: "relu".into(),
                 input: vec!["before".into()],

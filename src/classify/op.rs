@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};
-use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
+use tract_core::internal::*;
 
 use super::program::{Memory, Program};
 
@@ -51,45 +49,6 @@ impl IntegerNetwork {
         let inputs = [input.as_slice::<f32>()?];
         state.program.run_timed(&mut state.memory, &inputs, times);
         Ok(())
-    }
-
-    /// For a graph whose shapes are still to be found.
-    pub fn into_hir(self) -> Box<dyn InferenceOp> {
-        expand(self)
-    }
-}
-
-impl Expansion for IntegerNetwork {
-    fn name(&self) -> StaticName {
-        Self::NAME.into()
-    }
-
-    fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.shapes.len())
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        s: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        s.equals(&inputs[0].datum_type, f32::datum_type())?;
-        for (output, shape) in outputs.iter().zip(&self.shapes) {
-            s.equals(&output.datum_type, f32::datum_type())?;
-            let shape: TVec<TDim> = shape.iter().map(|side| side.to_dim()).collect();
-            s.equals(&output.shape, shape)?;
-        }
-        Ok(())
-    }
-
-    fn wire(
-        &self,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, self.clone(), inputs)
     }
 }
 
