@@ -217,9 +217,9 @@ fn a_budget_spreads_a_full_search_over_frames() {
         for number in 0..40_u64 {
             let now = Timestamp::from_millis(number * 33);
             let found = search.find(view(&pixels), now, &[]);
-            // One row of windows more at most, with the pixels under it.
+            // What the last row takes is foreseen, not known.
             assert!(
-                found.work < budget + budget / 4,
+                found.work < budget + budget / 20,
                 "{} of {budget}",
                 found.work
             );

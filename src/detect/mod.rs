@@ -118,6 +118,36 @@ struct Plan {
     pixels: Vec<u8>,
     integral: Integral,
     evaluator: Evaluator,
+    /// Work that a window of the last rows took, to foresee that of the next.
+    per_window: Option<f64>,
+}
+
+/// How much work a search may do.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    work: u64,
+    /// Whether to search one row even if it takes more, so that a search that
+    /// is spread over frames gets on with each of them.
+    advance: bool,
+}
+
+impl Allowance {
+    const UNLIMITED: Self = Self {
+        work: u64::MAX,
+        advance: true,
+    };
+
+    /// How many of the next rows to search together, if one takes `row` and
+    /// work that comes before them `first`. Half of what fits: rows differ from
+    /// those before them, and so the last ones before the limit go one by one.
+    fn rows(self, first: u64, row: Option<f64>) -> usize {
+        let fit = self.work.saturating_sub(first) as f64 / row.unwrap_or(f64::MAX).max(1.0);
+        if fit < 1.0 {
+            // How much a row takes is known only after one.
+            return usize::from(self.advance || (row.is_none() && first < self.work));
+        }
+        ((fit / 2.0) as usize).clamp(1, BATCH)
+    }
 }
 
 /// A part of a level: windows in some columns of some rows.
@@ -189,6 +219,7 @@ impl Detector {
             pixels: vec![0; widest],
             evaluator: Evaluator::new(&self.cascade, self.kernel, &integral, columns),
             integral,
+            per_window: None,
         });
     }
 
@@ -237,7 +268,7 @@ impl Detector {
         (0..self.levels().len())
             .map(|level| {
                 let patch = self.whole(level);
-                self.search(picture, &patch, u64::MAX).1
+                self.search(picture, &patch, Allowance::UNLIMITED).1
             })
             .sum()
     }
@@ -262,9 +293,9 @@ impl Detector {
     }
 
     /// Appends the windows of a patch that pass the cascade, some rows at
-    /// a time until the work done reaches `limit`. Returns the first
-    /// row that was not searched and the work done.
-    fn search(&mut self, picture: LumaView<'_>, patch: &Patch, limit: u64) -> (u32, u64) {
+    /// a time for as long as the work stays within what is allowed. Returns the
+    /// first row that was not searched and the work done.
+    fn search(&mut self, picture: LumaView<'_>, patch: &Patch, allowance: Allowance) -> (u32, u64) {
         let Some(plan) = &mut self.plan else {
             return (patch.rows.end, 0);
         };
@@ -287,30 +318,48 @@ impl Detector {
 
         let start = plan.evaluator.work();
         let mut work = 0;
-        for first in patch.rows.clone().step_by(BATCH) {
-            if work >= limit && first > patch.rows.start {
+        let mut first = patch.rows.start;
+        while first < patch.rows.end {
+            let y = (first * step - top) as usize;
+            // The pixels of one row of windows that are not summed yet.
+            let missing = y + window.1 as usize - plan.integral.filled();
+            let rows = Allowance {
+                work: allowance.work.saturating_sub(work),
+                advance: allowance.advance && work == 0,
+            }
+            .rows(
+                (missing.saturating_sub(step as usize) * width) as u64 / PIXELS_PER_WORK,
+                plan.per_window.map(|each| {
+                    each * patch.columns.len() as f64
+                        + (step as usize * width) as f64 / PIXELS_PER_WORK as f64
+                }),
+            );
+            if rows == 0 {
                 return (first, work);
             }
-            let rows = BATCH.min((patch.rows.end - first) as usize);
-            let y = (first * step - top) as usize;
+            let rows = rows.min((patch.rows.end - first) as usize);
             let bottom = y + (rows - 1) * step as usize + window.1 as usize;
+            let before = plan.evaluator.work();
             while plan.integral.filled() < bottom {
                 let next = top + plan.integral.filled() as u32;
                 shrink.row(picture, next, left, &mut plan.rows, pixels);
                 plan.integral.push(pixels, y);
             }
-            let rows = Rows {
+            let batch = Rows {
                 origin: plan.integral.origin(y),
                 pitch: step as usize * plan.integral.layout(split).stride,
                 rows,
                 columns: patch.columns.len(),
                 split,
             };
-            plan.evaluator.rows(&plan.integral, rows, |row, column| {
+            plan.evaluator.rows(&plan.integral, batch, |row, column| {
                 let (x, y) = level.place(patch.columns.start + column, first + row);
                 self.windows
                     .push(Rect::new(x, y, level.window.0, level.window.1));
             });
+            let windows = (rows * patch.columns.len()) as f64;
+            plan.per_window = Some((plan.evaluator.work() - before) as f64 / windows);
+            first += rows as u32;
             let pixels = plan.integral.filled() as u64 * width as u64;
             work = plan.evaluator.work() - start + pixels / PIXELS_PER_WORK;
         }

@@ -20,7 +20,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DetectError, Detection, Detector, Patch};
+use super::{Allowance, DetectError, Detection, Detector, Patch};
 use crate::frame::{LumaView, Rect, Timestamp};
 
 /// Overlap (intersection over union) from which two boxes are the same face.
@@ -269,7 +269,10 @@ impl Search {
         for &face in tracked {
             for level in 0..self.detector.levels().len() {
                 if let Some(patch) = self.patch_around(face, level) {
-                    work += self.detector.search(picture, &patch, u64::MAX).1;
+                    work += self
+                        .detector
+                        .search(picture, &patch, Allowance::UNLIMITED)
+                        .1;
                 }
             }
         }
@@ -348,9 +351,11 @@ impl Search {
                 ..self.detector.whole(sweep.level)
             };
             self.detector.windows.clear();
-            let (row, more) = self
-                .detector
-                .search(picture, &patch, limit.saturating_sub(work));
+            let allowance = Allowance {
+                work: limit.saturating_sub(work),
+                advance: work == 0,
+            };
+            let (row, more) = self.detector.search(picture, &patch, allowance);
             work += more;
             self.swept
                 .extend(self.detector.windows.iter().map(|&window| (window, now)));
