@@ -1,7 +1,7 @@
 //! The detector: `cargo bench --bench detect`.
 //!
-//! With `--serve`, times searches for `scripts/bench-detector` instead: one
-//! line of JSON in, one out.
+//! With `--serve`, times searches for `scripts/bench-detector` and
+//! `scripts/count-instructions` instead: one line of JSON in, one out.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
@@ -123,6 +123,8 @@ fn bench(criterion: &mut Criterion) {
 #[derive(serde::Deserialize)]
 struct Request {
     picture: PathBuf,
+    /// Tile a frame of this size with the picture.
+    size: Option<(u32, u32)>,
     cascade: PathBuf,
     kernel: Option<String>,
     scale_factor: f64,
@@ -152,7 +154,12 @@ fn serve() {
                 .unwrap_or_else(Kernel::best);
             let cascade = Cascade::load(&request.cascade).expect("a cascade");
             let detector = Detector::with_kernel(cascade, options, kernel).expect("good options");
-            kept = Some((line, detector, Gray::load(&request.picture)));
+            let picture = Gray::load(&request.picture);
+            let picture = match request.size {
+                Some((width, height)) => picture.tiled(width, height),
+                None => picture,
+            };
+            kept = Some((line, detector, picture));
         }
         let (_, detector, picture) = kept.as_mut().expect("just set");
         let start = processor_time();
