@@ -16,7 +16,9 @@
 //! recording gives the same result each time. A budget in milliseconds is
 //! turned into an amount of work, counted in evaluations of features, by a
 //! rate. The rate is measured once at the start, or fixed in the options: fix
-//! it where two runs, or two machines, must agree to the bit.
+//! it where two runs must agree to the bit. Two machines then agree if they have
+//! the same kernel, since an evaluation is that of as many windows as a kernel
+//! takes at once; without a budget, all agree.
 
 use std::time::{Duration, Instant};
 
