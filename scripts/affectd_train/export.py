@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,9 @@ class GraphWriter:
 
     def convolution(self, conv: QuantConv, x: str) -> str:
         name = conv.name
-        weight, bias = (t.detach().double().numpy() for t in conv.folded())
-        scale = QuantConv.weight_scale(conv.folded()[0]).numpy().astype(np.float32)
+        folded = conv.folded()
+        scale = conv.weight_scale(*folded).numpy().astype(np.float32)
+        weight, bias = (t.detach().double().numpy() for t in folded)
         levels = np.rint(weight / scale.reshape(-1, 1, 1, 1).astype(np.float64))
         bias_scale = (self.scale_of[x] * scale).astype(np.float32)
         bias_levels = np.rint(bias / bias_scale.astype(np.float64)).clip(-2**31, 2**31 - 1)
@@ -96,6 +98,25 @@ def to_onnx(net: QuantNet, size: int = SIZE) -> onnx.ModelProto:
     return proto
 
 
+@torch.no_grad()
+def float_to_onnx(net: torch.nn.Module, temperature: float, size: int = SIZE) -> onnx.ModelProto:
+    """`net` in f32, its logits divided by the temperature."""
+    class Tempered(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x) * (1 / temperature)
+
+    program = torch.onnx.export(Tempered().eval(), (torch.zeros(1, 1, size, size),), dynamo=True,
+                                input_names=["input"], output_names=["logits"],
+                                opset_version=18, verbose=False)
+    proto = program.model_proto
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
 def run_onnx(path: Path, tiles: np.ndarray, bar: str | None = None) -> np.ndarray:
     """Logits by ONNX Runtime without graph optimizations: its optimized int8
     kernels saturate on some processors, plain QDQ arithmetic does not."""
@@ -109,14 +130,15 @@ def run_onnx(path: Path, tiles: np.ndarray, bar: str | None = None) -> np.ndarra
     options.intra_op_num_threads = torch.get_num_threads()
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     size = session.get_inputs()[0].shape[-1]
-    inputs = normalised(resize_pillow(tiles, size))
+    said = tomllib.loads(path.with_suffix(".toml").read_text())["input"]
+    inputs = normalised(resize_pillow(tiles, size), *said["mean"], *said["std"])
     rows = tqdm(inputs, desc=bar, disable=bar is None, mininterval=2.0)
     return np.concatenate([session.run(None, {"input": row[None, None]})[0] for row in rows])
 
 
-def normalised(luma: np.ndarray) -> np.ndarray:
+def normalised(luma: np.ndarray, mean: float = MEAN, std: float = STD) -> np.ndarray:
     """u8 to the network's input, in f32 as the daemon computes it."""
-    return ((luma.astype(np.float32) / np.float32(255) - np.float32(MEAN)) / np.float32(STD))
+    return (luma.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)
 
 
 def manifest(onnx_path: Path, origin: str, licence: str, training_data: list[str],

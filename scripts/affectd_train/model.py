@@ -18,10 +18,10 @@ from torch import nn
 
 from . import CLASSES
 
-# value = (luma / 255 - MEAN) / STD. MEAN is 128/255, so that with scale
-# 1/(255*STD) and zero point 128 the input's quantum is just its luma.
+# value = (luma / 255 - MEAN) / STD = (luma - 128) / 128: with scale 2^-7 and zero
+# point 128 the input's quantum is just its luma.
 MEAN = 128 / 255
-STD = 0.5
+STD = 128 / 255
 SIZE = 96
 
 
@@ -111,14 +111,18 @@ def normalise(luma: torch.Tensor) -> torch.Tensor:
 
 # --- start weights -----------------------------------------------------------
 
+def gray_kernel(kernel: torch.Tensor) -> torch.Tensor:
+    """One channel from the three of a network made for torchvision's normalisation,
+    (v - mean_c) / std_c, where ours is (v - MEAN) / STD."""
+    channel_std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    return (kernel * STD / channel_std).sum(dim=1, keepdim=True)
+
+
 def load_torchvision(net: nn.Module) -> None:
     from torchvision.models import MobileNet_V2_Weights
 
     state = MobileNet_V2_Weights.IMAGENET1K_V2.get_state_dict(progress=True)
-    stem = state["features.0.0.weight"]
-    # torchvision normalises by (v - mean_c) / std_c; ours is (v - MEAN) / STD.
-    channel_std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    state["features.0.0.weight"] = (stem * STD / channel_std).sum(dim=1, keepdim=True)
+    state["features.0.0.weight"] = gray_kernel(state["features.0.0.weight"])
     state = {k: v for k, v in state.items() if not k.startswith("classifier")}
     net.load_state_dict(state, strict=False)
 

@@ -1,11 +1,19 @@
 """The integer network: BatchNorm folded, values rounded as ONNX QDQ rounds them.
 
 Activations are unsigned 8-bit per tensor, weights signed 8-bit per output channel
-and symmetric, biases 32-bit. An output after ReLU6 has zero point 0 and a top of
-at most 6, so that saturation is the activation and no Clip is needed.
+and symmetric, biases 32-bit. An output after ReLU has zero point 0 and saturates
+at the top of the unsigned range, so no Clip is needed.
+
+Scales of activations are powers of two, those of weights two or three times a
+power of two. Every product, partial sum and quotient is then exact in f32, in
+whatever order it is added up: a runtime that computes the QDQ graph in floats
+and one that computes it in integers give the same bits. `exact_in_f32` checks
+that no sum can outgrow f32's 24 bits.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -14,10 +22,8 @@ from torch import nn
 
 from .model import MEAN, STD, all_layers, layers_of_block, normalise
 
-INPUT_SCALE = 1 / (255 * STD)       # one quantum a luma step
+INPUT_SCALE = 1 / (255 * STD)       # 2^-7: one quantum a luma step
 INPUT_ZERO = round(MEAN * 255)
-POOL_DIVISOR = 3   # pool scale = head scale / 3: at 3x3 cells the rounded mean
-#                    is round(sum / 3), an integer rule without ties
 
 
 class Range(nn.Module):
@@ -38,17 +44,23 @@ class Range(nn.Module):
             return x
         return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero, 0, 255)
 
+    def top(self) -> torch.Tensor:
+        return self.scale * 255
+
     def observe(self, x: torch.Tensor) -> None:
         flat = x.detach().flatten()
         step = max(1, flat.numel() // 40_000)
         self.seen.append(torch.cat([flat[::step], flat.min().view(1), flat.max().view(1)]))
 
     def set(self, low: float, high: float) -> None:
+        """The least power of two that spans low..high, which lies in its middle."""
         low, high = min(low, 0.0), max(high, 1e-3)
         if self.from_zero:
             low = 0.0
-        self.scale.fill_((high - low) / 255)
-        self.zero.fill_(int(round(-low / float(self.scale))))
+        scale = 2.0 ** math.ceil(math.log2((high - low) / 255) - 1e-9)
+        self.scale.fill_(scale)
+        spare = 0.0 if self.from_zero else 255 * scale - (high - low)
+        self.zero.fill_(min(255, int(round((spare / 2 - low) / scale))))
 
     def settle(self) -> None:
         """Ends observing: of shrunk ranges, the one with the least squared error."""
@@ -56,7 +68,7 @@ class Range(nn.Module):
         self.mode, self.seen = "round", []
         low, high = float(values.min()), float(values.max())
         best = (float("inf"), low, high)
-        for shrink in np.linspace(0.3, 1.0, 36):
+        for shrink in np.linspace(0.2, 1.0, 41):
             self.set(low * shrink, high * shrink)
             error = float((self(values) - values).square().mean())
             best = min(best, (error, low * shrink, high * shrink))
@@ -66,9 +78,9 @@ class Range(nn.Module):
 class QuantConv(nn.Module):
     """Convolution with its BatchNorm's statistics frozen and folded in."""
 
-    def __init__(self, name: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, relu6: bool):
+    def __init__(self, name: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, relu: bool):
         super().__init__()
-        self.name, self.relu6 = name, relu6
+        self.name, self.relu = name, relu
         self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
         self.weight = nn.Parameter(conv.weight.detach().clone())
         channels = conv.out_channels
@@ -82,29 +94,49 @@ class QuantConv(nn.Module):
             self.beta = nn.Parameter(conv.bias.detach().clone())
             self.register_buffer("mean", torch.zeros(channels))
             self.register_buffer("deviation", torch.ones(channels))
-        self.output = Range(relu6)
+        self.output = Range(relu)
+        self.register_buffer("input_scale", torch.tensor(1.0))
+        self.register_buffer("input_zero", torch.tensor(0, dtype=torch.int32))
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         factor = self.gamma / self.deviation
         return self.weight * factor.view(-1, 1, 1, 1), self.beta - self.mean * factor
 
-    @staticmethod
-    def weight_scale(weight: torch.Tensor) -> torch.Tensor:
-        # The floor keeps the 32-bit bias of a dead channel far from overflow.
-        return (weight.detach().flatten(1).abs().amax(dim=1) / 127).clamp_min(1e-6)
+    def weight_scale(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """The least of 2, 3, 4, 6, 8, 12, … times a power of two that spans each channel
+        and keeps its sums within f32's 24 bits."""
+        weight, bias = weight.detach().flatten(1), bias.detach()
+        least = weight.abs().amax(dim=1) / 127
+        # 3.2 for 3: rounding to levels may add to a sum.
+        least = torch.maximum(least, self.reach(weight, bias / self.input_scale) * 3.2 / 2 ** 24)
+        least = least.clamp_min(2.0 ** -40)
+        power = torch.exp2(torch.floor(torch.log2(least)))
+        ratio = least / power
+        return power * torch.where(ratio <= 1, 1.0, torch.where(ratio <= 1.5, 1.5, 2.0))
+
+    def reach(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """The most that a partial sum of each channel can come to, in quanta of the input."""
+        up, down = weight.clamp_min(0).sum(dim=1), weight.clamp_max(0).abs().sum(dim=1)
+        below, above = float(self.input_zero), 255 - float(self.input_zero)
+        return torch.maximum(up * above + down * below, down * above + up * below) + bias.abs()
 
     def raw(self, x: torch.Tensor) -> torch.Tensor:
         weight, bias = self.folded()
         if self.output.mode != "float":
-            scale = self.weight_scale(weight)
+            scale = self.weight_scale(weight, bias)
             zero = torch.zeros_like(scale, dtype=torch.int32)
             weight = torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+            quantum = self.input_scale * scale
+            # The file's bias is a whole number of quanta; its gradient is the float one's.
+            bias = bias + ((bias / quantum).round() * quantum - bias).detach()
         return F.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.raw(x)
-        if self.output.mode != "round" and self.relu6:
-            y = F.relu6(y)
+        if self.relu and self.output.mode == "observe":
+            y = F.relu6(y)   # what the float network was trained with
+        elif self.relu and self.output.mode == "float":
+            y = torch.minimum(F.relu(y), self.output.top())
         return self.output(y)
 
 
@@ -139,7 +171,7 @@ class QuantNet(nn.Module):
         dense.weight.data.copy_(linear.weight.data[:, :, None, None])
         dense.bias.data.copy_(linear.bias.data)
         self.dense = QuantConv("dense", dense, None, False)
-        self.dropout = nn.Dropout(net.classifier[0].p)
+        self.dropout = net.classifier[0]
         self.register_buffer("input_scale", torch.tensor(INPUT_SCALE))
         self.register_buffer("input_zero", torch.tensor(INPUT_ZERO, dtype=torch.int32))
 
@@ -154,6 +186,22 @@ class QuantNet(nn.Module):
     def ranges(self) -> list[Range]:
         return [m for m in self.modules() if isinstance(m, Range)]
 
+    def convolutions(self) -> list[QuantConv]:
+        return [conv for block in self.blocks for conv in block.convs] + [self.dense]
+
+    def tell_inputs(self) -> None:
+        """Gives each convolution the range of what it reads."""
+        scale, zero = self.input_scale, self.input_zero
+        for block in self.blocks:
+            for conv in block.convs:
+                conv.input_scale.copy_(scale)
+                conv.input_zero.copy_(zero)
+                scale, zero = conv.output.scale, conv.output.zero
+            if block.residual:
+                scale, zero = block.sum.scale, block.sum.zero
+        self.dense.input_scale.copy_(self.pool.scale)
+        self.dense.input_zero.copy_(self.pool.zero)
+
     @torch.no_grad()
     def calibrate(self, inputs: torch.Tensor, batch: int = 64) -> None:
         """Sets every range from normalised inputs."""
@@ -163,8 +211,7 @@ class QuantNet(nn.Module):
             self(inputs[i:i + batch].to(memory_format=torch.channels_last))
         for r in self.ranges():
             r.settle()
-        self.pool.scale.copy_(self.blocks[-1].convs[0].output.scale / POOL_DIVISOR)
-        self.pool.zero.zero_()
+        self.tell_inputs()
 
     @torch.no_grad()
     def settle_logits(self, inputs: torch.Tensor, temperature: float = 1.0, batch: int = 64) -> None:
@@ -184,3 +231,18 @@ class QuantNet(nn.Module):
         """"round": the integer network; "float": the same weights without rounding."""
         for r in self.ranges():
             r.mode = mode
+
+    @torch.no_grad()
+    def exact_in_f32(self) -> list[str]:
+        """Convolutions in which some input could make a sum outgrow f32's 24 bits."""
+        doubtful = []
+        for conv in self.convolutions():
+            weight, bias = conv.folded()
+            quantum = conv.weight_scale(weight, bias)
+            levels = (weight / quantum.view(-1, 1, 1, 1)).round().flatten(1).double()
+            reach = conv.reach(levels, (bias / (conv.input_scale * quantum)).round())
+            # Quanta of weights are 2 or 3 of a power of two, which is the unit of sums.
+            part = float(reach.max()) * 3 / 2 ** 24
+            if part >= 1:
+                doubtful.append(f"{conv.name} ({part:.2f} of what 24 bits hold)")
+        return doubtful

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from . import model
+from . import model, networks
 from .augment import augment, mixup
 from .data import Prepared, mixed_target
 from .metrics import predict
@@ -29,6 +29,7 @@ from .metrics import predict
 class Recipe:
     """Everything that decides the result; written into every checkpoint."""
 
+    network: str = "mobilenet_v2"  # or another of networks.BUILDERS
     schedule: str = "64:12,96:20"  # SIZE:AMOUNT,… in `unit`s
     unit: str = "epochs"           # or minutes: then the run fits the time it has
     batch: int = 64
@@ -37,7 +38,9 @@ class Recipe:
     warm_up: float = 0.03          # part of the whole run
     weight_decay: float = 0.02
     ema: float = 0.998
-    ferplus_weight: float = 0.5    # in the target, against the FER2013 label
+    ferplus_weight: float = 0.5    # in the target, against the FER2013 label …
+    ferplus_late: float = 0.5      # … and from `late_from` of the run on
+    late_from: float = 1.0
     disgust_repeat: int = 3        # times each disgust tile is seen in an epoch
     mixup_alpha: float = 0.2
     mixup_part: float = 0.3        # of the batches
@@ -48,7 +51,7 @@ class Recipe:
     freeze_at: float = 0.7         # … from this part of the run on: they cost most
     validate_every: int = 1        # epochs
     seed: int = 1
-    start: str = "tflite"          # or torchvision, none
+    start: str = "tflite"          # or torchvision, none; tflite has mobilenet_v2 only
 
     def phases(self) -> list[tuple[int, float]]:
         return [(int(size), float(amount)) for size, amount in
@@ -84,10 +87,8 @@ class Position:
 
 def start_network(recipe: Recipe, tflite: Path | None, images: np.ndarray) -> nn.Module:
     torch.manual_seed(recipe.seed)
-    net = model.build(recipe.dropout)
-    if recipe.start == "torchvision":
-        model.load_torchvision(net)
-    elif recipe.start == "tflite":
+    net = networks.build(recipe.network, recipe.dropout, recipe.start == "torchvision")
+    if recipe.start == "tflite" and recipe.network == "mobilenet_v2":
         if tflite is None or not tflite.exists():
             raise SystemExit(f"start weights {tflite} are not there (--start-weights)")
         few = torch.from_numpy(images[:256]).unsqueeze(1).float()
@@ -96,8 +97,9 @@ def start_network(recipe: Recipe, tflite: Path | None, images: np.ndarray) -> nn
     return net
 
 
-def blocks_of(net: nn.Module) -> nn.Module:
-    return net.blocks if hasattr(net, "blocks") else net.features
+def blocks_of(net: nn.Module) -> list[nn.Module]:
+    """The blocks of a MobileNetV2, float or quantized."""
+    return list(getattr(net, "blocks", None) or net.features)
 
 
 class Replicas:
@@ -115,8 +117,9 @@ class Replicas:
     def train_mode(self) -> None:
         for c in self.copies:
             c.train()
-            for block in blocks_of(c)[:self.frozen]:
-                block.eval()
+            if self.frozen:
+                for block in blocks_of(c)[:self.frozen]:
+                    block.eval()
 
     def freeze(self, blocks: int, average: nn.Module) -> None:
         """From now on the first blocks stay what their average is."""
@@ -214,8 +217,9 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     replicas = Replicas(net, recipe.workers if device.type == "cpu" else 1)
 
     images = torch.from_numpy(prepared.train_images).to(device)
-    target = torch.from_numpy(mixed_target(prepared.train_fer, prepared.train_ferplus,
-                                           recipe.ferplus_weight)).to(device)
+    target_early, target_late = (
+        torch.from_numpy(mixed_target(prepared.train_fer, prepared.train_ferplus, weight)).to(device)
+        for weight in (recipe.ferplus_weight, recipe.ferplus_late))
     labels = prepared.train_fer.argmax(axis=1)
     total = sum(amount for _, amount in recipe.phases())
     part = recipe.batch // len(replicas.copies)
@@ -248,6 +252,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
                 break
             size, rate = recipe.size_at(progress), recipe.rate_at(progress)
             strength = recipe.strength * (0.5 if progress > 1 - recipe.calm_end else 1.0)
+            target = target_early if progress < recipe.late_from else target_late
             for group in optimizer.param_groups:
                 group["lr"] = rate
             chosen = torch.from_numpy(order[number * recipe.batch:(number + 1) * recipe.batch]).to(device)
@@ -259,6 +264,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
                 if torch.rand((), generator=generator) < recipe.mixup_part:
                     inputs, wanted = mixup(inputs, wanted, recipe.mixup_alpha, generator)
                 inputs = inputs.to(memory_format=torch.channels_last)
+                networks.seed_dropout(replica, generator)
                 return F.cross_entropy(replica(inputs), wanted)
 
             if recipe.freeze_blocks and progress >= recipe.freeze_at and not replicas.frozen:

@@ -1,0 +1,166 @@
+"""The networks that can be trained: MobileNetV2, which is shipped, and those of the
+papers that it is compared with. All take one gray 96x96 picture and give seven logits.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+from torch import nn
+
+from . import CLASSES, model
+
+N_CLASSES = len(CLASSES)
+
+
+def build(name: str, dropout: float = 0.2, pretrained: bool = False) -> nn.Module:
+    """`pretrained`: with the ImageNet weights that torchvision or timm download."""
+    if name not in BUILDERS:
+        raise SystemExit(f"there is no network {name}; there are {', '.join(BUILDERS)}")
+    net = BUILDERS[name](dropout, pretrained)
+    for module in net.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = SeededDropout
+    return net
+
+
+class SeededDropout(nn.Dropout):
+    """Dropout whose random numbers are the batch's own: PyTorch's come from one
+    generator for the process, which neither replicas nor a resumed run can share."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(x.shape, generator=self.generator) >= self.p
+        return x * kept.to(x.device) / (1 - self.p)
+
+
+def seed_dropout(net: nn.Module, generator: torch.Generator) -> None:
+    for module in net.modules():
+        if isinstance(module, SeededDropout):
+            module.generator = generator
+
+
+def mobilenet_v2(dropout: float, pretrained: bool) -> nn.Module:
+    net = model.build(dropout)
+    if pretrained:
+        model.load_torchvision(net)
+    return net
+
+
+def head(features: int, dropout: float) -> nn.Module:
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, N_CLASSES))
+
+
+def gray_stem(conv: nn.Conv2d, pretrained: bool) -> nn.Conv2d:
+    gray = nn.Conv2d(1, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
+                     bias=conv.bias is not None)
+    if pretrained:
+        gray.load_state_dict(conv.state_dict() | {"weight": model.gray_kernel(conv.weight.detach())})
+    return gray
+
+
+def weights_of(pretrained: bool) -> str | None:
+    return "DEFAULT" if pretrained else None
+
+
+def vgg16(dropout: float, pretrained: bool) -> nn.Module:
+    """With BatchNorm, without which it does not train from scratch, and with the pooled
+    mean in place of two dense layers of 4,096 that a 96x96 picture has no use for."""
+    from torchvision.models import vgg16_bn
+
+    features = vgg16_bn(weights=weights_of(pretrained)).features
+    features[0] = gray_stem(features[0], pretrained)
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head(512, dropout))
+
+
+def inception_v1(dropout: float, pretrained: bool) -> nn.Module:
+    from torchvision.models import googlenet
+
+    if pretrained:
+        net = googlenet(weights="DEFAULT", transform_input=False)
+    else:
+        net = googlenet(weights=None, aux_logits=False, init_weights=False)
+    net.aux_logits, net.aux1, net.aux2 = False, None, None
+    net.conv1.conv = gray_stem(net.conv1.conv, pretrained)
+    net.dropout, net.fc = nn.Identity(), head(net.fc.in_features, dropout)
+    return net
+
+
+def resnet(depth: int) -> Callable[[float, bool], nn.Module]:
+    def make(dropout: float, pretrained: bool) -> nn.Module:
+        from torchvision import models
+
+        net = getattr(models, f"resnet{depth}")(weights=weights_of(pretrained))
+        net.conv1 = gray_stem(net.conv1, pretrained)
+        net.fc = head(net.fc.in_features, dropout)
+        return net
+
+    return make
+
+
+def xception(dropout: float, pretrained: bool) -> nn.Module:
+    import timm
+
+    net = timm.create_model("legacy_xception", pretrained=pretrained, in_chans=1)
+    net.fc = head(net.fc.in_features, dropout)
+    return net
+
+
+class Separable(nn.Sequential):
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+                         nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+class MiniBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        # A 1x1 convolution of stride 2 in two steps: in one, the gradient of so few
+        # channels crashes in PyTorch 2.15 on processors with AVX-512.
+        self.around = nn.Sequential(nn.MaxPool2d(1, 2), nn.Conv2d(inputs, outputs, 1, bias=False),
+                                    nn.BatchNorm2d(outputs))
+        self.through = nn.Sequential(Separable(inputs, outputs), nn.ReLU(),
+                                     Separable(outputs, outputs), nn.MaxPool2d(3, 2, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.around(x) + self.through(x)
+
+
+def mini_xception(dropout: float, _pretrained: bool) -> nn.Module:
+    """Arriaga, Valdenegro-Toro, Plöger 2017."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        *(MiniBlock(n, 2 * n) for n in (8, 16, 32, 64)),
+        nn.Dropout(dropout), nn.Conv2d(128, N_CLASSES, 3, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def convnet12(dropout: float, _pretrained: bool) -> nn.Module:
+    """Ten 3x3 convolutions in four stages and two dense layers."""
+    layers: list[nn.Module] = []
+    inputs = 1
+    for outputs, count in ((32, 2), (64, 2), (128, 3), (256, 3)):
+        for _ in range(count):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                       nn.BatchNorm2d(outputs), nn.ReLU()]
+            inputs = outputs
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(),
+                         nn.Linear(9 * 256, 256), nn.ReLU(), head(256, dropout))
+
+
+BUILDERS: dict[str, Callable[[float, bool], nn.Module]] = {
+    "mobilenet_v2": mobilenet_v2,
+    "vgg16": vgg16,
+    "inception_v1": inception_v1,
+    "resnet18": resnet(18),
+    "resnet50": resnet(50),
+    "xception": xception,
+    "mini_xception": mini_xception,
+    "convnet12": convnet12,
+}
