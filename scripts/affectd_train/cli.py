@@ -18,6 +18,10 @@ examples:
   scripts/train train --run runs/quick --unit minutes --schedule 64:25,96:40 --workers 2
   scripts/train quantize --run runs/first --out models/mobilenet_v2_96.onnx
   scripts/train evaluate models/mobilenet_v2_96.onnx
+  scripts/train train --network resnet18 --start torchvision --run runs/resnet18
+  scripts/train export --run runs/resnet18 --out runs/resnet18/resnet18.onnx
+  scripts/train cross-validate --run runs/folds --schedule 64:4
+  scripts/train ablate --run runs/ablation --schedule 64:4
   scripts/train measure-crop
 """
 
@@ -39,13 +43,21 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--seed", type=int, default=1)
 
     train = command("train", "train the float network (resumes from RUN/last.pt)")
-    from .train import Recipe
     common_run(train)
-    for f in fields(Recipe):
-        train.add_argument("--" + f.name.replace("_", "-"), type=type(f.default), default=f.default)
-    train.add_argument("--start-weights", type=Path,
-                       default=DATA / "imagenet" / "mobilenet_v2_1.0_224_quant.tflite")
+    recipe_arguments(train)
     train.add_argument("--fresh", action="store_true", help="do not resume")
+
+    cross = command("cross-validate", "train once for each fold of the training tiles")
+    common_run(cross)
+    recipe_arguments(cross, schedule="64:4")
+    cross.add_argument("--data", type=Path, default=DATA)
+    cross.add_argument("--folds", type=int, default=5)
+
+    from .experiments import VARIANTS
+    ablate = command("ablate", "short runs that compare preprocessing and growing sizes with neither")
+    common_run(ablate)
+    recipe_arguments(ablate, schedule="64:4")
+    ablate.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
 
     quantize = command("quantize", "fine-tune with quantization, export ONNX and manifest")
     common_run(quantize)
@@ -64,20 +76,25 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--no-fidelity", action="store_true",
                           help="leave out the comparison of float and int8")
     quantize.add_argument("--fresh", action="store_true", help="do not resume")
-    quantize.add_argument("--crop", type=float, nargs=3, default=(1.02, 0.0, 0.0),
-                          metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
-    quantize.add_argument("--origin", default="affectd developers, scripts/train")
+    about_model(quantize)
+
+    export = command("export", "export a trained network as it is, in floats")
+    common_run(export)
+    export.add_argument("--checkpoint", help="in RUN", default="final.pt")
+    export.add_argument("--out", type=Path, required=True)
+    about_model(export)
 
     evaluate = command("evaluate", "figures of an exported model on PublicTest")
     evaluate.add_argument("model", type=Path, nargs="?", default=ROOT / "models" / "mobilenet_v2_96.onnx")
     evaluate.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     evaluate.add_argument("--json", type=Path)
-    evaluate.add_argument("--robustness", action="store_true", help="also with moved and scaled crops")
+    evaluate.add_argument("--robustness", action="store_true", help="also blurred, dark, turned, noisy, occluded, small, cropped amiss")
     evaluate.add_argument("--write-manifest", action="store_true", help="put the figures into MODEL.toml")
 
     plot = command("plot", "curves, confusion matrix and reliability diagram as PNG")
     common_run(plot)
     plot.add_argument("--model", type=Path, default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    plot.add_argument("--figures", type=Path, help="what `evaluate --robustness --json` wrote")
     plot.add_argument("--out", type=Path, default=RUNS / "plots")
 
     crop = command("measure-crop", "measure the crop rule for Haar boxes on training tiles")
@@ -86,10 +103,32 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def recipe_arguments(command: argparse.ArgumentParser, **defaults: object) -> None:
+    from .train import Recipe
+
+    for f in fields(Recipe):
+        command.add_argument("--" + f.name.replace("_", "-"), type=type(f.default),
+                             default=defaults.get(f.name, f.default))
+    command.add_argument("--start-weights", type=Path,
+                         default=DATA / "imagenet" / "mobilenet_v2_1.0_224_quant.tflite")
+
+
+def recipe_of(args: argparse.Namespace):
+    from .train import Recipe
+
+    return Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
+
+
 def common_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     command.add_argument("--run", type=Path, default=RUNS / "mobilenet_v2")
     command.add_argument("--device", default="auto", help="cpu, cuda or auto")
+
+
+def about_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--crop", type=float, nargs=3, default=(1.02, 0.0, 0.0),
+                         metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
+    command.add_argument("--origin", default="affectd developers, scripts/train")
 
 
 def device_of(name: str):
@@ -112,17 +151,32 @@ def main() -> int:
               f"without copies {int(prepared.test_clean.sum())}")
     elif args.command == "train":
         from .data import Prepared
-        from .train import Recipe, start_network, train
+        from .train import start_network, train
 
-        recipe = Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
+        recipe = recipe_of(args)
         prepared = Prepared.open(args.prepared)
         train(prepared, recipe, args.run,
               lambda: start_network(recipe, args.start_weights, prepared.train_images),
               device_of(args.device), resume=not args.fresh)
+    elif args.command == "cross-validate":
+        from . import data, experiments
+
+        experiments.cross_validate(data.load(args.data), recipe_of(args), args.folds, args.run,
+                                   args.start_weights, device_of(args.device))
+    elif args.command == "ablate":
+        from . import experiments
+        from .data import Prepared
+
+        experiments.ablate(Prepared.open(args.prepared), recipe_of(args), args.variants, args.run,
+                           args.start_weights, device_of(args.device))
     elif args.command == "quantize":
         from .finish import quantize
 
         quantize(args, device_of(args.device))
+    elif args.command == "export":
+        from .finish import export
+
+        export(args)
     elif args.command == "evaluate":
         from .finish import evaluate
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 
@@ -26,6 +27,7 @@ EMOTION_VOTE_INDEX = np.array(
     [VOTE_COLUMNS.index(n) for n, _ in
      sorted(FERPLUS_TO_CLASS.items(), key=lambda item: item[1])])
 NOT_FACE_INDEX = VOTE_COLUMNS.index("not_face")
+CONTEMPT_INDEX = VOTE_COLUMNS.index("contempt")
 
 
 @dataclass
@@ -128,11 +130,17 @@ class Prepared:
     train_ferplus: np.ndarray   # f32 [n, 7], vote distribution (zero: none)
     hold_images: np.ndarray
     hold_label: np.ndarray
-    hold_ferplus: np.ndarray    # majority class or -1
     test_images: np.ndarray
     test_label: np.ndarray
     test_ferplus: np.ndarray
+    test_contempt: np.ndarray   # bool: more than half of the votes say contempt
     test_clean: np.ndarray      # bool, of all PublicTest: no copy, not lossy
+
+    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
+        """Every tile of every part through `change`."""
+        parts = ("train_images", "hold_images", "test_images")
+        return replace(self, **{part: np.stack([change(tile) for tile in getattr(self, part)])
+                                for part in parts})
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,10 +151,14 @@ class Prepared:
         if not path.exists():
             raise SystemExit(f"{path} is not there: run `scripts/train prepare` first")
         with np.load(path) as stored:
-            return cls(**{name: stored[name] for name in stored.files})
+            kept = {name: stored[name] for name in stored.files}
+        if kept.keys() != cls.__dataclass_fields__.keys():
+            raise SystemExit(f"{path} was made by another version: run `scripts/train prepare` again")
+        return cls(**kept)
 
 
-def prepare(data: Fer2013, hold_out: int, seed: int) -> Prepared:
+def prepare(data: Fer2013, hold_out: int, seed: int, fold: tuple[int, int] | None = None) -> Prepared:
+    """`fold` (number, of how many) holds out that part in place of `hold_out` tiles."""
     train = np.flatnonzero(data.usage == "Training")
     test = np.flatnonzero(data.usage == "PublicTest")
 
@@ -157,14 +169,19 @@ def prepare(data: Fer2013, hold_out: int, seed: int) -> Prepared:
 
     images, fer, ferplus = _merge_copies(data, train)
     order = np.random.default_rng(seed).permutation(len(images))
-    hold, keep = order[:hold_out], order[hold_out:]
+    if fold is None:
+        hold, keep = order[:hold_out], order[hold_out:]
+    else:
+        parts = np.array_split(order, fold[1])
+        hold = parts.pop(fold[0])
+        keep = np.concatenate(parts)
     return Prepared(
         train_images=images[keep], train_fer=fer[keep],
         train_ferplus=_vote_distribution(ferplus[keep]),
         hold_images=images[hold], hold_label=fer[hold].argmax(axis=1),
-        hold_ferplus=ferplus_majority(ferplus[hold]),
         test_images=data.images[test], test_label=data.label[test],
         test_ferplus=ferplus_majority(data.votes[test]),
+        test_contempt=data.votes[test, CONTEMPT_INDEX] * 2 > data.votes[test].sum(axis=1),
         test_clean=~(data.copy_of_train | data.lossy)[test],
     )
 

@@ -1,8 +1,10 @@
-"""Curves, confusion matrix and reliability diagram as PNG."""
+"""Curves, confusion matrix, reliability diagram and robustness as PNG."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,8 @@ def plot(args: argparse.Namespace) -> None:
         logits = run_onnx(args.model, prepared.test_images[clean], "ONNX Runtime")
         confusion_png(logits, prepared.test_label[clean], args.out / "confusion.png")
         reliability(logits, prepared.test_label[clean], args.out / "reliability.png")
+    if args.figures:
+        robustness_png(json.loads(args.figures.read_text())["robustness"], args.out / "robustness.png")
     print(args.out)
 
 
@@ -77,3 +81,20 @@ def reliability(logits: np.ndarray, label: np.ndarray, out: Path, bins: int = 15
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1),
              title=f"ECE {report(logits, label)['ece']:.3f}")
     figure.savefig(out, dpi=120, bbox_inches="tight")
+
+
+def robustness_png(found: dict, out: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    curves = {name: curve for name, curve in found.items() if name != "as it is"}
+    figure, places = plt.subplots(2, math.ceil(len(curves) / 2), figsize=(14, 6), sharey=True)
+    for axes, (name, curve) in zip(places.flat, curves.items()):
+        axes.plot(list(curve["steps"]), list(curve["steps"].values()), marker="o")
+        axes.axhline(found["as it is"], color="gray", linewidth=1)
+        axes.set(title=name, xlabel=curve["unit"], ylim=(0, 1))
+        axes.tick_params(axis="x", rotation=45 if name == "crop" else 0, labelsize=7)
+    for axes in list(places.flat)[len(curves):]:
+        axes.axis("off")
+    figure.tight_layout()
+    figure.savefig(out, dpi=110, bbox_inches="tight")
+    plt.close(figure)

@@ -1,0 +1,150 @@
+"""Runs that are repeated and resumed; every network through export into the daemon."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import onnx
+import torch
+
+from affectd_train import CLASSES, cli, export, model, networks, train
+from affectd_train.data import Prepared, load, prepare, resize_pillow
+from affectd_train.experiments import recipe_of
+from affectd_train.finish import calibrated, load_float
+from affectd_train.metrics import softmax
+from affectd_train.train import Recipe, start_network
+
+from .support import AFFECTD, INFERENCE, prepared_in, write_kaggle
+
+CPU = torch.device("cpu")
+SHORT = Recipe(schedule="32:1", batch=16, start="none", mixup_part=0.5)
+
+
+def weights(net: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in net.state_dict().items()}
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def trained(self, prepared: Prepared, recipe: Recipe, name: str, resume: bool = True):
+        return train.train(prepared, recipe, self.folder / name,
+                           lambda: start_network(recipe, None, prepared.train_images), CPU, resume)
+
+
+class Repeating(Case):
+    def test_a_seed_gives_the_same_weights_and_another_seed_others(self) -> None:
+        prepared = prepared_in(self.folder)
+        first, again = (weights(self.trained(prepared, SHORT, name)) for name in ("a", "b"))
+        other = weights(self.trained(prepared, replace(SHORT, seed=2), "c"))
+        for name, value in first.items():
+            np.testing.assert_array_equal(value, again[name], err_msg=name)
+        self.assertTrue(any(not np.array_equal(value, other[name]) for name, value in first.items()))
+
+    def test_a_run_stopped_in_an_epoch_ends_as_one_that_was_not(self) -> None:
+        prepared = prepared_in(self.folder)
+        recipe = replace(SHORT, schedule="32:2")
+        whole = weights(self.trained(prepared, recipe, "whole"))
+
+        steps = 0
+        update = train.update_average
+
+        def stop_at_the_sixth(*args) -> None:
+            nonlocal steps
+            steps += 1
+            update(*args)
+            if steps == 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with mock.patch.object(train, "update_average", stop_at_the_sixth):
+            with self.assertRaisesRegex(SystemExit, "stopped at step 6"):
+                self.trained(prepared, recipe, "parts")
+        resumed = weights(self.trained(prepared, recipe, "parts"))
+        for name, value in whole.items():
+            np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+    def test_sizes_that_grow_see_as_many_pictures(self) -> None:
+        grown = recipe_of("growing-sizes", replace(SHORT, schedule="64:6"))
+        self.assertEqual([grown.size_at(p) for p in (0.0, 0.34, 0.99)], [48, 64, 96])
+        self.assertEqual(sum(amount for _, amount in grown.phases()), 6)
+
+
+class Networks(Case):
+    def test_every_network_trains_and_answers_in_the_daemon_as_in_onnx_runtime(self) -> None:
+        write_kaggle(self.folder)
+        prepared = prepare(load(self.folder), 14, 1)
+        prepared.save(self.folder / "prepared.npz")
+        for network in networks.BUILDERS:
+            with self.subTest(network=network):
+                run, out = self.folder / network, self.folder / f"{network}.onnx"
+                self.run_cli("train", "--network", network, "--run", run, "--schedule", "96:1",
+                             "--batch", "16", "--start", "none")
+                self.run_cli("export", "--run", run, "--out", out)
+                self.answers_agree(out, prepared)
+
+    def run_cli(self, command: str, *args: object) -> None:
+        words = ["train", command, "--prepared", str(self.folder / "prepared.npz"), *map(str, args)]
+        with mock.patch("sys.argv", words):
+            self.assertEqual(cli.main(), 0)
+
+    def answers_agree(self, path: Path, prepared: Prepared) -> None:
+        answers = self.folder / "answers.csv"
+        done = subprocess.run([AFFECTD, "eval", self.folder / "fer2013.csv", "--usage", "PublicTest",
+                               "--model", path, "--predictions", answers],
+                              text=True, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(answers, newline="") as file:
+            rows = list(csv.DictReader(file))
+        ours = np.array([[float(row[name]) for name in CLASSES] for row in rows])
+        theirs = softmax(export.run_onnx(path, prepared.test_images))
+        self.assertEqual(len(ours), len(prepared.test_images))
+        np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+class Integers(Case):
+    """The int8 file: PyTorch's fake quantization, ONNX Runtime in f32 and affectd in
+    integers must agree to the last bit, because the scales leave nothing to round."""
+
+    def test_three_runtimes_give_the_same_bits(self) -> None:
+        prepared = prepared_in(self.folder)
+        self.trained(prepared, replace(SHORT, schedule="96:2", rate=3e-3), "run")
+        net = load_float(self.folder / "run" / "final.pt")
+        quant = calibrated(net, prepared, 64)
+        tiles = torch.from_numpy(resize_pillow(prepared.test_images, model.SIZE)).unsqueeze(1)
+        quant.settle_logits(model.normalise(tiles))
+        self.assertEqual(quant.exact_in_f32(), [])
+
+        path = self.folder / "int8.onnx"
+        onnx.save(export.to_onnx(quant), path)
+        path.with_suffix(".toml").write_text(export.manifest(
+            path, "test", "MIT", ["drawn faces"], {"scale": 1.0, "shift_x": 0.0, "shift_y": 0.0}, {}))
+
+        inputs = export.normalised(tiles.numpy())
+        with torch.no_grad():
+            rounded = quant.eval()(torch.from_numpy(inputs)).numpy()
+        runtime = export.run_onnx(path, prepared.test_images)
+        (self.folder / "inputs").write_bytes(inputs.astype("<f4").tobytes())
+        said = subprocess.run([INFERENCE, path], input=f"run {self.folder / 'inputs'}\n",
+                              text=True, check=True, capture_output=True).stdout
+        ours = np.array([[float(v) for v in line.split()] for line in said.splitlines() if line],
+                        np.float32)
+
+        self.assertGreater(len(np.unique(rounded)), 20, "a network that answers always the same")
+        np.testing.assert_array_equal(runtime, rounded)
+        np.testing.assert_array_equal(ours, runtime)
+
+
+if __name__ == "__main__":
+    unittest.main()
