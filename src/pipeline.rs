@@ -17,6 +17,7 @@ use crate::frame::{Rect, Timestamp};
 use crate::output::{Camera, Farewell, Output, Report};
 use crate::repeated::Repeated;
 use crate::stats::{Stage, Stats};
+use crate::supervise::thermal::HalfRate;
 use crate::track::{Track, Tracker};
 
 /// How long a step waits for a frame. Signals are noticed and safe levels set
@@ -28,6 +29,8 @@ pub const PATIENCE: Duration = Duration::from_millis(50);
 pub enum Step {
     /// A frame went through all stages.
     Frame,
+    /// There was one, which was passed over because the machine is too hot.
+    PassedOver,
     /// There was none, and the outputs were told how things stand.
     NoFrame,
     /// The recording is over.
@@ -40,6 +43,7 @@ pub struct Pipeline {
     faces: Faces,
     outputs: Vec<Box<dyn Output>>,
     last: Last,
+    rate: HalfRate,
     stats: Stats,
 }
 
@@ -47,6 +51,8 @@ pub struct Pipeline {
 struct Last {
     timestamp: Timestamp,
     frame: u64,
+    /// Frames passed over since then, which are not to count as dropped.
+    passed_over: u64,
     frame_size: (u32, u32),
     camera: CameraState,
     /// Why the camera was lost; the buffer is kept.
@@ -71,10 +77,12 @@ impl Pipeline {
             last: Last {
                 timestamp: Timestamp::default(),
                 frame: 0,
+                passed_over: 0,
                 frame_size: (0, 0),
                 camera: CameraState::Starting,
                 lost_reason: String::new(),
             },
+            rate: HalfRate::default(),
             stats: Stats::new(),
         }
     }
@@ -85,6 +93,10 @@ impl Pipeline {
         let live = self.source.is_live();
         match self.source.next(PATIENCE) {
             Captured::Frame(frame) => {
+                if !self.rate.takes(frame.timestamp) {
+                    self.last.passed_over += 1;
+                    return Step::PassedOver;
+                }
                 self.stats.note(Stage::Capture, asked.elapsed());
                 let ready = Instant::now();
                 if self.last.camera == CameraState::Lost {
@@ -127,6 +139,20 @@ impl Pipeline {
         }
     }
 
+    /// Passes over about every other frame from now on, or no longer; the
+    /// outputs are told why.
+    pub fn set_hot(&mut self, hot: bool, reason: &str) {
+        self.rate.set(hot);
+        let at = if self.source.is_live() {
+            Timestamp::now()
+        } else {
+            self.last.timestamp
+        };
+        for output in &mut self.outputs {
+            output.temperature(at, hot, reason);
+        }
+    }
+
     /// Whether a camera is being waited for.
     #[must_use]
     pub fn is_waiting_for_camera(&self) -> bool {
@@ -151,11 +177,14 @@ impl Last {
     /// between it and the one before.
     fn advance(&mut self, frame: &Frame<'_>) -> u64 {
         let dropped = match self.camera {
-            CameraState::Streaming => frame.sequence.saturating_sub(self.frame + 1),
+            CameraState::Streaming => frame
+                .sequence
+                .saturating_sub(self.frame + 1 + self.passed_over),
             CameraState::Starting | CameraState::Lost => 0,
         };
         self.timestamp = frame.timestamp;
         self.frame = frame.sequence;
+        self.passed_over = 0;
         self.frame_size = (frame.luma.width(), frame.luma.height());
         self.camera = CameraState::Streaming;
         dropped

@@ -1,7 +1,8 @@
 //! What the world around the process wants of it, and what it tells that world:
-//! signals, and notifications to the service manager.
+//! signals, notifications to the service manager, the hardware watchdog and the
+//! machine's temperature.
 //!
-//! Both are polled by the loop and never make it wait. A signal handler only
+//! All are polled by the loop and never make it wait. A signal handler only
 //! sets a flag and writes a byte into a pipe; a notification is a datagram that
 //! is sent without blocking or not at all.
 //!
@@ -18,6 +19,11 @@
 //! to the socket named by `$NOTIFY_SOCKET`. It is spoken here rather than by
 //! the crate sd-notify because that one opens a socket a message, blocks when
 //! the manager is slow, and knows no abstract socket names (`@…`).
+
+#[cfg(feature = "rig")]
+pub mod rig;
+pub mod thermal;
+pub mod watchdog;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -139,6 +139,8 @@ fn story(run: &mut Run) {
     run.frame(120, &[face(9, State::Uncertain)]);
     run.lost(620, "/dev/video0: No such device");
     run.frame(2000, &[nobody()]);
+    let at = Timestamp::from_millis(2000);
+    run.events.temperature(at, true, "75.0 degrees");
     run.events.farewell(&Farewell {
         reason: "SIGTERM",
         frames: 4,
@@ -170,6 +172,7 @@ fn every_line_is_as_the_schema_says() {
         r#"{"schema":1,"type":"camera_lost","time":0.62,"frame":3,"reason":"/dev/video0: No such device","since":0.62,"change":true}"#,
         r#"{"schema":1,"type":"camera_back","time":2.0,"frame":4,"after":1.38}"#,
         r#"{"schema":1,"type":"none","time":2.0,"frame":4,"since":2.0,"change":true}"#,
+        r#"{"schema":1,"type":"temperature","time":2.0,"frame":4,"hot":true,"reason":"75.0 degrees"}"#,
         r#"{"schema":1,"type":"goodbye","time":2.0,"frame":4,"reason":"SIGTERM","frames":4,"counters":{"late":2,"camera_errors":1}}"#,
     ];
     let found = lines(None, false, story);

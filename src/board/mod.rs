@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::output::{display, events, gpio};
+use crate::supervise::{thermal, watchdog};
 use crate::{capture, decide, detect, track};
 pub use reader::Problem;
 use reader::Reader;
@@ -34,6 +35,8 @@ pub struct Board {
     pub gpio: Option<gpio::Options>,
     pub displays: Vec<display::Options>,
     pub events: Option<events::Options>,
+    pub thermal: Option<thermal::Options>,
+    pub watchdog: Option<watchdog::Options>,
 }
 
 /// The board file's `[detect]`.

@@ -11,6 +11,7 @@ use crate::capture::{self, Pace, SourceSpec};
 use crate::frame::MAX_SIDE;
 use crate::models;
 use crate::output::{events, gpio};
+use crate::supervise::{thermal, watchdog};
 use crate::{decide, detect, track};
 
 /// The longest time that a key takes: an hour.
@@ -47,6 +48,12 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let events = root
         .section("events")
         .map(|section| events_section(section, directory));
+    let thermal = root
+        .section("thermal")
+        .map(|section| thermal_section(section, directory));
+    let watchdog = root
+        .section("watchdog")
+        .and_then(|section| watchdog_section(section, directory));
     root.finish();
     Board {
         name,
@@ -58,6 +65,8 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         gpio,
         displays,
         events,
+        thermal,
+        watchdog,
     }
 }
 
@@ -310,6 +319,28 @@ fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Opt
     };
     section.finish();
     options
+}
+
+fn thermal_section(mut section: Section<'_, '_>, directory: &Path) -> thermal::Options {
+    let zone = path(&mut section, "zone", directory);
+    let throttled = path(&mut section, "throttled", directory);
+    let limit = section.number("limit", 0.0..=150.0);
+    section.finish();
+    thermal::Options {
+        // Who names the firmware's file alone need not have a zone.
+        zone: zone.or_else(|| throttled.is_none().then(|| thermal::Options::ZONE.into())),
+        throttled,
+        limit: limit.map_or(thermal::Options::LIMIT, |limit| limit as f32),
+    }
+}
+
+fn watchdog_section(mut section: Section<'_, '_>, directory: &Path) -> Option<watchdog::Options> {
+    let device = path(&mut section, "device", directory);
+    if device.is_none() && !section.has("device") {
+        section.missing("device", "the watchdog's device, such as \"/dev/watchdog\"");
+    }
+    section.finish();
+    device.map(|device| watchdog::Options { device })
 }
 
 pub(super) fn set<T>(option: &mut T, value: Option<T>) {

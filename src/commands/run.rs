@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use log::{error, info};
+use log::{error, info, warn};
 
 use super::CommandResult;
 use crate::board::Board;
@@ -15,6 +15,8 @@ use crate::detect::{Cascade, Detector, Search};
 use crate::frame::parse_size;
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Faces, Pipeline, Step};
+use crate::supervise::thermal::Thermometer;
+use crate::supervise::watchdog::HardwareWatchdog;
 use crate::supervise::{Notifier, Signals};
 use crate::track::Tracker;
 
@@ -86,21 +88,31 @@ pub fn run(args: &Args) -> CommandResult {
             daemon = daemon.reload(args)?;
             notifier.ready();
         }
+        #[cfg(feature = "rig")]
+        crate::supervise::rig::obey();
+        daemon.look_at_temperature();
         match daemon.pipeline.step() {
             Step::Frame => notifier.status("streaming"),
             Step::NoFrame if daemon.pipeline.is_waiting_for_camera() => {
                 notifier.status("waiting for the camera");
             }
-            // A stream without frames must not feed the watchdog.
-            Step::NoFrame => continue,
+            // A stream of which no frame is processed must not feed the
+            // watchdogs.
+            Step::NoFrame | Step::PassedOver => continue,
             Step::Ended => break "end of recording",
         }
         notifier.feed();
+        if let Some(watchdog) = &mut daemon.watchdog {
+            watchdog.feed();
+        }
     };
 
     notifier.stopping();
     info!("stopping: {reason}");
     daemon.pipeline.finish(reason);
+    if let Some(watchdog) = daemon.watchdog {
+        watchdog.stop();
+    }
     if args.stats {
         eprint!("{}", daemon.pipeline.stats());
     }
@@ -133,6 +145,8 @@ impl Args {
 struct Daemon {
     board: Board,
     pipeline: Pipeline,
+    thermometer: Option<Thermometer>,
+    watchdog: Option<HardwareWatchdog>,
 }
 
 impl Daemon {
@@ -141,10 +155,28 @@ impl Daemon {
         let source = capture::open(&board.capture)?;
         info!("{}: {}", board.name, source.description());
         let outputs = outputs(&board, &*source, faces.model_name())?;
+        // Last: from here on it has to be fed.
+        let watchdog = board.watchdog.as_ref();
+        let watchdog = watchdog.map(HardwareWatchdog::start).transpose()?;
         Ok(Self {
-            board,
             pipeline: Pipeline::new(source, faces, outputs),
+            thermometer: board.thermal.clone().map(Thermometer::new),
+            watchdog,
+            board,
         })
+    }
+
+    fn look_at_temperature(&mut self) {
+        if let Some(thermometer) = &mut self.thermometer
+            && let Some((hot, reason)) = thermometer.look()
+        {
+            if hot {
+                warn!("too hot ({reason}): about every other frame is passed over");
+            } else {
+                info!("cool again ({reason}): all frames are taken");
+            }
+            self.pipeline.set_hot(hot, reason);
+        }
     }
 
     /// Starts anew with the board file as it is now, or goes on with the old
@@ -162,6 +194,9 @@ impl Daemon {
         self.pipeline.finish("reload");
         let old = self.board;
         drop(self.pipeline);
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
+        }
         Self::start(board).or_else(|error| {
             error!("the old board file comes back into force: {error}");
             Self::start(old)

@@ -53,6 +53,11 @@ pub trait Output {
     /// Takes what the loop knows now.
     fn update(&mut self, report: &Report<'_>);
 
+    /// Learns that the machine has become too hot, so that about every other
+    /// frame is passed over, or cool again. Only outputs that tell people
+    /// anything care.
+    fn temperature(&mut self, _at: Timestamp, _hot: bool, _reason: &str) {}
+
     /// Learns why the loop ends; called once, before [`Output::finish`]. Only
     /// outputs that tell people anything care.
     fn farewell(&mut self, _farewell: &Farewell<'_>) {}

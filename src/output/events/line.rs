@@ -69,6 +69,10 @@ pub(super) enum Body {
     CameraBack {
         after: Duration,
     },
+    Temperature {
+        hot: bool,
+        reason: Arc<str>,
+    },
     Dropped {
         lines: u64,
     },
@@ -123,6 +127,7 @@ impl Body {
             Self::None { .. } => "none",
             Self::CameraLost { .. } => "camera_lost",
             Self::CameraBack { .. } => "camera_back",
+            Self::Temperature { .. } => "temperature",
             Self::Dropped { .. } => "dropped",
             Self::Goodbye(_) => "goodbye",
         }
@@ -173,6 +178,10 @@ impl Body {
                 map.serialize_entry("change", change)
             }
             Self::CameraBack { after } => map.serialize_entry("after", &seconds(*after)),
+            Self::Temperature { hot, reason } => {
+                map.serialize_entry("hot", hot)?;
+                map.serialize_entry("reason", &**reason)
+            }
             Self::Dropped { lines } => map.serialize_entry("lines", lines),
             Self::Goodbye(goodbye) => {
                 map.serialize_entry("reason", &goodbye.reason)?;

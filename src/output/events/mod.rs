@@ -78,6 +78,14 @@
 //! |---|---|---|
 //! | `after` | number | seconds without a camera |
 //!
+//! **`temperature`**: the machine has become too hot, and about every other
+//! frame is passed over, or it is cool again.
+//!
+//! | Key | Type | Meaning |
+//! |---|---|---|
+//! | `hot` | boolean | true: frames are passed over from now on |
+//! | `reason` | string | for people |
+//!
 //! **`dropped`**: the reader of this output was too slow, or the output failed
 //! for a while, and lines were left out here: repetitions first, then the oldest.
 //!
@@ -464,6 +472,14 @@ impl Output for Events {
 
     /// Keeps what the last line is to say; without it, that gives no reason but
     /// `end`, counts the frames and has no counters.
+    fn temperature(&mut self, at: Timestamp, hot: bool, reason: &str) {
+        self.now = at;
+        self.send(Body::Temperature {
+            hot,
+            reason: Arc::from(reason),
+        });
+    }
+
     fn farewell(&mut self, farewell: &Farewell<'_>) {
         self.goodbye = Some(Goodbye {
             reason: farewell.reason.to_owned(),

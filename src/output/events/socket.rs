@@ -322,6 +322,8 @@ impl Noted {
 struct Latest {
     hello: Option<Event>,
     state: Vec<Event>,
+    /// While the machine is too hot.
+    temperature: Option<Event>,
     /// For who connects while the process ends.
     goodbye: Option<Event>,
 }
@@ -347,6 +349,7 @@ impl Latest {
                 self.state.clear();
                 self.state.push(event);
             }
+            Body::Temperature { hot, .. } => self.temperature = hot.then_some(event),
             Body::CameraBack { .. } => self.state.clear(),
             Body::Goodbye(_) => self.goodbye = Some(event),
             Body::Dropped { .. } => {}
@@ -355,7 +358,8 @@ impl Latest {
 
     fn greet(&self, reader: &mut Reader) {
         let mut lines = Vec::new();
-        for event in self.hello.iter().chain(&self.state).chain(&self.goodbye) {
+        let lasting = self.hello.iter().chain(&self.temperature);
+        for event in lasting.chain(&self.state).chain(&self.goodbye) {
             event.write(&mut lines);
         }
         reader.unsent.extend(lines);

@@ -1,0 +1,23 @@
+//! The door to a loop that is stuck or panics, so that `scripts/test-rig` can
+//! see what the watchdogs and the kernel make of it. In builds with the feature
+//! `rig` only.
+
+use std::time::Duration;
+
+/// Does what the file named by `AFFECTD_RIG` says, if there is one: `stick` or
+/// `panic`.
+///
+/// # Panics
+/// If told to.
+pub fn obey() {
+    let Some(path) = std::env::var_os("AFFECTD_RIG") else {
+        return;
+    };
+    match std::fs::read_to_string(path).unwrap_or_default().trim() {
+        "stick" => loop {
+            std::thread::sleep(Duration::from_secs(60));
+        },
+        "panic" => panic!("the rig told the loop to panic"),
+        _ => {}
+    }
+}
