@@ -1,0 +1,167 @@
+//! affectd itself: started with a board file, listened to, ended.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::guest::PATIENCE;
+
+const AFFECTD: &str = "/bin/affectd";
+
+/// Whatever of affectd is not `run`.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(AFFECTD);
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// A running `affectd run`.
+pub struct Daemon {
+    child: Child,
+    events: Receiver<Value>,
+    /// What was read of the events, for a failure's message.
+    heard: Vec<String>,
+}
+
+/// How to start one.
+pub struct Start<'a> {
+    pub board: &'a str,
+    pub args: &'a [&'a str],
+    pub env: &'a [(&'a str, &'a str)],
+    /// The log goes to a file of this name in /out.
+    pub log: &'a str,
+}
+
+impl<'a> Start<'a> {
+    /// robot.toml as it is.
+    pub fn new(log: &'a str) -> Self {
+        Self {
+            board: "/rig/robot.toml",
+            args: &[],
+            env: &[],
+            log,
+        }
+    }
+
+    pub fn go(&self) -> Daemon {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(format!("/out/{}.log", self.log))
+            .expect("/out");
+        let mut child = Command::new(AFFECTD)
+            .args(["--log", "debug", "run", "--stats", "--board", self.board])
+            .args(self.args)
+            .envs(self.env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("affectd");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, events) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("no event: {line}: {error}"));
+                if sender.send(event).is_err() {
+                    break;
+                }
+            }
+        });
+        Daemon {
+            child,
+            events,
+            heard: Vec::new(),
+        }
+    }
+}
+
+impl Daemon {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads events until one is as wanted.
+    pub fn expect(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            match self.events.recv_timeout(left) {
+                Ok(event) => {
+                    self.heard.push(event.to_string());
+                    if wanted(&event) {
+                        return event;
+                    }
+                }
+                Err(error) => self.complain(what, error),
+            }
+        }
+    }
+
+    fn complain(&self, what: &str, error: RecvTimeoutError) -> ! {
+        let last = self.heard.len().saturating_sub(8);
+        let why = match error {
+            RecvTimeoutError::Timeout => "it did not come in time",
+            RecvTimeoutError::Disconnected => "affectd ended",
+        };
+        panic!(
+            "waited in vain for {what}: {why}; the last events were\n{}",
+            self.heard[last..].join("\n")
+        );
+    }
+
+    pub fn expect_type(&mut self, kind: &str) -> Value {
+        self.expect(kind, |event| event["type"] == kind)
+    }
+
+    /// Waits for a leading face with this label.
+    pub fn expect_face(&mut self, label: &str) -> Value {
+        self.expect(&format!("a face that looks {label}"), |event| {
+            event["type"] == "face" && event["leading"] == true && event["label"] == label
+        })
+    }
+
+    /// Throws away what has come so far, and gives it.
+    pub fn drain(&mut self) -> Vec<Value> {
+        self.events.try_iter().collect()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a process that lives");
+    }
+
+    /// Waits for the process to end.
+    pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status, start.elapsed());
+            }
+            assert!(start.elapsed() < PATIENCE, "affectd does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends it by SIGTERM and hears its last words.
+    pub fn stop(mut self) -> Value {
+        self.signal(Signal::TERM);
+        let goodbye = self.expect_type("goodbye");
+        let (status, _) = self.wait();
+        assert!(status.success(), "{status}");
+        goodbye
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

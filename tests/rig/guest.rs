@@ -1,0 +1,108 @@
+//! The machine that the scenarios run on, as far as they look at it.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for the emulated processor; a failure takes so long, a success
+/// never.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until a condition holds, and tells how long that took.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+    start.elapsed()
+}
+
+/// The physical level of a line of the simulated GPIO chip.
+pub fn level(line: u32) -> bool {
+    let path = format!("/run/rig/gpio/sim_gpio{line}/value");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.trim() == "1"
+}
+
+/// The lines of robot.toml.
+pub mod lines {
+    pub const ANGRY: u32 = 5;
+    pub const DISGUST: u32 = 6;
+    pub const FEAR: u32 = 13;
+    pub const HAPPY: u32 = 19;
+    pub const SAD: u32 = 26;
+    pub const SURPRISE: u32 = 16;
+    pub const NEUTRAL: u32 = 20;
+    /// On when low.
+    pub const FACE: u32 = 21;
+    pub const UNCERTAIN: u32 = 12;
+    pub const HEARTBEAT: u32 = 17;
+
+    /// Those of which one at most is on.
+    pub const STATES: [u32; 8] = [
+        ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL, UNCERTAIN,
+    ];
+}
+
+/// Which of the state lines are on.
+pub fn states_on() -> Vec<u32> {
+    lines::STATES
+        .into_iter()
+        .filter(|&line| level(line))
+        .collect()
+}
+
+/// Whether every line of robot.toml but the heartbeat is at its safe level.
+pub fn all_safe() -> bool {
+    // `face` is active low, so off is high.
+    states_on().is_empty() && level(lines::FACE)
+}
+
+/// The video nodes there are.
+pub fn cameras() -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir("/dev")
+        .expect("/dev")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with("video"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Writes a file of debugfs or sysfs.
+pub fn set(path: impl AsRef<Path>, value: &str) {
+    let path = path.as_ref();
+    fs::write(path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// What a process has in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub descriptors: usize,
+    pub threads: usize,
+    /// Resident, in KiB.
+    pub memory: u64,
+}
+
+impl Usage {
+    pub fn of(pid: u32) -> Self {
+        let count = |what: &str| {
+            fs::read_dir(format!("/proc/{pid}/{what}"))
+                .expect("a process that lives")
+                .count()
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        let memory = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+            .expect("VmRSS");
+        Self {
+            descriptors: count("fd"),
+            threads: count("task"),
+            memory,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a camera can do to a program that runs for a year.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use crate::daemon::{Daemon, Start};
+use crate::guest::{Usage, all_safe, cameras, level, lines, wait_until};
+use crate::webcam::{Fault, Webcam};
+
+use super::{HAPPY, QUICK, photo, robot};
+
+/// Outputs are at their safe level so soon after the last good frame, and
+/// frames go through so soon after the camera's return.
+const SAFE: Duration = Duration::from_secs(1);
+const BACK: Duration = Duration::from_secs(2);
+
+fn start(log: &str, format: &str) -> Daemon {
+    let format = format!("format = \"{format}\"");
+    Start {
+        board: &robot(&[QUICK, ("format = \"yuyv\"", &format)]),
+        ..Start::new(log)
+    }
+    .go()
+}
+
+/// On while there is a face; active low.
+fn face_line() -> bool {
+    !level(lines::FACE)
+}
+
+fn sees_a_face(daemon: &mut Daemon) {
+    daemon.expect_type("face");
+    wait_until("the face line", face_line);
+}
+
+/// Waits for safe levels and the event; gives how long the levels took.
+fn is_lost(daemon: &mut Daemon) -> (Duration, String) {
+    let safe = wait_until("safe levels", all_safe);
+    assert!(safe < SAFE, "safe after {safe:?}");
+    let lost = daemon.expect_type("camera_lost");
+    (safe, lost["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+fn is_back(daemon: &mut Daemon) -> Duration {
+    let start = Instant::now();
+    daemon.expect_type("camera_back");
+    let back = start.elapsed();
+    assert!(back < BACK, "back after {back:?}");
+    sees_a_face(daemon);
+    back
+}
+
+/// The cable is pulled and plugged in again.
+pub fn pulled() -> String {
+    let picture = photo(HAPPY);
+    let webcam = Webcam::plug(&picture);
+    let mut daemon = start("camera-pulled", "yuyv");
+    sees_a_face(&mut daemon);
+
+    drop(webcam);
+    let (safe, reason) = is_lost(&mut daemon);
+    assert!(reason.contains("unplugged"), "{reason}");
+    wait_until("the node's end", || cameras().is_empty());
+
+    let _webcam = Webcam::plug(&picture);
+    wait_until("the node's return", || !cameras().is_empty());
+    let back = is_back(&mut daemon);
+    daemon.stop();
+    format!(
+        ": safe after {} ms, back after {} ms",
+        safe.as_millis(),
+        back.as_millis()
+    )
+}
+
+pub fn stalled() -> String {
+    fails("camera-stalled", "yuyv", Fault::Stalled)
+}
+
+pub fn errors() -> String {
+    fails("camera-errors", "yuyv", Fault::Errors)
+}
+
+/// Noise is a picture to YUYV, and a broken file to MJPG.
+pub fn noise() -> String {
+    fails("camera-noise", "mjpg", Fault::Noise)
+}
+
+pub fn half_frames() -> String {
+    let yuyv = fails("camera-half-yuyv", "yuyv", Fault::HalfFrames);
+    let mjpg = fails("camera-half-mjpg", "mjpg", Fault::HalfFrames);
+    format!("{yuyv}; mjpg{mjpg}")
+}
+
+/// The camera stays plugged in, delivers nothing good for a while, and then
+/// does again.
+fn fails(log: &str, format: &str, fault: Fault) -> String {
+    let webcam = Webcam::plug(&photo(HAPPY));
+    let mut daemon = start(log, format);
+    sees_a_face(&mut daemon);
+    webcam.fail(fault);
+    let (safe, reason) = is_lost(&mut daemon);
+    webcam.fail(Fault::None);
+    let back = is_back(&mut daemon);
+    daemon.stop();
+    format!(
+        ": safe after {} ms ({reason}), back after {} ms",
+        safe.as_millis(),
+        back.as_millis()
+    )
+}
+
+/// Somebody holds the old node open, so that the camera comes back as another
+/// one.
+pub fn renumbered() -> String {
+    let picture = photo(HAPPY);
+    let webcam = Webcam::plug(&picture);
+    let mut daemon = start("camera-renumbered", "yuyv");
+    let hello = daemon.expect_type("hello");
+    assert!(hello["source"].as_str().unwrap().contains("/dev/video0"));
+    sees_a_face(&mut daemon);
+
+    let held = File::open("/dev/video0").expect("/dev/video0");
+    drop(webcam);
+    is_lost(&mut daemon);
+    wait_until("the node's end", || cameras().is_empty());
+    let _webcam = Webcam::plug(&picture);
+    wait_until("another node", || !cameras().is_empty());
+    let nodes = cameras().join(", ");
+    assert!(!nodes.contains("video0"), "{nodes}");
+    is_back(&mut daemon);
+    daemon.stop();
+    drop(held);
+    format!(": video0 came back as {nodes}")
+}
+
+pub fn absent_at_start() -> String {
+    let mut daemon = start("camera-absent", "yuyv");
+    daemon.expect_type("hello");
+    daemon.expect_type("camera_lost");
+    assert!(all_safe());
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    wait_until("the node", || !cameras().is_empty());
+    let back = is_back(&mut daemon);
+    daemon.stop();
+    format!(": back after {} ms", back.as_millis())
+}
+
+pub fn ten_cycles() -> String {
+    cycles(10)
+}
+
+pub fn thousand_cycles() -> String {
+    cycles(1000)
+}
+
+/// The cable is pulled and plugged in over and over. Descriptors and threads
+/// are as many as before; memory has its size after the first few cycles.
+fn cycles(count: u32) -> String {
+    const WARM: u32 = 3;
+    let picture = photo(HAPPY);
+    let mut webcam = Some(Webcam::plug(&picture));
+    let mut daemon = start("camera-cycles", "yuyv");
+    sees_a_face(&mut daemon);
+    let mut before = Usage::of(daemon.pid());
+    for cycle in 0..count {
+        webcam.take();
+        daemon.expect_type("camera_lost");
+        wait_until("the node's end", || cameras().is_empty());
+        webcam = Some(Webcam::plug(&picture));
+        daemon.expect_type("camera_back");
+        sees_a_face(&mut daemon);
+        if cycle + 1 == WARM {
+            before = Usage::of(daemon.pid());
+        }
+    }
+    let after = Usage::of(daemon.pid());
+    daemon.stop();
+    assert_eq!(
+        after.descriptors, before.descriptors,
+        "{before:?} {after:?}"
+    );
+    assert_eq!(after.threads, before.threads, "{before:?} {after:?}");
+    // Pages that are touched for the first time, such as code of rare paths.
+    assert!(after.memory <= before.memory + 512, "{before:?} {after:?}");
+    format!(
+        ": {} descriptors, {} threads; memory {} KiB, then {} KiB",
+        after.descriptors, after.threads, before.memory, after.memory
+    )
+}
