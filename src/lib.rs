@@ -29,10 +29,10 @@
 //! ```
 //!
 //! Unsafe code lives in the SIMD kernels of [`detect`] and [`classify`], each
-//! with a scalar twin that tests compare it with, and in two small files that
-//! speak to the kernel where no crate offers what is needed: V4L2's buffers
-//! (`capture/v4l2/sys.rs`) and the framebuffer's two ioctls
-//! (`output/display/fbdev.rs`).
+//! with a scalar twin that tests compare it with, in the allocator ([`memory`]),
+//! and in two small files that speak to the kernel where no crate offers what
+//! is needed: V4L2's buffers (`capture/v4l2/sys.rs`) and the framebuffer's two
+//! ioctls (`output/display/fbdev.rs`).
 
 pub mod board;
 pub mod capture;
@@ -44,10 +44,12 @@ pub mod evaluate;
 pub mod expression;
 pub mod frame;
 pub mod media;
+pub mod memory;
 pub mod models;
 mod nearest;
 pub mod output;
 pub mod pipeline;
+pub mod process;
 pub mod repeated;
 pub mod stats;
 pub mod supervise;

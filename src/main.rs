@@ -4,7 +4,11 @@
 use std::process::ExitCode;
 
 use affectd::commands::Cli;
+use affectd::memory::FrameAllocator;
 use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: FrameAllocator = FrameAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -13,7 +13,9 @@ use crate::classify::Classifier;
 use crate::decide::{Decider, Decision, Face};
 use crate::detect::Search;
 use crate::expression::Probabilities;
-use crate::frame::{Rect, Timestamp};
+use crate::frame::{LumaView, Rect, Timestamp};
+use crate::media::jpeg;
+use crate::memory::{self, Usage};
 use crate::output::{Camera, Farewell, Output, Report};
 use crate::repeated::Repeated;
 use crate::stats::{Stage, Stats};
@@ -45,6 +47,8 @@ pub struct Pipeline {
     last: Last,
     rate: HalfRate,
     stats: Stats,
+    overflows: u64,
+    told_of_arena: bool,
 }
 
 /// What the last frame left, to be told again while no frame comes.
@@ -84,6 +88,8 @@ impl Pipeline {
             },
             rate: HalfRate::default(),
             stats: Stats::new(),
+            overflows: memory::usage().overflows,
+            told_of_arena: false,
         }
     }
 
@@ -105,8 +111,9 @@ impl Pipeline {
                 self.stats.count_frame(self.last.advance(&frame));
                 let decisions = self.faces.look(&frame, &mut self.stats);
                 let report = self.last.report(decisions);
-                tell(&mut self.outputs, &report, &mut self.stats);
+                tell(&mut self.outputs, &report, &mut self.stats, Some(ready));
                 self.stats.note(Stage::Frame, ready.elapsed());
+                self.watch_arena();
                 return Step::Frame;
             }
             Captured::Ended => return Step::Ended,
@@ -121,8 +128,28 @@ impl Pipeline {
             CameraState::Starting | CameraState::Lost => &[],
         };
         let report = self.last.report(decisions);
-        tell(&mut self.outputs, &report, &mut self.stats);
+        tell(&mut self.outputs, &report, &mut self.stats, None);
         Step::NoFrame
+    }
+
+    /// Says once that the arena is too small for what comes: it goes on with
+    /// the system's memory.
+    fn watch_arena(&mut self) {
+        let usage = memory::usage();
+        if usage.overflows > self.overflows {
+            self.overflows = usage.overflows;
+            if !self.told_of_arena {
+                self.told_of_arena = true;
+                log::warn!(
+                    "the frame arena of {} KiB is too small for a frame of {}x{}: {}; further \
+                     cases are only counted (--stats)",
+                    usage.arena >> 10,
+                    self.last.frame_size.0,
+                    self.last.frame_size.1,
+                    advice(&usage)
+                );
+            }
+        }
     }
 
     /// Puts every output into its safe state and says why. To be called once,
@@ -215,12 +242,43 @@ impl Last {
     }
 }
 
-fn tell(outputs: &mut [Box<dyn Output>], report: &Report<'_>, stats: &mut Stats) {
-    stats.time(Stage::Output, || {
-        for output in outputs {
-            output.update(report);
+/// `ready`: since when the report's frame was there, if it is a new one.
+fn tell(
+    outputs: &mut [Box<dyn Output>],
+    report: &Report<'_>,
+    stats: &mut Stats,
+    ready: Option<Instant>,
+) {
+    let start = Instant::now();
+    for output in outputs {
+        let edges = output.edges();
+        output.update(report);
+        if let Some(ready) = ready
+            && output.edges() != edges
+        {
+            stats.note(Stage::Edge, ready.elapsed());
         }
-    });
+    }
+    stats.note(Stage::Output, start.elapsed());
+}
+
+/// The size that the arena should have.
+fn advice(usage: &Usage) -> String {
+    let needed = (usage.high_water + usage.missing).div_ceil(1 << 20) << 10;
+    format!("process.arena_kib = {needed} in the board file would do")
+}
+
+/// The arena has no room for what a frame may need.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the frame arena of {} KiB is too small for frames of {width}x{height}: {}",
+    usage.arena >> 10,
+    advice(usage)
+)]
+pub struct ArenaTooSmall {
+    width: u32,
+    height: u32,
+    usage: Usage,
 }
 
 /// The stages between the source and the outputs: what is made of a frame.
@@ -277,6 +335,37 @@ impl Faces {
     #[must_use]
     pub fn model_name(&self) -> &str {
         &self.classifier.manifest().name
+    }
+
+    /// Does once what libraries do in the worst frame of this size: decodes a
+    /// JPEG and runs the network. Tells whether the frame's arena has room for
+    /// it, and leaves every buffer of the classifier in its size.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn rehearse(&mut self, width: u32, height: u32) -> Result<(), ArenaTooSmall> {
+        let before = memory::usage();
+        self.classifier.reserve(width, height);
+        self.reserved_for = (width, height);
+        let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+        let (mut scratch, mut pixels) = (Vec::new(), Vec::new());
+        let picture = jpeg::blank(side(width), side(height));
+        // A size that no JPEG has is no worse case, and the gray picture that
+        // the network gets is none that it could refuse.
+        if jpeg::luma(&picture, &mut scratch, &mut pixels).is_ok()
+            && let Ok(view) = LumaView::new(&pixels, width, height, width as usize)
+        {
+            let _ = self.classifier.classify_whole(&view);
+        }
+        let usage = memory::usage();
+        if usage.arena > 0 && usage.overflows > before.overflows {
+            return Err(ArenaTooSmall {
+                width,
+                height,
+                usage,
+            });
+        }
+        Ok(())
     }
 
     /// Finds, follows, looks at and decides about the faces of a frame.

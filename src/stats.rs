@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::memory;
+use crate::process::page_faults;
+
 /// A part of the loop that is timed on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -19,18 +22,21 @@ pub enum Stage {
     Decide,
     /// Handing decisions to all outputs, GPIO lines set.
     Output,
+    /// From having a frame to having changed GPIO lines, where it changes one.
+    Edge,
     /// From having a frame to having handed its decisions to all outputs.
     Frame,
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Capture,
         Self::Detect,
         Self::Track,
         Self::Classify,
         Self::Decide,
         Self::Output,
+        Self::Edge,
         Self::Frame,
     ];
 
@@ -42,6 +48,7 @@ impl Stage {
             Self::Classify => "classify, a face",
             Self::Decide => "decide",
             Self::Output => "output",
+            Self::Edge => "frame ready to GPIO edge",
             Self::Frame => "frame ready to outputs",
         }
     }
@@ -56,6 +63,18 @@ pub struct Stats {
     frames: u64,
     dropped: u64,
     started: Instant,
+    /// What had been used when the first [`WARM_UP`] frames were over.
+    warm: Option<Used>,
+}
+
+/// After so many frames every buffer has its size.
+pub const WARM_UP: u64 = 100;
+
+/// Calls of the system's allocator by the loop, and page faults of the process.
+#[derive(Clone, Copy)]
+struct Used {
+    allocations: u64,
+    faults: (u64, u64),
 }
 
 impl Default for Stats {
@@ -80,6 +99,7 @@ impl Stats {
             frames: 0,
             dropped: 0,
             started: Instant::now(),
+            warm: None,
         }
     }
 
@@ -96,9 +116,25 @@ impl Stats {
         self.histograms[stage as usize].saturating_record(took.as_nanos() as u64);
     }
 
+    /// The time below which a part `quantile` of a stage's times lies, if there
+    /// are any.
+    #[must_use]
+    pub fn quantile(&self, stage: Stage, quantile: f64) -> Option<Duration> {
+        let histogram = &self.histograms[stage as usize];
+        (!histogram.is_empty()).then(|| Duration::from_nanos(histogram.value_at_quantile(quantile)))
+    }
+
     /// Counts a frame that went through all stages, and those that the source
     /// dropped before it.
     pub fn count_frame(&mut self, dropped_before: u64) {
+        if self.frames == WARM_UP {
+            // Reading the faults allocates, and is not the loop's business.
+            let faults = page_faults().unwrap_or_default();
+            self.warm = Some(Used {
+                faults,
+                allocations: memory::usage().system_here,
+            });
+        }
         self.frames += 1;
         self.dropped += dropped_before;
     }
@@ -113,6 +149,14 @@ impl Stats {
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Allocations by the system's allocator on this thread since the first
+    /// [`WARM_UP`] frames were over; `None` before.
+    #[must_use]
+    pub fn allocations(&self) -> Option<u64> {
+        let now = memory::usage().system_here;
+        self.warm.map(|warm| now - warm.allocations)
     }
 
     /// Time since the statistics began.
@@ -134,7 +178,7 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "{:<24}{:>10}{:>14}{:>14}{:>14}",
+            "{:<26}{:>8}{:>14}{:>14}{:>14}",
             "stage", "times", "median ms", "99th % ms", "longest ms"
         )?;
         for stage in Stage::ALL {
@@ -145,7 +189,7 @@ impl fmt::Display for Stats {
             let millis = |nanos: u64| nanos as f64 / 1e6;
             writeln!(
                 f,
-                "{:<24}{:>10}{:>14.3}{:>14.3}{:>14.3}",
+                "{:<26}{:>8}{:>14.3}{:>14.3}{:>14.3}",
                 stage.name(),
                 histogram.len(),
                 millis(histogram.value_at_quantile(0.5)),
@@ -153,7 +197,39 @@ impl fmt::Display for Stats {
                 millis(histogram.max())
             )?;
         }
-        Ok(())
+        self.write_memory(f)
+    }
+}
+
+impl Stats {
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usage = memory::usage();
+        writeln!(
+            f,
+            "frame arena: {} of {} KiB used at most, {} allocations passed on to the system",
+            usage.high_water.div_ceil(1024),
+            usage.arena / 1024,
+            usage.overflows
+        )?;
+        let allocations = usage.system_here;
+        let (minor, major) = page_faults().unwrap_or_default();
+        let Some(warm) = self.warm else {
+            return writeln!(
+                f,
+                "since the start: {allocations} allocations by the system, {minor} page faults \
+                 and {major} from disk"
+            );
+        };
+        let frames = self.frames - WARM_UP;
+        let allocations = allocations - warm.allocations;
+        writeln!(
+            f,
+            "in {frames} frames after the first {WARM_UP}: {allocations} allocations by the \
+             system ({:.3} a frame), {} page faults and {} from disk",
+            allocations as f64 / frames.max(1) as f64,
+            minor - warm.faults.0,
+            major - warm.faults.1
+        )
     }
 }
 

@@ -1,40 +1,20 @@
 //! Once a detector has seen a picture's size, searching allocates nothing.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use affectd::detect::{Cascade, Detector, Enhance, Kernel, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, Rect, Timestamp};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: passes everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
+use affectd::memory::{self, FrameAllocator};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: FrameAllocator = FrameAllocator;
 
-fn allocations_in(work: impl FnOnce()) -> usize {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+fn allocations_in(work: impl FnOnce()) -> u64 {
+    let before = memory::usage().system_here;
     work();
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    memory::usage().system_here - before
 }
 
-// One test: another thread's allocations would be counted as well.
 #[test]
 fn a_search_does_not_allocate() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

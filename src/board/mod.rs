@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::output::{display, events, gpio};
 use crate::supervise::{thermal, watchdog};
-use crate::{capture, decide, detect, track};
+use crate::{capture, decide, detect, process, track};
 pub use reader::Problem;
 use reader::Reader;
 
@@ -37,6 +37,7 @@ pub struct Board {
     pub events: Option<events::Options>,
     pub thermal: Option<thermal::Options>,
     pub watchdog: Option<watchdog::Options>,
+    pub process: process::Options,
 }
 
 /// The board file's `[detect]`.
@@ -207,6 +208,7 @@ mod tests {
         assert_eq!(example.capture.stall_timeout, least.capture.stall_timeout);
         assert_eq!(example.capture.pace, least.capture.pace);
         assert_eq!(example.capture.repeat, least.capture.repeat);
+        assert_eq!(example.process, least.process);
         let gpio = gpio::Options::default();
         let shown = example.gpio.unwrap();
         assert_eq!(shown.min_pulse, gpio.min_pulse);

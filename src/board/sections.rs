@@ -12,7 +12,7 @@ use crate::frame::MAX_SIDE;
 use crate::models;
 use crate::output::{events, gpio};
 use crate::supervise::{thermal, watchdog};
-use crate::{decide, detect, track};
+use crate::{decide, detect, memory, process, track};
 
 /// The longest time that a key takes: an hour.
 const HOUR_MS: u64 = 3_600_000;
@@ -54,6 +54,10 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let watchdog = root
         .section("watchdog")
         .and_then(|section| watchdog_section(section, directory));
+    let process = root
+        .section("process")
+        .map(process_section)
+        .unwrap_or_default();
     root.finish();
     Board {
         name,
@@ -67,6 +71,7 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         events,
         thermal,
         watchdog,
+        process,
     }
 }
 
@@ -341,6 +346,22 @@ fn watchdog_section(mut section: Section<'_, '_>, directory: &Path) -> Option<wa
     }
     section.finish();
     device.map(|device| watchdog::Options { device })
+}
+
+fn process_section(mut section: Section<'_, '_>) -> process::Options {
+    let mut options = process::Options::default();
+    set(
+        &mut options.arena,
+        section
+            .integer("arena_kib", 0..=(memory::MOST >> 10) as u64)
+            .map(|kib| (kib as usize) << 10),
+    );
+    set(&mut options.lock_memory, section.boolean("lock_memory"));
+    options.realtime_priority = section
+        .integer("realtime_priority", 0..=99)
+        .filter(|priority| *priority > 0);
+    section.finish();
+    options
 }
 
 pub(super) fn set<T>(option: &mut T, value: Option<T>) {

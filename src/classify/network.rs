@@ -17,6 +17,7 @@ use super::onnx::{self, GraphProto, ModelProto, NodeProto};
 use super::op::IntegerNetwork;
 use super::program::{Memory, Program};
 use crate::expression::Expression;
+use crate::memory;
 
 /// A network that is ready to run.
 pub(super) struct Network {
@@ -108,7 +109,12 @@ impl Network {
                         found: format!("{fact:?}"),
                     });
                 }
-                Engine::Tract(plan.spawn().map_err(unusable)?)
+                let mut state = plan.spawn().map_err(unusable)?;
+                // What tract keeps between runs it makes in the first one: it
+                // must not come from a frame's arena.
+                run_tract(&mut state, &shape, &vec![0.0; shape.iter().product()])
+                    .map_err(unusable)?;
+                Engine::Tract(state)
             }
         };
         Ok(Self { shape, engine })
@@ -122,9 +128,10 @@ impl Network {
                 program.run(memory, &[input], &mut [&mut outputs]);
                 Ok(outputs)
             }
-            Engine::Tract(state) => {
-                run_tract(state, &self.shape, input).map_err(|error| format!("{error:#}"))
-            }
+            Engine::Tract(state) => memory::scope(|| {
+                run_tract(state, &self.shape, input)
+                    .map_err(|error| memory::outlasting(|| format!("{error:#}")))
+            }),
         }
     }
 }

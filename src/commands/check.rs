@@ -11,13 +11,15 @@ use crate::capture::{self, Captured};
 use crate::classify::Classifier;
 use crate::detect::{Cascade, Detector};
 use crate::output::{display, gpio};
+use crate::process;
 
 /// How long a camera may take to its first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 
 /// Tell everything that is wrong with a board file
 ///
-/// Reads the file, its model and its cascade without touching hardware. With
+/// Reads the file, its model and its cascade, and asks for the privileges of
+/// its section [process], without touching hardware. With
 /// --hardware the camera, the GPIO lines and the displays are opened as well:
 /// lines go to their safe level, and displays show the starting picture.
 #[derive(clap::Args)]
@@ -47,6 +49,7 @@ pub fn run(args: &Args) -> CommandResult {
     findings.note("board file", Ok(args.board.display().to_string()));
     findings.note("model", model(&board));
     findings.note("cascade", cascade(&board));
+    findings.note("process", privileges(&board.process));
     if args.hardware {
         findings.note("camera", camera(&board));
         if let Some(options) = &board.gpio {
@@ -94,6 +97,22 @@ fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
         "{}, window {width}x{height}",
         board.detect.cascade.display()
     ))
+}
+
+/// Tries out what the process asks of the kernel, as the user who runs this.
+fn privileges(options: &process::Options) -> Result<String, Box<dyn Error>> {
+    let mut granted = vec![format!("frame arena of {} KiB", options.arena >> 10)];
+    if options.lock_memory {
+        process::lock_memory()?;
+        process::unlock_memory();
+        granted.push("memory can be locked".to_owned());
+    }
+    if let Some(priority) = options.realtime_priority {
+        process::set_realtime(priority)?;
+        process::set_ordinary();
+        granted.push(format!("SCHED_FIFO priority {priority} can be had"));
+    }
+    Ok(granted.join(", "))
 }
 
 fn camera(board: &Board) -> Result<String, Box<dyn Error>> {

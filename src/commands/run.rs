@@ -13,8 +13,10 @@ use crate::classify::Classifier;
 use crate::decide::Decider;
 use crate::detect::{Cascade, Detector, Search};
 use crate::frame::parse_size;
+use crate::memory;
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Faces, Pipeline, Step};
+use crate::process;
 use crate::supervise::thermal::Thermometer;
 use crate::supervise::watchdog::HardwareWatchdog;
 use crate::supervise::{Notifier, Signals};
@@ -55,7 +57,7 @@ pub struct Args {
     #[arg(long)]
     repeat: bool,
 
-    /// Print the time of each stage on exit, on standard error
+    /// Print the time of each stage and the use of memory on exit, on standard error
     #[arg(long)]
     stats: bool,
 }
@@ -141,6 +143,9 @@ impl Args {
     }
 }
 
+/// The size of frames that is tried out where the board file names none.
+const USUAL_SIZE: (u32, u32) = (640, 480);
+
 /// A board at work.
 struct Daemon {
     board: Board,
@@ -151,10 +156,23 @@ struct Daemon {
 
 impl Daemon {
     fn start(board: Board) -> Result<Self, Box<dyn Error>> {
-        let faces = faces(&board)?;
+        // Whoever is still in a scope belongs to a source that was closed.
+        if memory::reserve(board.process.arena).is_err() {
+            warn!("the frame arena keeps its size until affectd starts anew");
+        }
+        let mut faces = faces(&board)?;
+        let (width, height) = board.capture.size.unwrap_or(USUAL_SIZE);
+        faces.rehearse(width, height)?;
         let source = capture::open(&board.capture)?;
         info!("{}: {}", board.name, source.description());
         let outputs = outputs(&board, &*source, faces.model_name())?;
+        if board.process.lock_memory {
+            process::lock_memory()?;
+        }
+        // Now that all threads are started, which would inherit it.
+        if let Some(priority) = board.process.realtime_priority {
+            process::set_realtime(priority)?;
+        }
         // Last: from here on it has to be fed.
         let watchdog = board.watchdog.as_ref();
         let watchdog = watchdog.map(HardwareWatchdog::start).transpose()?;
@@ -197,6 +215,8 @@ impl Daemon {
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }
+        process::set_ordinary();
+        process::unlock_memory();
         Self::start(board).or_else(|error| {
             error!("the old board file comes back into force: {error}");
             Self::start(old)

@@ -18,6 +18,7 @@ use zune_jpeg::errors::DecodeErrors;
 
 use super::Fault;
 use crate::frame::MAX_SIDE;
+use crate::memory;
 
 /// How every JPEG starts: the marker SOI and the first byte of the next one.
 pub const START: &[u8] = &[0xff, 0xd8, 0xff];
@@ -182,10 +183,16 @@ pub fn luma(data: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(u3
     if layout.progressive && layout.sampling == (1, 2) {
         // zune-jpeg 0.5.15 mixes up the rows of luma alone here: all three
         // components, then.
-        let mut all = Vec::new();
-        decode(data, ColorSpace::YCbCr, size * 3, &mut all)?;
-        out.clear();
-        out.extend(all.chunks_exact(3).map(|p| p[0]));
+        out.resize(size, 0);
+        memory::scope(|| {
+            let mut all = Vec::new();
+            decode(data, ColorSpace::YCbCr, size * 3, &mut all)?;
+            for (luma, pixel) in out.iter_mut().zip(all.chunks_exact(3)) {
+                *luma = pixel[0];
+            }
+            Ok(())
+        })
+        .map_err(|refusal: Refusal| Fault::from(refusal))?;
         return Ok((layout.width, layout.height));
     }
     match decode(data, ColorSpace::Luma, size, out) {
@@ -213,15 +220,15 @@ pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
 }
 
 fn weighted(data: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
-    let mut rgb = Vec::new();
-    let shape = self::rgb(data, &mut rgb)?;
-    out.clear();
-    out.extend(
-        rgb.chunks_exact(3)
-            .take(size)
-            .map(|p| luma_of(p[0], p[1], p[2])),
-    );
-    Ok(shape)
+    out.resize(size, 0);
+    memory::scope(|| {
+        let mut rgb = Vec::new();
+        let shape = self::rgb(data, &mut rgb)?;
+        for (luma, p) in out.iter_mut().zip(rgb.chunks_exact(3)) {
+            *luma = luma_of(p[0], p[1], p[2]);
+        }
+        Ok(shape)
+    })
 }
 
 /// OpenCV 4's `cvtColor(COLOR_RGB2GRAY)`: 0.299, 0.587 and 0.114 in 15 bits,
@@ -276,30 +283,31 @@ impl From<Refusal> for Fault {
     }
 }
 
+/// What the decoder allocates comes from the frame's arena; `out`, which is to
+/// stay, is grown before.
 fn decode(data: &[u8], colours: ColorSpace, size: usize, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    out.resize(size, 0);
+    memory::scope(|| decode_into(data, colours, out))
+}
+
+fn decode_into(data: &[u8], colours: ColorSpace, out: &mut [u8]) -> Result<(), Refusal> {
+    let refusal = |error: DecodeErrors| Refusal::Fault(memory::outlasting(|| fault(&error)));
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(MAX_SIDE as usize)
         .set_max_height(MAX_SIDE as usize)
         .jpeg_set_out_colorspace(colours);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
-    decoder
-        .decode_headers()
-        .map_err(|e| Refusal::Fault(fault(&e)))?;
+    decoder.decode_headers().map_err(refusal)?;
     let input = decoder.input_colorspace();
     if colours == ColorSpace::Luma && !matches!(input, Some(ColorSpace::YCbCr | ColorSpace::Luma)) {
         return Err(Refusal::Colours);
     }
-    if decoder.output_buffer_size() != Some(size) {
-        return Err(Refusal::Fault(Fault::Damaged {
-            kind: KIND,
-            reason: "its headers contradict each other".to_owned(),
-        }));
+    if decoder.output_buffer_size() != Some(out.len()) {
+        let reason = memory::outlasting(|| "its headers contradict each other".to_owned());
+        return Err(Refusal::Fault(Fault::Damaged { kind: KIND, reason }));
     }
-    out.resize(size, 0);
-    decoder
-        .decode_into(out)
-        .map_err(|e| Refusal::Fault(fault(&e)))
+    decoder.decode_into(out).map_err(refusal)
 }
 
 fn fault(error: &DecodeErrors) -> Fault {
@@ -330,6 +338,29 @@ fn with_tables<'a>(data: &'a [u8], layout: &Layout, scratch: &'a mut Vec<u8>) ->
     scratch.extend_from_slice(&STANDARD_TABLES);
     scratch.extend_from_slice(&data[2..]);
     scratch
+}
+
+/// A gray picture as cameras send them: baseline, YCbCr, chroma halved across
+/// and down. For trying out what decoding a frame of this size takes.
+#[must_use]
+pub fn blank(width: u16, height: u16) -> Vec<u8> {
+    let mut data = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
+    data.extend([1; 64]);
+    data.extend(STANDARD_TABLES);
+    data.extend([0xff, 0xc0, 0, 17, 8]);
+    data.extend(height.to_be_bytes());
+    data.extend(width.to_be_bytes());
+    data.extend([3, 1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    data.extend([0xff, 0xda, 0, 12, 3, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0]);
+    // Of every block: no difference in DC, end of block. For luma these are the
+    // codes 00 and 1010, for chroma 00 and 00: 32 bits of six blocks, without a
+    // byte of ones.
+    let units = usize::from(width.div_ceil(16)) * usize::from(height.div_ceil(16));
+    for _ in 0..units {
+        data.extend([0b0010_1000, 0b1010_0010, 0b1000_1010, 0]);
+    }
+    data.extend([0xff, 0xd9]);
+    data
 }
 
 /// The EXIF orientation, 1 (upright) to 8; 1 where there is none.

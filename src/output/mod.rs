@@ -58,6 +58,12 @@ pub trait Output {
     /// anything care.
     fn temperature(&mut self, _at: Timestamp, _hot: bool, _reason: &str) {}
 
+    /// Level changes of GPIO lines so far, for telling how long after its frame
+    /// one comes.
+    fn edges(&self) -> u64 {
+        0
+    }
+
     /// Learns why the loop ends; called once, before [`Output::finish`]. Only
     /// outputs that tell people anything care.
     fn farewell(&mut self, _farewell: &Farewell<'_>) {}

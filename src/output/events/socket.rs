@@ -136,7 +136,8 @@ impl Listener {
                 Ok(socket) if readers.all.len() < READERS => {
                     let mut reader = Reader {
                         socket,
-                        unsent: VecDeque::new(),
+                        // All that it may ever hold, and a line.
+                        unsent: VecDeque::with_capacity(READER_QUEUE + 4096),
                     };
                     latest.greet(&mut reader);
                     readers.all.push(reader);
@@ -234,26 +235,26 @@ impl Readers {
         listener: Option<&OwnedFd>,
         timeout: Option<Duration>,
     ) -> (bool, bool) {
-        let mut polled = Vec::with_capacity(READERS + 2);
-        polled.push(PollFd::new(queue, PollFlags::IN));
-        for reader in &self.all {
-            let wanted = if reader.unsent.is_empty() {
+        let count = 1 + self.all.len() + usize::from(listener.is_some());
+        // On the stack, as this is done for every event.
+        let mut polled: [PollFd<'_>; READERS + 2] = std::array::from_fn(|index| {
+            let reader = index.checked_sub(1).and_then(|index| self.all.get(index));
+            match (reader, listener) {
                 // Hanging up is always told.
-                PollFlags::empty()
-            } else {
-                PollFlags::OUT
-            };
-            polled.push(PollFd::new(&reader.socket, wanted));
-        }
-        if let Some(listener) = listener {
-            polled.push(PollFd::new(listener, PollFlags::IN));
-        }
+                (Some(reader), _) if reader.unsent.is_empty() => {
+                    PollFd::new(&reader.socket, PollFlags::empty())
+                }
+                (Some(reader), _) => PollFd::new(&reader.socket, PollFlags::OUT),
+                (None, Some(listener)) if index > 0 => PollFd::new(listener, PollFlags::IN),
+                (None, _) => PollFd::new(queue, PollFlags::IN),
+            }
+        });
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
-        if poll(&mut polled, timeout.as_ref()).is_err() {
+        if poll(&mut polled[..count], timeout.as_ref()).is_err() {
             return (false, false);
         }
-        let happened: Vec<_> = polled.iter().map(PollFd::revents).collect();
-        drop(polled);
+        let happened: [_; READERS + 2] = std::array::from_fn(|index| polled[index].revents());
+        let happened = &happened[..count];
         let mut index = 0;
         self.all.retain(|_| {
             index += 1;

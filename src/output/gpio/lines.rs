@@ -54,6 +54,7 @@ pub struct Lines<B: Bank> {
     frame: Option<(u64, Timestamp)>,
     now: Timestamp,
     finished: bool,
+    edges: u64,
 }
 
 #[derive(Debug)]
@@ -125,6 +126,7 @@ impl<B: Bank> Lines<B> {
             frame: None,
             now: Timestamp::default(),
             finished: false,
+            edges: 0,
         })
     }
 
@@ -171,7 +173,11 @@ impl<B: Bank> Lines<B> {
             for line in &mut self.lines {
                 let on = wanted(line);
                 if on == pass {
-                    lost |= set(&mut self.bank, line, on, self.now) == Set::Lost;
+                    match set(&mut self.bank, line, on, self.now) {
+                        Set::Changed => self.edges += 1,
+                        Set::Lost => lost = true,
+                        Set::Unchanged | Set::Missing => {}
+                    }
                 }
             }
         }
@@ -187,8 +193,10 @@ impl<B: Bank> Lines<B> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
-    /// The line has its level, or had it all along.
-    Done,
+    /// The line had its level all along.
+    Unchanged,
+    /// The line was given its level.
+    Changed,
     /// The line failed just now.
     Lost,
     /// The line failed before, and cannot be had yet.
@@ -202,11 +210,11 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
     let needless = line.on == on && !line.suspect;
     line.on = on;
     let (result, error) = match &mut line.pin {
-        Some(_) if needless => return Set::Done,
+        Some(_) if needless => return Set::Unchanged,
         Some(pin) => match pin.set_state(level) {
             Ok(()) => {
                 line.suspect = false;
-                return Set::Done;
+                return Set::Changed;
             }
             Err(error) => (Set::Lost, error.to_string()),
         },
@@ -217,7 +225,7 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
                 line.pin = Some(pin);
                 line.suspect = false;
                 line.retry_after = RETRY_FIRST;
-                return Set::Done;
+                return Set::Changed;
             }
             Err(error) => (Set::Missing, error.to_string()),
         },
@@ -285,6 +293,10 @@ impl<B: Bank> Output for Lines<B> {
         });
     }
 
+    fn edges(&self) -> u64 {
+        self.edges
+    }
+
     /// Sets safe levels and lets go of the lines. Takes as long as as many
     /// system calls as there are lines.
     fn finish(&mut self) {
@@ -298,7 +310,8 @@ impl<B: Bank> Output for Lines<B> {
     }
 }
 
-/// A panic on its way out must not leave lines as they were.
+/// Nothing that goes out of scope leaves lines as they were; nor does a panic
+/// where it unwinds. In a release it ends the process, and the kernel lets go.
 impl<B: Bank> Drop for Lines<B> {
     fn drop(&mut self) {
         self.finish();

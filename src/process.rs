@@ -1,0 +1,214 @@
+//! What the process asks of the kernel so that its timing holds: memory that
+//! stays in memory, and a real-time priority for the loop.
+
+use std::fmt;
+use std::io;
+
+use rustix::mm::{MlockAllFlags, mlockall, munlockall};
+use rustix::process::{Resource, getrlimit};
+use thread_priority::{
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// The board file's `[process]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of the frame arena ([`memory`](crate::memory)); 0: none.
+    pub arena: usize,
+    /// Keep all memory from being paged out.
+    pub lock_memory: bool,
+    /// Run the loop under `SCHED_FIFO` with this priority.
+    pub realtime_priority: Option<u8>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            arena: 4 << 20,
+            lock_memory: false,
+            realtime_priority: None,
+        }
+    }
+}
+
+/// What the kernel refused, and what would make it consent.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    #[error(
+        "process.lock_memory: {reason}; this needs the capability CAP_IPC_LOCK or no limit on \
+         locked memory (systemd: LimitMEMLOCK=infinity; a shell: ulimit -l unlimited)"
+    )]
+    Lock { reason: String },
+    #[error(
+        "process.realtime_priority: the kernel refuses SCHED_FIFO with priority {priority}: \
+         {source}; this needs the capability CAP_SYS_NICE or a limit of {priority} at least, and \
+         it is {limit} (systemd: LimitRTPRIO={priority}; a login: 'rtprio {priority}' in \
+         /etc/security/limits.conf)"
+    )]
+    Realtime {
+        priority: u8,
+        limit: Limit,
+        source: io::Error,
+    },
+}
+
+/// A limit of the process (`ulimit`), as people write it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit(Option<u64>);
+
+impl Limit {
+    fn of(resource: Resource) -> Self {
+        Self(getrlimit(resource).current)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(limit) => limit.fmt(f),
+            None => f.write_str("unlimited"),
+        }
+    }
+}
+
+/// Number of the capability CAP_IPC_LOCK.
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Keeps what is in memory there, and what will be from when it is first used.
+///
+/// # Errors
+/// The process may not lock as much as it likes. With a limit the kernel would
+/// lock what there is and refuse memory later, in the midst of a frame.
+pub fn lock_memory() -> Result<(), ProcessError> {
+    let limit = Limit::of(Resource::Memlock);
+    if limit.0.is_some() && !has_capability(CAP_IPC_LOCK) {
+        return Err(ProcessError::Lock {
+            reason: format!("at most {limit} bytes may be locked"),
+        });
+    }
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    mlockall(flags).map_err(|error| ProcessError::Lock {
+        reason: io::Error::from(error).to_string(),
+    })
+}
+
+/// Takes [`lock_memory`] back.
+pub fn unlock_memory() {
+    // Nothing is to be done about an error, and there is none without a lock.
+    let _ = munlockall();
+}
+
+/// Runs this thread under `SCHED_FIFO`. Threads that it starts from now on
+/// would run so too: it is to be called when all are started.
+///
+/// # Errors
+/// The process may not, or the priority is none from 1 to 99.
+pub fn set_realtime(priority: u8) -> Result<(), ProcessError> {
+    let refused = |source| ProcessError::Realtime {
+        priority,
+        limit: Limit::of(Resource::Rtprio),
+        source,
+    };
+    let value = priority
+        .try_into()
+        .map_err(|error: String| refused(io::Error::other(error)))?;
+    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    set_thread_priority_and_policy(
+        thread_native_id(),
+        ThreadPriority::Crossplatform(value),
+        fifo,
+    )
+    .map_err(|error| {
+        refused(match error {
+            thread_priority::Error::OS(code) => io::Error::from_raw_os_error(code),
+            other => io::Error::other(other.to_string()),
+        })
+    })
+}
+
+/// Runs this thread as an ordinary one again.
+pub fn set_ordinary() {
+    let other = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+    let priority = ThreadPriority::Crossplatform(0.try_into().unwrap_or_default());
+    // Giving a priority up is never refused.
+    let _ = set_thread_priority_and_policy(thread_native_id(), priority, other);
+}
+
+fn has_capability(number: u32) -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status
+                .lines()
+                .find_map(|line| line.strip_prefix("CapEff:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .is_some_and(|mask| mask & 1 << number != 0)
+}
+
+/// Page faults of the process so far: those served from memory, and those that
+/// waited for a disk.
+#[must_use]
+pub fn page_faults() -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name, in brackets, may hold blanks; the state is the field after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.nth(7)?.parse().ok()?, fields.nth(1)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_faults_are_counted() {
+        let (before, _) = page_faults().unwrap();
+        let fresh = vec![1u8; 8 << 20];
+        let (after, _) = page_faults().unwrap();
+        // Fewer than one a page of 4 KiB: the kernel may give larger ones.
+        assert!(
+            after > before,
+            "{before} to {after} with {} bytes",
+            fresh.len()
+        );
+    }
+
+    #[test]
+    fn an_impossible_priority_says_what_is_missing() {
+        let error = set_realtime(100).unwrap_err().to_string();
+        assert!(error.contains("LimitRTPRIO=100"), "{error}");
+        assert!(error.contains("CAP_SYS_NICE"), "{error}");
+    }
+
+    // On threads of their own: the policy is a thread's.
+    #[test]
+    fn a_priority_comes_and_goes_where_it_is_allowed() {
+        let tried = std::thread::spawn(|| {
+            let had = set_realtime(1);
+            let policy = || std::fs::read_to_string("/proc/thread-self/sched").unwrap_or_default();
+            let in_force = policy();
+            set_ordinary();
+            (had.map_err(|error| error.to_string()), in_force, policy())
+        });
+        let (had, in_force, after) = tried.join().unwrap();
+        match had {
+            // A kernel without CONFIG_SCHED_DEBUG has no such file.
+            Ok(()) if in_force.is_empty() => {}
+            Ok(()) => {
+                let policy = |text: &str| {
+                    let line = text
+                        .lines()
+                        .find(|line| line.starts_with("policy"))
+                        .unwrap();
+                    line.rsplit(':').next().unwrap().trim().to_owned()
+                };
+                assert_eq!(
+                    (policy(&in_force), policy(&after)),
+                    ("1".into(), "0".into())
+                );
+            }
+            Err(error) => assert!(error.contains("CAP_SYS_NICE"), "{error}"),
+        }
+    }
+}

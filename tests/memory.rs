@@ -1,0 +1,431 @@
+//! The loop keeps to its memory and its time: a hundred thousand frames through
+//! all stages without a call to the system's allocator after the first hundred,
+//! and GPIO lines that change as soon as ever beside a display that hangs.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use affectd::capture::{self, Pace, SourceSpec};
+use affectd::classify::Classifier;
+use affectd::decide::{self, Decider};
+use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
+use affectd::media::{LumaImage, read_luma};
+use affectd::memory::{self, FrameAllocator};
+use affectd::models;
+use affectd::output::Output;
+use affectd::output::display::{Canvas, Display, DisplayError, Grain, Panel};
+use affectd::output::events::{self, Events, Hello};
+use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
+use affectd::pipeline::{Faces, Pipeline, Step};
+use affectd::stats::{Stage, WARM_UP};
+use affectd::track::{self, Tracker};
+use embedded_graphics::pixelcolor::Rgb565;
+use embedded_hal::digital::{ErrorType, OutputPin, PinState};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+#[global_allocator]
+static ALLOCATOR: FrameAllocator = FrameAllocator;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn tiny() -> PathBuf {
+    root().join("tests/data/classify/tiny.onnx")
+}
+
+/// Pins that count their edges, without memory of their own.
+struct Wires(&'static AtomicU64);
+
+impl ErrorType for Wires {
+    type Error = Infallible;
+}
+
+impl OutputPin for Wires {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.set_low()
+    }
+}
+
+impl Bank for Wires {
+    type Pin = Self;
+    type Error = Infallible;
+
+    fn request(&mut self, _: &LineOptions, _: PinState) -> Result<Self, Infallible> {
+        Ok(Self(self.0))
+    }
+}
+
+/// A display in memory, which takes its time.
+struct Screen {
+    sum: Arc<AtomicU64>,
+    takes: Duration,
+}
+
+impl Panel for Screen {
+    type Color = Rgb565;
+
+    fn size(&self) -> (u32, u32) {
+        (128, 128)
+    }
+
+    fn grain(&self) -> Grain {
+        Grain {
+            band: 1,
+            overhead: 8,
+        }
+    }
+
+    fn show(
+        &mut self,
+        _: &Canvas<Rgb565>,
+        rects: &[affectd::frame::Rect],
+    ) -> Result<(), DisplayError> {
+        self.sum.fetch_add(rects.len() as u64, Ordering::Relaxed);
+        std::thread::sleep(self.takes);
+        Ok(())
+    }
+
+    fn darken(&mut self) -> Result<bool, DisplayError> {
+        Ok(true)
+    }
+}
+
+/// Somebody who reads events as they come, or not at all until he is dropped.
+struct Listener {
+    done: Arc<AtomicBool>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Listener {
+    fn connect(socket: &Path, reads: bool) -> Self {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let (done, bytes) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::<AtomicU64>::default(),
+        );
+        let (done_there, bytes_there) = (Arc::clone(&done), Arc::clone(&bytes));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while !done_there.load(Ordering::Relaxed) {
+                if !reads {
+                    std::thread::sleep(Duration::from_millis(50));
+                } else if let Ok(count) = stream.read(&mut buffer) {
+                    bytes_there.fetch_add(count as u64, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { done, bytes }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A part of a picture, made larger or smaller by taking the nearest pixel.
+fn part(picture: &LumaImage, x: f64, y: f64, side: f64, pixels: usize) -> Vec<u8> {
+    let at = |start: f64, i: usize, limit: u32| {
+        let place = start + (i as f64 + 0.5) * side / pixels as f64;
+        place.clamp(0.0, f64::from(limit - 1)) as usize
+    };
+    let mut out = Vec::with_capacity(pixels * pixels);
+    for row in 0..pixels {
+        let line = at(y, row, picture.height) * picture.width as usize;
+        for column in 0..pixels {
+            out.push(picture.pixels[line + at(x, column, picture.width)]);
+        }
+    }
+    out
+}
+
+/// A recording of square JPEGs as a webcam sends them: a face that moves for
+/// two thirds of it, then nobody.
+fn recording(directory: &Path, pixels: usize) -> PathBuf {
+    let astronaut = read_luma(root().join("tests/data/photos/astronaut.jpg")).unwrap();
+    let coffee = read_luma(root().join("tests/data/photos/coffee.jpg")).unwrap();
+    let mut clip = Vec::new();
+    for frame in 0..90 {
+        let sway = f64::from(frame % 12 - 6).abs();
+        let luma = if frame < 60 {
+            part(&astronaut, 140.0 + sway, 30.0 + sway, 170.0, pixels)
+        } else {
+            part(&coffee, 20.0 + sway, 20.0, 170.0, pixels)
+        };
+        let ycbcr: Vec<u8> = luma.iter().flat_map(|&y| [y, 128, 128]).collect();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut clip, 85);
+        encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
+        let side = pixels as u16;
+        encoder
+            .encode(&ycbcr, side, side, jpeg_encoder::ColorType::Ycbcr)
+            .unwrap();
+    }
+    let path = directory.join("clip.mjpeg");
+    fs::write(&path, clip).unwrap();
+    path
+}
+
+/// A model that tract runs a part of: the tiny one with a Softmax behind it.
+fn with_softmax(directory: &Path) -> PathBuf {
+    use tract_onnx::pb::{ModelProto, NodeProto};
+    let mut model = ModelProto::decode(&*fs::read(tiny()).unwrap()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.push(NodeProto {
+        op_type: "Softmax".into(),
+        input: vec![graph.output[0].name.clone()],
+        output: vec!["p".into()],
+        ..Default::default()
+    });
+    graph.output[0].name = "p".into();
+    let onnx = model.encode_to_vec();
+    let manifest = fs::read_to_string(tiny().with_extension("toml")).unwrap();
+    let mut lines: Vec<String> = manifest.lines().map(str::to_owned).collect();
+    let hash: String = Sha256::digest(&onnx)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    for line in &mut lines {
+        if line.starts_with("sha256") {
+            *line = format!("sha256 = \"{hash}\"");
+        } else if line.starts_with("output") {
+            *line = "output = \"probabilities\"".to_owned();
+        }
+    }
+    let path = directory.join("softmax.onnx");
+    fs::write(&path, onnx).unwrap();
+    fs::write(path.with_extension("toml"), lines.join("\n")).unwrap();
+    path
+}
+
+fn faces(model: &Path, min_size: u32) -> Faces {
+    let cascade = Cascade::load(&models::find(models::DEFAULT_CASCADE).unwrap()).unwrap();
+    let options = detect::Options {
+        min_neighbors: 3,
+        scale_factor: 1.2,
+        min_size: (min_size, min_size),
+        ..detect::Options::default()
+    };
+    Faces::new(
+        Search::new(
+            Detector::new(cascade, options).unwrap(),
+            SearchOptions::default(),
+        )
+        .unwrap(),
+        Tracker::new(track::Options {
+            confirm: 1,
+            lost_after: Duration::from_millis(150),
+            ..track::Options::default()
+        }),
+        Classifier::load(model).unwrap(),
+        Decider::new(decide::Options::default()),
+        Duration::ZERO,
+    )
+}
+
+struct Rig {
+    pipeline: Pipeline,
+    edges: &'static AtomicU64,
+    shown: Arc<AtomicU64>,
+    listener: Listener,
+    _directory: tempfile::TempDir,
+}
+
+/// How the devices of a rig behave.
+#[derive(Clone, Copy)]
+enum Devices {
+    Well,
+    /// The display takes ten seconds for a picture, and who reads events does
+    /// not.
+    Hanging,
+}
+
+const HANGS: Duration = Duration::from_secs(10);
+
+/// All stages on a recording that never ends; without a `model` tract runs a
+/// part of one.
+fn rig(model: Option<&Path>, pixels: usize, min_size: u32, devices: Devices) -> Rig {
+    let directory = tempfile::tempdir().unwrap();
+    let source = capture::open(&capture::Options {
+        source: SourceSpec::Replay(recording(directory.path(), pixels)),
+        pace: Pace::Fast,
+        repeat: true,
+        ..capture::Options::default()
+    })
+    .unwrap();
+    let mut faces = match model {
+        Some(model) => faces(model, min_size),
+        None => faces(&with_softmax(directory.path()), min_size),
+    };
+    faces.rehearse(pixels as u32, pixels as u32).unwrap();
+
+    let edges: &'static AtomicU64 = Box::leak(Box::default());
+    let line = |(offset, role)| LineOptions::new(role, LineId::Offset(offset));
+    let lines = Lines::new(
+        Wires(edges),
+        &gpio::Options {
+            chip: "wires".to_owned(),
+            lines: (0..).zip(Role::all()).map(line).collect(),
+            ..gpio::Options::default()
+        },
+    )
+    .unwrap();
+    let shown = Arc::<AtomicU64>::default();
+    let sum = Arc::clone(&shown);
+    let display = Display::start("screen".to_owned(), 1000.0, move || {
+        Ok(Screen {
+            sum: Arc::clone(&sum),
+            takes: match devices {
+                Devices::Well => Duration::ZERO,
+                Devices::Hanging => HANGS,
+            },
+        })
+    })
+    .unwrap();
+    let socket = directory.path().join("events.sock");
+    let options = events::Options {
+        socket: Some(socket.clone()),
+        period: Some(Duration::from_millis(100)),
+        ..events::Options::default()
+    };
+    let hello = Hello {
+        source: source.description(),
+        // For a camera nothing waits until there is room for an event.
+        live: true,
+        model: faces.model_name().to_owned(),
+        outputs: vec![],
+    };
+    let events = Events::new(&options, hello).unwrap();
+    let listener = Listener::connect(&socket, matches!(devices, Devices::Well));
+    let outputs: Vec<Box<dyn Output>> = vec![Box::new(lines), Box::new(events), Box::new(display)];
+    Rig {
+        pipeline: Pipeline::new(source, faces, outputs),
+        edges,
+        shown,
+        listener,
+        _directory: directory,
+    }
+}
+
+impl Rig {
+    fn run(&mut self, frames: u64) {
+        for _ in 0..frames {
+            assert_eq!(self.pipeline.step(), Step::Frame);
+        }
+    }
+}
+
+/// KiB of the process that are in memory.
+fn resident() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup
+        .lines()
+        .find(|line| line.starts_with("Rss:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Runs a rig and holds it to its memory.
+fn stays_the_same(name: &str, mut rig: Rig, frames: u64) {
+    let start = Instant::now();
+    // The first frames give buffers their sizes; the display's and the events'
+    // threads follow.
+    rig.run(2000.min(frames / 2).max(WARM_UP + 1));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(rig.pipeline.stats().allocations(), Some(0), "{name}: early");
+    // In this order, as reading the resident size allocates.
+    let (before_resident, before) = (resident(), memory::usage());
+    let done = rig.pipeline.stats().frames();
+    rig.run(frames - done);
+    let (after, after_resident) = (memory::usage(), resident());
+    println!(
+        "{name}: {frames} frames in {:.1} s, resident {before_resident} to {after_resident} KiB, \
+         {} allocations by all threads\n{}",
+        start.elapsed().as_secs_f64(),
+        after.system - before.system,
+        rig.pipeline.stats()
+    );
+    assert_eq!(after.system_here, before.system_here, "{name}: by the loop");
+    assert_eq!(after.system, before.system, "{name}: by all threads");
+    assert_eq!(after.overflows, 0, "{name}");
+    assert_eq!(after.kept, 0, "{name}: something outlasted its frame");
+    assert!(after.high_water > 0, "{name}: nothing used the arena");
+    // Pages that were never touched before, as of a stack, may yet come.
+    assert!(
+        after_resident <= before_resident + 128,
+        "{name}: resident memory grew"
+    );
+    assert!(
+        rig.edges.load(Ordering::Relaxed) > frames / 100,
+        "{name}: GPIO"
+    );
+    assert!(rig.shown.load(Ordering::Relaxed) > 2, "{name}: display");
+    assert!(
+        rig.listener.bytes.load(Ordering::Relaxed) > frames,
+        "{name}: events"
+    );
+    rig.pipeline.finish("test");
+}
+
+/// Ten seconds of two rigs in turns, so that whatever else this machine does is
+/// felt by both.
+fn hanging_devices_are_not_felt() {
+    let mut rigs = [Devices::Well, Devices::Hanging].map(|devices| {
+        let mut rig = rig(Some(&tiny()), 64, 30, devices);
+        rig.run(WARM_UP);
+        rig
+    });
+    let start = Instant::now();
+    while start.elapsed() < HANGS {
+        for rig in &mut rigs {
+            rig.run(10);
+        }
+    }
+    let late = |quantile| {
+        rigs.each_ref().map(|rig| {
+            let stats = rig.pipeline.stats();
+            stats.quantile(Stage::Edge, quantile).unwrap()
+        })
+    };
+    let ([well, hanging], medians) = (late(0.99), late(0.5));
+    println!(
+        "frame ready to GPIO edge, beside devices that are well and that hang: medians \
+         {medians:?}, 99th percentiles {well:?} and {hanging:?}"
+    );
+    assert!(
+        hanging < well + Duration::from_millis(1),
+        "{hanging:?} beside devices that hang, else {well:?}"
+    );
+    let shown = rigs.each_ref().map(|rig| rig.shown.load(Ordering::Relaxed));
+    assert!(shown[0] > 2 && shown[1] <= 2, "one did not hang: {shown:?}");
+}
+
+// One test: the allocator counts for the whole process.
+#[test]
+fn the_loop_keeps_to_its_memory_and_its_time() {
+    memory::reserve(4 << 20).unwrap();
+    let small = || rig(Some(&tiny()), 64, 30, Devices::Well);
+    stays_the_same("64x64, tiny model", small(), 100_000);
+    let tract = rig(None, 64, 30, Devices::Well);
+    stays_the_same("64x64, tract runs a part", tract, 2_000);
+    let model = models::find(models::DEFAULT_MODEL).unwrap();
+    let large = rig(Some(&model), 480, 120, Devices::Well);
+    stays_the_same("480x480, shipped model", large, 400);
+    hanging_devices_are_not_felt();
+}
