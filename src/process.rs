@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall, munlockall};
-use rustix::process::{Resource, getrlimit};
 use thread_priority::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
@@ -54,21 +53,26 @@ pub enum ProcessError {
 }
 
 /// A limit of the process (`ulimit`), as people write it.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit(Option<u64>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit(String);
 
 impl Limit {
-    fn of(resource: Resource) -> Self {
-        Self(getrlimit(resource).current)
+    /// From `/proc`, because the system call that tells it also sets it, and
+    /// services are often forbidden to use it.
+    fn of(name: &str) -> Self {
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let of_name = |line: &str| {
+            let soft = line.strip_prefix(name)?.split_whitespace().next()?;
+            Some(Self(soft.to_owned()))
+        };
+        let found = limits.lines().find_map(of_name);
+        found.unwrap_or_else(|| Self("unknown".to_owned()))
     }
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(limit) => limit.fmt(f),
-            None => f.write_str("unlimited"),
-        }
+        f.write_str(&self.0)
     }
 }
 
@@ -81,8 +85,8 @@ const CAP_IPC_LOCK: u32 = 14;
 /// The process may not lock as much as it likes. With a limit the kernel would
 /// lock what there is and refuse memory later, in the midst of a frame.
 pub fn lock_memory() -> Result<(), ProcessError> {
-    let limit = Limit::of(Resource::Memlock);
-    if limit.0.is_some() && !has_capability(CAP_IPC_LOCK) {
+    let limit = Limit::of("Max locked memory");
+    if limit.0 != "unlimited" && !has_capability(CAP_IPC_LOCK) {
         return Err(ProcessError::Lock {
             reason: format!("at most {limit} bytes may be locked"),
         });
@@ -107,7 +111,7 @@ pub fn unlock_memory() {
 pub fn set_realtime(priority: u8) -> Result<(), ProcessError> {
     let refused = |source| ProcessError::Realtime {
         priority,
-        limit: Limit::of(Resource::Rtprio),
+        limit: Limit::of("Max realtime priority"),
         source,
     };
     let value = priority
@@ -171,6 +175,16 @@ mod tests {
             after > before,
             "{before} to {after} with {} bytes",
             fresh.len()
+        );
+    }
+
+    #[test]
+    fn limits_are_read() {
+        assert_eq!(Limit::of("Max no such thing").0, "unknown");
+        let limit = Limit::of("Max realtime priority").0;
+        assert!(
+            limit == "unlimited" || limit.parse::<u32>().is_ok(),
+            "{limit}"
         );
     }
 

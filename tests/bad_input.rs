@@ -121,6 +121,51 @@ fn a_gpio_chip_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
+fn an_arena_without_room_for_a_frame_says_how_large_it_must_be() {
+    let error = run_board(
+        "[capture]\nsource = '/dev/video9'\nsize = '640x480'\n[process]\narena_kib = 8\n",
+    );
+    assert!(
+        error.contains("the frame arena of 8 KiB is too small for frames of 640x480"),
+        "{error}"
+    );
+    assert!(error.contains("process.arena_kib = 1024"), "{error}");
+}
+
+#[test]
+fn check_tries_what_the_process_asks_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("board.toml");
+    let check = |privileges: &str| {
+        let text = format!("[capture]\nsource = '/dev/video0'\n[process]\n{privileges}\n");
+        fs::write(&path, text).unwrap();
+        let output = affectd(&["check", path.to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("process")).unwrap();
+        (output.status.success(), line.to_owned())
+    };
+    assert_eq!(
+        check(""),
+        (true, "ok      process: frame arena of 4096 KiB".to_owned())
+    );
+    // Who runs the tests may or may not have these privileges.
+    let (granted, line) = check("realtime_priority = 50");
+    let expected = if granted {
+        "SCHED_FIFO priority 50 can be had"
+    } else {
+        "LimitRTPRIO=50"
+    };
+    assert!(line.contains(expected), "{line}");
+    let (granted, line) = check("lock_memory = true");
+    let expected = if granted {
+        "memory can be locked"
+    } else {
+        "LimitMEMLOCK=infinity"
+    };
+    assert!(line.contains(expected), "{line}");
+}
+
+#[test]
 fn a_truncated_raw_stream_ends_with_what_was_whole() {
     use std::io::Write as _;
     use std::process::Stdio;

@@ -189,6 +189,18 @@ fn a_jpeg_without_huffman_tables_gets_the_standard_ones() {
 }
 
 #[test]
+fn a_blank_picture_is_gray_in_every_size() {
+    for (width, height) in [(1, 1), (17, 33), (640, 480), (1281, 719)] {
+        let image = luma_of(&jpeg::blank(width, height)).unwrap();
+        assert_eq!((image.width, image.height), (width.into(), height.into()));
+        assert!(
+            image.pixels.iter().all(|luma| *luma == 128),
+            "{width}x{height}"
+        );
+    }
+}
+
+#[test]
 fn a_picture_is_turned_upright() {
     // 16x8, dark on the left.
     let pixels: Vec<u8> = (0..16 * 8)
