@@ -102,6 +102,9 @@ fn parse_rate(value: &str) -> Result<Option<Rate>, String> {
     Ok((num > 0 && den > 0).then_some(Rate { num, den }))
 }
 
+/// What each frame begins with.
+const MARK: &[u8] = b"FRAME";
+
 /// A Y4M file.
 pub struct Y4m<R = File> {
     reader: BufReader<R>,
@@ -145,9 +148,16 @@ impl<R: Read + Seek> Y4m<R> {
             Line::End => return Ok(Step::End),
             Line::Whole if self.line == b"FRAME" || self.line.starts_with(b"FRAME ") => {}
             _ => {
-                // A FRAME may stand within what was taken for a line.
-                let taken = self.line.len() as i64 + 1;
-                self.reader.seek_relative(-taken)?;
+                // A FRAME may stand within what was taken for a line, but not
+                // the one at its start, which would be found for ever: its
+                // parameters have no end.
+                let taken = self.line.len() + 1;
+                let known = if self.line.starts_with(MARK) {
+                    MARK.len()
+                } else {
+                    0
+                };
+                self.reader.seek_relative(-((taken - known) as i64))?;
                 return self.find_frame();
             }
         }
@@ -176,7 +186,6 @@ impl<R: Read + Seek> Y4m<R> {
 
     /// Goes on to the next `FRAME` line after bytes that are none.
     fn find_frame(&mut self) -> io::Result<Step> {
-        const MARK: &[u8] = b"FRAME";
         let mut matched = 0;
         loop {
             let data = self.reader.fill_buf()?;
@@ -335,6 +344,23 @@ mod tests {
     fn reading_goes_on_after_bytes_that_are_no_frame() {
         let mut data = b"YUV4MPEG2 W1 H1 Cmono\nFRAME\n\x07".to_vec();
         data.extend_from_slice(b"FRgarbage FRAMEx FRFRAM");
+        data.extend_from_slice(b"FRAME\n\x08");
+        assert_eq!(
+            read_all(&mut open(&data).unwrap()),
+            [Some(vec![7]), None, Some(vec![8])]
+        );
+    }
+
+    #[test]
+    fn parameters_without_an_end_are_passed_over_once() {
+        let start = b"YUV4MPEG2 W1 H1 Cmono\nFRAME\n\x07FRAME ";
+        assert_eq!(
+            read_all(&mut open(start).unwrap()),
+            [Some(vec![7]), None],
+            "at the end of the file"
+        );
+        let mut data = start.to_vec();
+        data.resize(data.len() + 3 * MAX_LINE, b'x');
         data.extend_from_slice(b"FRAME\n\x08");
         assert_eq!(
             read_all(&mut open(&data).unwrap()),
