@@ -31,6 +31,11 @@ fuzz_target!(|data: &[u8]| {
     honest
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
+    let mut honest = BufReader::new(honest);
+    // One that is still in the listener's queue at the end hears nothing.
+    let mut hello = String::new();
+    honest.read_line(&mut hello).expect("the first line");
+    assert!(hello.contains("\"hello\""), "{hello}");
     let mut readers: Vec<UnixStream> = Vec::new();
     for (step, &byte) in data.iter().take(64).enumerate() {
         let which = usize::from(byte >> 3);
@@ -62,10 +67,9 @@ fuzz_target!(|data: &[u8]| {
     }
     events.finish();
     drop(events);
-    let lines: Vec<String> = BufReader::new(honest)
+    let lines: Vec<String> = honest
         .lines()
         .collect::<Result<_, _>>()
         .expect("lines in UTF-8, and an end");
-    assert!(lines[0].contains("\"hello\""), "{lines:?}");
     assert!(lines.iter().all(|line| line.ends_with('}')), "{lines:?}");
 });

@@ -380,8 +380,15 @@ fn check_input(
 }
 
 fn check_output(graph: &GraphProto, paths: &ModelPaths) -> Result<(), ModelError> {
-    if graph.output.len() == 1 {
-        return Ok(());
+    if let [output] = graph.output.as_slice() {
+        // tract panics on one that comes from nowhere.
+        if graph.node.iter().any(|n| n.output.contains(&output.name)) {
+            return Ok(());
+        }
+        return Err(ModelError::Onnx {
+            path: paths.onnx.clone(),
+            reason: format!("no node of it computes its output '{}'", output.name),
+        });
     }
     Err(ModelError::OutputCount {
         path: paths.onnx.clone(),
@@ -407,6 +414,16 @@ mod tests {
         let paths = ModelPaths::new(Path::new(TINY));
         let manifest = Manifest::read(&paths.manifest).unwrap();
         Network::from_proto(proto, &manifest, &paths).unwrap()
+    }
+
+    #[test]
+    fn an_output_from_nowhere_is_told() {
+        let paths = ModelPaths::new(Path::new(TINY));
+        let manifest = Manifest::read(&paths.manifest).unwrap();
+        let mut proto = tiny();
+        proto.graph.as_mut().unwrap().output[0].name = "nowhere".to_owned();
+        let error = Network::from_proto(proto, &manifest, &paths).err().unwrap();
+        assert!(error.to_string().contains("'nowhere'"), "{error}");
     }
 
     fn stock(proto: &ModelProto, input: &[f32]) -> [f32; 7] {
