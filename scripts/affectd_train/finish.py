@@ -11,10 +11,10 @@ import onnx
 import torch
 from torch import nn
 
-from . import model, networks
+from . import CLASSES, model, networks
 from .data import Prepared, resize_pillow
 from .export import float_to_onnx, manifest, run_onnx, to_onnx
-from .metrics import as_text, fit_temperature, predict, report, with_missed
+from .metrics import as_text, fit_offsets, fit_temperature, predict, report, with_missed
 from .quant import QuantNet
 from .robustness import measure
 from .train import Recipe, train
@@ -73,11 +73,13 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
         quant = train(prepared, recipe, args.run / "qat", lambda: calibrated(net, prepared),
                       device, resume=not args.fresh).cpu()
     cpu = torch.device("cpu")
-    # The temperature comes from tiles that were held out of training, not from PublicTest.
+    # Both come from tiles that were held out of training, not from PublicTest.
     logits = predict(quant, prepared.hold_images, model.SIZE, cpu)
-    temperature = fit_temperature(logits, prepared.hold_label)
-    quant.settle_logits(as_inputs(prepared.hold_images), temperature)
-    print(f"temperature {temperature:.4f}", flush=True)
+    offsets = fit_offsets(logits, prepared.hold_label)
+    temperature = fit_temperature(logits + offsets, prepared.hold_label)
+    quant.settle_logits(as_inputs(prepared.hold_images), temperature, offsets)
+    print(f"temperature {temperature:.4f}, offsets",
+          ", ".join(f"{name} {o:+.2f}" for name, o in zip(CLASSES, offsets)), flush=True)
     for doubtful in quant.exact_in_f32():
         print(f"not exact in f32 for every input: {doubtful}")
     write_model(args, to_onnx(quant), quant, temperature)

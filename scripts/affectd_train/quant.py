@@ -214,9 +214,12 @@ class QuantNet(nn.Module):
         self.tell_inputs()
 
     @torch.no_grad()
-    def settle_logits(self, inputs: torch.Tensor, temperature: float = 1.0, batch: int = 64) -> None:
-        """Folds the temperature into the dense layer; then the logits' range."""
+    def settle_logits(self, inputs: torch.Tensor, temperature: float = 1.0,
+                      offsets: np.ndarray | None = None, batch: int = 64) -> None:
+        """Folds offsets and temperature into the dense layer; then the logits' range."""
         self.eval()
+        if offsets is not None:
+            self.dense.beta += torch.from_numpy(offsets).float()
         self.dense.weight /= temperature
         self.dense.beta /= temperature
         logits = self.dense.output

@@ -12,8 +12,9 @@ from PIL import Image
 from affectd_train.data import TILE, VOTE_COLUMNS, Prepared, load, prepare
 
 # scripts/test-training builds them and says where they are.
-AFFECTD = Path(os.environ["AFFECTD"])
-INFERENCE = Path(os.environ["AFFECTD_INFERENCE"])
+BUILT = Path(os.environ.get("AFFECTD_BUILT", "target/debug"))
+AFFECTD = BUILT / "affectd"
+INFERENCE = BUILT / "examples" / "inference"
 
 
 def face(label: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from affectd_train import preprocess, robustness
 from affectd_train.crop import CropRule, crop
 from affectd_train.data import TILE, VOTE_COLUMNS, Prepared, ferplus_majority, load, mixed_target, prepare
+from affectd_train.metrics import fit_offsets, fit_temperature, report, softmax
 
 from .support import face, prepared_in, write_kaggle, write_mosaic
 
@@ -72,6 +73,27 @@ class Labels(unittest.TestCase):
         target = mixed_target(fer, ferplus, 0.25)
         np.testing.assert_allclose(target[0, [2, 5]], [0.75, 0.25])
         np.testing.assert_array_equal(target[1], fer[1], "no votes: the label alone")
+
+
+class Settling(unittest.TestCase):
+    def test_offsets_call_a_rare_class_more_often_and_lose_nothing(self) -> None:
+        rng = np.random.default_rng(3)
+        label = rng.choice(7, 600, p=[0.05, 0.03, 0.12, 0.2, 0.2, 0.2, 0.2])
+        logits = rng.normal(0, 1, (600, 7)) + 2.0 * np.eye(7)[label]
+        logits[:, 2] -= 1.0
+        offsets = fit_offsets(logits, label)
+        self.assertEqual(offsets.argmax(), 2)
+        before, after = report(logits, label), report(logits + offsets, label)
+        self.assertGreater(after["accuracy"] + after["macro_f1"],
+                           before["accuracy"] + before["macro_f1"])
+        self.assertGreater(after["classes"][2]["recall"], before["classes"][2]["recall"])
+
+    def test_the_temperature_of_overconfident_answers_is_found(self) -> None:
+        rng = np.random.default_rng(4)
+        honest = rng.normal(0, 1.5, (4000, 7))
+        p = softmax(honest)
+        label = np.array([rng.choice(7, p=row) for row in p])
+        self.assertAlmostEqual(fit_temperature(honest * 2.5, label), 2.5, delta=0.2)
 
 
 class Tiles(unittest.TestCase):
