@@ -72,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--freeze-at", type=float, default=0.3)
     quantize.add_argument("--strength", type=float, default=0.6)
     quantize.add_argument("--ferplus-weight", type=float, default=0.5)
+    quantize.add_argument("--offset-part", type=float, default=0.5,
+                          help="part of the offsets that FER2013's labels ask for; FER+ votes ask for none")
     quantize.add_argument("--no-training", action="store_true", help="calibrate only")
     quantize.add_argument("--no-fidelity", action="store_true",
                           help="leave out the comparison of float and int8")

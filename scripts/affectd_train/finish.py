@@ -75,7 +75,7 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
     cpu = torch.device("cpu")
     # Both come from tiles that were held out of training, not from PublicTest.
     logits = predict(quant, prepared.hold_images, model.SIZE, cpu)
-    offsets = fit_offsets(logits, prepared.hold_label)
+    offsets = args.offset_part * fit_offsets(logits, prepared.hold_label)
     temperature = fit_temperature(logits + offsets, prepared.hold_label)
     quant.settle_logits(as_inputs(prepared.hold_images), temperature, offsets)
     print(f"temperature {temperature:.4f}, offsets",
