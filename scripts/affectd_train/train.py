@@ -235,7 +235,8 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: stopped.set())
 
-    progress, saved = 0.0, time.monotonic()
+    done = where.epoch if recipe.unit == "epochs" else where.seconds / 60
+    progress, saved = done / total, time.monotonic()
     while progress < 1:
         order = epoch_order(labels, recipe, where.epoch)
         steps = len(order) // recipe.batch

@@ -72,8 +72,10 @@ class Repeating(Case):
             with self.assertRaisesRegex(SystemExit, "stopped at step 6"):
                 self.trained(prepared, recipe, "parts")
         resumed = weights(self.trained(prepared, recipe, "parts"))
+        again = weights(self.trained(prepared, recipe, "parts"))
         for name, value in whole.items():
             np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+            np.testing.assert_array_equal(value, again[name], err_msg=f"{name}, when it was over")
 
     def test_sizes_that_grow_see_as_many_pictures(self) -> None:
         grown = recipe_of("growing-sizes", replace(SHORT, schedule="64:6"))
