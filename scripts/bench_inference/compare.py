@@ -6,10 +6,12 @@ Twice, both times without any graph optimisation (ORT_DISABLE_ALL):
 
 1. with each convolution as QLinearConv: integer arithmetic, which must be
    equal to the last bit;
-2. with the model as it is, which ONNX Runtime computes in f32. Its sums carry
-   rounding errors, ours do not; where such an error crosses the middle between
-   two quanta a byte differs by one, and so does what follows from it. Those
-   differences are counted in quanta of the last quantizer.
+2. with the model as it is, which ONNX Runtime computes in f32. A model that
+   `scripts/train quantize` wrote is equal here too, because its scales leave
+   f32 nothing to round. The sums of another one carry rounding errors, ours do
+   not; where such an error crosses the middle between two quanta a byte differs
+   by one, and so does what follows from it. Those differences are counted in
+   quanta of the last quantizer.
 
 ONNX Runtime's optimized kernels for signed weights saturate on processors
 without VNNI and are no reference.
