@@ -47,14 +47,15 @@ class GraphWriter:
 
     def convolution(self, conv: QuantConv, x: str) -> str:
         name = conv.name
-        folded = conv.folded()
-        scale = conv.weight_scale(*folded).numpy().astype(np.float32)
-        weight, bias = (t.detach().double().numpy() for t in folded)
-        levels = np.rint(weight / scale.reshape(-1, 1, 1, 1).astype(np.float64))
-        bias_scale = (self.scale_of[x] * scale).astype(np.float32)
-        bias_levels = np.rint(bias / bias_scale.astype(np.float64)).clip(-2**31, 2**31 - 1)
+        weight, bias = conv.folded()
+        scale = conv.weight_scale(weight, bias)
+        # Rounded as in training, which divides in f32: next to a tie f64 rounds otherwise.
+        levels = (conv.rounded(weight, scale) / scale.view(-1, 1, 1, 1)).round().numpy()
+        bias_levels = (bias / (conv.input_scale * scale)).round().numpy()
+        scale = scale.numpy()
+        bias_scale = self.scale_of[x] * scale
         w = self.node("DequantizeLinear", [
-            self.constant(f"{name}_weight", levels.clip(-127, 127).astype(np.int8)),
+            self.constant(f"{name}_weight", levels.astype(np.int8)),
             self.constant(f"{name}_weight_scale", scale),
             self.constant(f"{name}_weight_zero", np.zeros(len(scale), dtype=np.int8)),
         ], f"{name}_weight_dq", f"{name}_weight_dequantize", axis=0)

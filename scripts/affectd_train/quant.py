@@ -114,6 +114,11 @@ class QuantConv(nn.Module):
         ratio = least / power
         return power * torch.where(ratio <= 1, 1.0, torch.where(ratio <= 1.5, 1.5, 2.0))
 
+    @staticmethod
+    def rounded(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        zero = torch.zeros_like(scale, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+
     def reach(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """The most that a partial sum of each channel can come to, in quanta of the input."""
         up, down = weight.clamp_min(0).sum(dim=1), weight.clamp_max(0).abs().sum(dim=1)
@@ -124,8 +129,7 @@ class QuantConv(nn.Module):
         weight, bias = self.folded()
         if self.output.mode != "float":
             scale = self.weight_scale(weight, bias)
-            zero = torch.zeros_like(scale, dtype=torch.int32)
-            weight = torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+            weight = self.rounded(weight, scale)
             quantum = self.input_scale * scale
             # The file's bias is a whole number of quanta; its gradient is the float one's.
             bias = bias + ((bias / quantum).round() * quantum - bias).detach()
