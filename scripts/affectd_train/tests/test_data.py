@@ -10,8 +10,8 @@ import numpy as np
 
 from affectd_train import preprocess, robustness
 from affectd_train.crop import CropRule, crop
-from affectd_train.data import TILE, VOTE_COLUMNS, Prepared, ferplus_majority, load, mixed_target, prepare
-from affectd_train.metrics import fit_offsets, fit_temperature, report, softmax
+from affectd_train.data import TILE, VOTE_COLUMNS, Prepared, ferplus_majority, load, prepare
+from affectd_train.metrics import fit_temperature, softmax
 
 from .support import face, prepared_in, write_kaggle, write_mosaic
 
@@ -66,28 +66,8 @@ class Labels(unittest.TestCase):
         self.assertEqual(ferplus_majority(votes(happiness=5, contempt=5))[0], -1)
         self.assertEqual(ferplus_majority(votes(contempt=8, anger=2))[0], -1)
 
-    def test_the_target_mixes_votes_with_the_label(self) -> None:
-        fer = np.eye(7, dtype=np.float32)[[2, 2]]
-        ferplus = np.zeros((2, 7), dtype=np.float32)
-        ferplus[0, 5] = 1
-        target = mixed_target(fer, ferplus, 0.25)
-        np.testing.assert_allclose(target[0, [2, 5]], [0.75, 0.25])
-        np.testing.assert_array_equal(target[1], fer[1], "no votes: the label alone")
-
 
 class Settling(unittest.TestCase):
-    def test_offsets_call_a_rare_class_more_often_and_lose_nothing(self) -> None:
-        rng = np.random.default_rng(3)
-        label = rng.choice(7, 600, p=[0.05, 0.03, 0.12, 0.2, 0.2, 0.2, 0.2])
-        logits = rng.normal(0, 1, (600, 7)) + 2.0 * np.eye(7)[label]
-        logits[:, 2] -= 1.0
-        offsets = fit_offsets(logits, label)
-        self.assertEqual(offsets.argmax(), 2)
-        before, after = report(logits, label), report(logits + offsets, label)
-        self.assertGreater(after["accuracy"] + after["macro_f1"],
-                           before["accuracy"] + before["macro_f1"])
-        self.assertGreater(after["classes"][2]["recall"], before["classes"][2]["recall"])
-
     def test_the_temperature_of_overconfident_answers_is_found(self) -> None:
         rng = np.random.default_rng(4)
         honest = rng.normal(0, 1.5, (4000, 7))
