@@ -44,6 +44,7 @@ fn stages(criterion: &mut Criterion) {
             .map(|i| Face {
                 track: 1 + i as u32,
                 rect: PICTURE,
+                searched: Timestamp::default(),
                 probabilities: Some(Probabilities::UNIFORM),
             })
             .collect();

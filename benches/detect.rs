@@ -1,7 +1,12 @@
 //! The detector: `cargo bench --bench detect`.
 //!
+//! With `--follow`, compares instead the processor time of searching every frame
+//! of two moving faces in full with that of following them, and with a budget.
 //! With `--serve`, times searches for `scripts/bench-detector` and
-//! `scripts/count-instructions` instead: one line of JSON in, one out.
+//! `scripts/count-instructions`: one line of JSON in, one out.
+
+#[path = "../tests/scenes/mod.rs"]
+mod scenes;
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
@@ -9,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use affectd::detect::{Cascade, Detector, Kernel, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, Rect, Timestamp};
+use affectd::track::{self, Tracker};
 use criterion::{BenchmarkId, Criterion};
 
 /// Gray pixels of a PNG file.
@@ -170,6 +176,91 @@ fn serve() {
     }
 }
 
+/// Times of single frames, in milliseconds.
+fn told(times: &mut [f64]) -> String {
+    times.sort_by(f64::total_cmp);
+    let part = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    format!(
+        "mean {:.2} ms, median {:.2}, 99th percentile {:.2}, most {:.2}",
+        times.iter().sum::<f64>() / times.len() as f64,
+        part(0.5),
+        part(0.99),
+        part(1.0)
+    )
+}
+
+/// As the daemon does it, with the default options of a board file but faces
+/// from `min_size` pixels, at 30 frames a second.
+fn follow(min_size: u32) {
+    let scene = scenes::Scene::new(640, 480);
+    let frames: Vec<Vec<u8>> = (0..600)
+        .map(|number| scene.frame(&scenes::two_people(number)))
+        .collect();
+    let search = |options: SearchOptions| {
+        let options_of_faces = Options {
+            min_size: (min_size, min_size),
+            min_neighbors: 5,
+            ..Options::default()
+        };
+        let cascade = cascade("haarcascade_frontalface_default.xml");
+        let detector = Detector::new(cascade, options_of_faces).expect("good options");
+        Search::new(detector, options).expect("good options")
+    };
+    let run = |options: SearchOptions| {
+        let mut search = search(options);
+        let mut tracker = Tracker::new(track::Options::default());
+        let (mut times, mut boxes, mut full) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, pixels) in frames.iter().enumerate() {
+            let now = Timestamp::from_millis(number as u64 * 100 / 3);
+            let tracked: Vec<Rect> = tracker.expected().collect();
+            let picture = scene.view(pixels);
+            let start = processor_time();
+            let found = search.find(picture, now, &tracked);
+            times.push((processor_time() - start) * 1e3);
+            full.push(found.full);
+            boxes.push(found.detections.iter().map(|d| d.rect).collect::<Vec<_>>());
+            tracker.follow(now, picture.bounds(), &found);
+        }
+        (times, boxes, full)
+    };
+
+    println!(
+        "640x480, two moving faces, searched for from {min_size} pixels, {} frames",
+        frames.len()
+    );
+    let everything = SearchOptions {
+        full_search_ms: 0,
+        ..SearchOptions::default()
+    };
+    let (mut full, expected, _) = run(everything);
+    println!("full search of each: {}", told(&mut full));
+    let (mut following, boxes, ended) = run(SearchOptions::default());
+    let ratio = following.iter().sum::<f64>() / full.iter().sum::<f64>();
+    let agreeing = boxes
+        .iter()
+        .zip(&expected)
+        .filter(|(some, others)| scenes::agree(some, others, 0.8))
+        .count();
+    println!(
+        "following: {}; {} full searches; {ratio:.3} of the time, {agreeing} frames agree",
+        told(&mut following),
+        ended.iter().filter(|ended| **ended).count()
+    );
+    let mean = full.iter().sum::<f64>() / full.len() as f64;
+    for part in [0.5, 0.25, 0.15] {
+        let budget_ms = mean * part;
+        let (mut times, _, ended) = run(SearchOptions {
+            budget_ms,
+            ..SearchOptions::default()
+        });
+        let first = ended.iter().position(|ended| *ended);
+        println!(
+            "budget {budget_ms:.2} ms: {}; the first full search ends in frame {first:?}",
+            told(&mut times)
+        );
+    }
+}
+
 fn processor_time() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
@@ -178,6 +269,10 @@ fn processor_time() -> f64 {
 fn main() {
     if std::env::args().any(|word| word == "--serve") {
         return serve();
+    }
+    if std::env::args().any(|word| word == "--follow") {
+        follow(60);
+        return follow(30);
     }
     let mut criterion = Criterion::default().configure_from_args();
     bench(&mut criterion);

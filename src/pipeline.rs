@@ -382,12 +382,8 @@ impl Faces {
         let found = stats.time(Stage::Detect, || {
             self.search.find(*luma, now, &self.expected)
         });
-        // In the midst of a search that is spread over frames nothing is
-        // missed: nobody has looked yet.
-        let looked = found.full || !self.expected.is_empty();
         stats.time(Stage::Track, || {
-            let detections = looked.then_some(found.detections);
-            self.tracker.update(now, luma.bounds(), detections);
+            self.tracker.follow(now, luma.bounds(), &found);
         });
 
         self.looks.retain(|look| {
@@ -407,6 +403,7 @@ impl Faces {
             self.faces.push(Face {
                 track: track.id,
                 rect: track.rect,
+                searched: track.searched,
                 probabilities,
             });
         }

@@ -41,6 +41,7 @@ fn decide(options: Options, looks: &[(Timestamp, Option<Probabilities>)]) -> Vec
             let face = probabilities.map(|p| Face {
                 track: 1,
                 rect: RECT,
+                searched: now,
                 probabilities: Some(p),
             });
             decider.update(now, face.as_slice())[0]
@@ -171,6 +172,7 @@ fn play(options: Options, frames: &[Step]) -> Vec<Vec<Decision>> {
                 .map(|&(track, look)| Face {
                     track,
                     rect: RECT,
+                    searched: Timestamp::from_millis(millis as u64),
                     probabilities: look.map(Probabilities),
                 })
                 .collect();

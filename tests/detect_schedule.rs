@@ -1,164 +1,101 @@
 //! Looking around tracked faces finds what looking everywhere finds, for a
-//! tenth of the work, and a full search keeps to its budget.
+//! tenth of the work, and no frame's search takes more than its budget.
+
+mod scenes;
 
 use std::path::Path;
 
 use affectd::detect::{Cascade, Detection, Detector, Options, Search, SearchOptions};
-use affectd::frame::{LumaView, Rect, Timestamp};
+use affectd::frame::{Rect, Timestamp};
+use affectd::track::{self, Tracker};
+use scenes::{Scene, agree, two_people};
 
-const WIDTH: u32 = 480;
-const HEIGHT: u32 = 360;
-
-struct Gray {
-    pixels: Vec<u8>,
-    width: u32,
-    height: u32,
-}
-
-fn astronaut() -> Gray {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/astronaut-gray.png");
-    let file = std::fs::File::open(path).unwrap();
-    let mut reader = png::Decoder::new(std::io::BufReader::new(file))
-        .read_info()
-        .unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut pixels).unwrap();
-    Gray {
-        pixels,
-        width: info.width,
-        height: info.height,
-    }
-}
-
-/// A face on textured ground: the photograph, `scale` times as large, with its
-/// left top corner at `(x, y)`.
-fn scene(face: &Gray, places: &[(f64, f64, f64)]) -> Vec<u8> {
-    let mut pixels: Vec<u8> = (0..WIDTH * HEIGHT)
-        .map(|at| {
-            let (x, y) = (at % WIDTH, at / WIDTH);
-            (100 + ((x * 7) ^ (y * 13)) % 23 + (x / 16 + y / 12) % 5 * 8) as u8
-        })
-        .collect();
-    for &(left, top, scale) in places {
-        for y in 0..HEIGHT {
-            for x in 0..WIDTH {
-                let (u, v) = ((f64::from(x) - left) / scale, (f64::from(y) - top) / scale);
-                let (right, bottom) = (f64::from(face.width - 1), f64::from(face.height - 1));
-                if u < 0.0 || v < 0.0 || u >= right || v >= bottom {
-                    continue;
-                }
-                let at = |x: f64, y: f64| {
-                    f64::from(face.pixels[(y as u32 * face.width + x as u32) as usize])
-                };
-                let (fu, fv) = (u.fract(), v.fract());
-                let value = at(u, v) * (1.0 - fu) * (1.0 - fv)
-                    + at(u + 1.0, v) * fu * (1.0 - fv)
-                    + at(u, v + 1.0) * (1.0 - fu) * fv
-                    + at(u + 1.0, v + 1.0) * fu * fv;
-                pixels[(y * WIDTH + x) as usize] = value as u8;
-            }
-        }
-    }
-    pixels
-}
-
-fn view(pixels: &[u8]) -> LumaView<'_> {
-    LumaView::new(pixels, WIDTH, HEIGHT, WIDTH as usize).unwrap()
-}
-
-fn detector() -> Detector {
+fn detector(min_size: u32) -> Detector {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models/haarcascade_frontalface_default.xml");
     let options = Options {
-        min_size: (30, 30),
+        min_size: (min_size, min_size),
+        min_neighbors: 5,
         ..Options::default()
     };
     Detector::new(Cascade::load(&path).unwrap(), options).unwrap()
 }
 
-fn search(options: SearchOptions) -> Search {
-    Search::new(detector(), options).unwrap()
-}
-
-/// Where the face is in frame `number`: moving across, up and down, nearer and
-/// farther.
-fn moving(number: u32) -> (f64, f64, f64) {
-    let t = f64::from(number) / 30.0;
-    (
-        20.0 + 230.0 * (0.5 - 0.5 * (t * 1.1).cos()),
-        10.0 + 130.0 * (0.5 - 0.5 * (t * 1.7).cos()),
-        0.6 + 0.25 * (t * 0.9).sin(),
-    )
+fn search(min_size: u32, options: SearchOptions) -> Search {
+    Search::new(detector(min_size), options).unwrap()
 }
 
 fn rects(detections: &[Detection]) -> Vec<Rect> {
     detections.iter().map(|detection| detection.rect).collect()
 }
 
+/// The time of a frame of 30 a second.
+fn at(number: u32) -> Timestamp {
+    Timestamp::from_millis(u64::from(number) * 100 / 3)
+}
+
+/// With the options that a board file has by default.
 #[test]
-fn around_a_moving_face_the_boxes_are_those_of_a_full_search() {
-    let face = astronaut();
-    let mut full = search(SearchOptions {
-        full_search_ms: 0,
-        ..SearchOptions::default()
-    });
-    let mut tracking = search(SearchOptions::default());
-    let mut tracked = Vec::new();
-    let (mut frames, mut agree, mut around) = (0, 0, 0);
-    let (mut full_work, mut around_work) = (0, 0);
-    for number in 0..80 {
-        let pixels = scene(&face, &[moving(number)]);
-        let now = Timestamp::from_millis(u64::from(number) * 33);
-        let expected = full.find(view(&pixels), now, &[]);
+fn around_moving_faces_the_boxes_are_those_of_a_full_search() {
+    let scene = Scene::new(640, 480);
+    let mut full = search(
+        60,
+        SearchOptions {
+            full_search_ms: 0,
+            ..SearchOptions::default()
+        },
+    );
+    let mut tracking = search(60, SearchOptions::default());
+    let mut tracker = Tracker::new(track::Options::default());
+    let frames = 300;
+    let (mut agreeing, mut around) = (0, 0);
+    let (mut full_work, mut tracking_work) = (0, 0);
+    for number in 0..frames {
+        let pixels = scene.frame(&two_people(number));
+        let picture = scene.view(&pixels);
+        let expected = full.find(picture, at(number), &[]);
         assert!(expected.full);
         full_work += expected.work;
-        let expected = rects(expected.detections);
 
-        let found = tracking.find(view(&pixels), now, &tracked);
-        if !found.full {
-            around += 1;
-            around_work += found.work;
-        }
-        tracked = rects(found.detections);
-        frames += 1;
-        agree += u32::from(
-            tracked.len() == expected.len()
-                && tracked
-                    .iter()
-                    .zip(&expected)
-                    .all(|(a, b)| a.overlap(*b) >= 0.8),
-        );
+        let tracked: Vec<Rect> = tracker.expected().collect();
+        let found = tracking.find(picture, at(number), &tracked);
+        tracking_work += found.work;
+        around += u32::from(!found.full);
+        agreeing += u32::from(agree(
+            &rects(found.detections),
+            &rects(expected.detections),
+            0.8,
+        ));
+        assert_eq!(expected.detections.len(), 2, "two people in frame {number}");
+        tracker.follow(at(number), picture.bounds(), &found);
     }
-    assert!(agree * 100 >= frames * 99, "{agree} of {frames} agree");
-    // A full search every half second, that is every 16 frames.
     assert!(
-        (70..=76).contains(&around),
-        "{around} frames around the face"
+        agreeing * 100 >= frames * 99,
+        "{agreeing} of {frames} frames agree"
     );
-    let part = (around_work as f64 / f64::from(around)) / (full_work as f64 / f64::from(frames));
-    assert!(
-        part < 0.1,
-        "looking around costs {part:.3} of a full search"
-    );
+    // A full search every second, that is every 30 frames.
+    assert!((285..=292).contains(&around), "{around} around faces");
+    let part = tracking_work as f64 / full_work as f64;
+    assert!(part <= 0.1, "following takes {part:.4} of full searches");
 }
 
 #[test]
 fn a_new_face_is_found_within_the_period() {
-    let face = astronaut();
-    let mut search = search(SearchOptions {
-        full_search_ms: 300,
-        ..SearchOptions::default()
-    });
-    let first = (0.0, 60.0, 0.6);
-    let second = (170.0, 30.0, 0.7);
+    let scene = Scene::new(480, 360);
+    let mut search = search(
+        40,
+        SearchOptions {
+            full_search_ms: 300,
+            ..SearchOptions::default()
+        },
+    );
+    let both = [(0.0, 60.0, 0.6), (170.0, 30.0, 0.7)];
     let mut tracked = Vec::new();
     let mut appeared = None;
-    for number in 0..60_u64 {
-        let both = [first, second];
+    for number in 0..60 {
         // The second face comes in with frame 20.
-        let pixels = scene(&face, if number < 20 { &both[..1] } else { &both });
-        let now = Timestamp::from_millis(number * 33);
-        let found = search.find(view(&pixels), now, &tracked);
+        let pixels = scene.frame(if number < 20 { &both[..1] } else { &both });
+        let found = search.find(scene.view(&pixels), at(number), &tracked);
         tracked = rects(found.detections);
         if tracked.len() == 2 && appeared.is_none() {
             assert!(found.full);
@@ -166,63 +103,73 @@ fn a_new_face_is_found_within_the_period() {
         }
     }
     let appeared = appeared.expect("the second face was never found");
-    assert!((20..=30).contains(&appeared), "found in frame {appeared}");
+    assert!((20..=29).contains(&appeared), "found in frame {appeared}");
     assert_eq!(tracked.len(), 2);
 }
 
 #[test]
 fn a_lost_face_starts_a_full_search_at_once() {
-    let face = astronaut();
-    let mut search = search(SearchOptions {
-        full_search_ms: 10_000,
-        idle_search_ms: 10_000,
-        ..SearchOptions::default()
-    });
-    let here = scene(&face, &[(0.0, 40.0, 0.7)]);
-    let there = scene(&face, &[(170.0, 40.0, 0.7)]);
-    let at = |number: u64| Timestamp::from_millis(number * 33);
-    let first = rects(search.find(view(&here), at(0), &[]).detections);
+    let scene = Scene::new(480, 360);
+    let mut search = search(
+        40,
+        SearchOptions {
+            full_search_ms: 10_000,
+            idle_search_ms: 10_000,
+            ..SearchOptions::default()
+        },
+    );
+    let here = scene.frame(&[(0.0, 40.0, 0.7)]);
+    let there = scene.frame(&[(170.0, 40.0, 0.7)]);
+    let first = rects(search.find(scene.view(&here), at(0), &[]).detections);
     assert_eq!(first.len(), 1);
-    assert!(!search.find(view(&here), at(1), &first).full);
+    assert!(!search.find(scene.view(&here), at(1), &first).full);
     // The face jumps too far to be found around its place.
-    let found = search.find(view(&there), at(2), &first);
+    let found = search.find(scene.view(&there), at(2), &first);
     assert!(found.full);
     let second = rects(found.detections);
     assert_eq!(second.len(), 1);
     assert!(second[0].x > 150, "{second:?}");
 }
 
-#[test]
-fn a_budget_spreads_a_full_search_over_frames() {
-    let face = astronaut();
-    let pixels = scene(&face, &[(20.0, 40.0, 0.7), (190.0, 90.0, 0.5)]);
-    let mut whole = detector();
-    let expected = whole.detect(view(&pixels)).to_vec();
-    assert_eq!(expected.len(), 2);
-    let full_work = search(SearchOptions::default())
-        .find(view(&pixels), Timestamp::default(), &[])
-        .work;
+/// Work of a full search of a picture.
+fn full_work(scene: &Scene, pixels: &[u8]) -> u64 {
+    search(40, SearchOptions::default())
+        .find(scene.view(pixels), at(0), &[])
+        .work
+}
 
+/// A search whose frames may each take a part of that work.
+fn with_budget(full_work: u64, part: f64) -> Search {
     let budget_ms = 2.0;
-    let work_per_ms = full_work as f64 / budget_ms / 10.0;
     let options = SearchOptions {
         budget_ms,
-        work_per_ms,
+        work_per_ms: full_work as f64 * part / budget_ms,
         ..SearchOptions::default()
     };
+    search(40, options)
+}
+
+/// What the last row takes is foreseen, not known.
+fn keeps_to(budget: u64, work: u64) {
+    assert!(work < budget + budget / 20, "{work} of {budget}");
+}
+
+#[test]
+fn a_budget_spreads_a_full_search_over_frames() {
+    let scene = Scene::new(480, 360);
+    let pixels = scene.frame(&[(20.0, 40.0, 0.7), (190.0, 90.0, 0.5)]);
+    let mut whole = detector(40);
+    let expected = whole.detect(scene.view(&pixels)).to_vec();
+    assert_eq!(expected.len(), 2);
+    let full_work = full_work(&scene, &pixels);
+
     let run = || {
-        let mut search = search(options.clone());
+        let mut search = with_budget(full_work, 0.1);
         let budget = search.budget().unwrap();
         let mut frames = Vec::new();
-        for number in 0..40_u64 {
-            let now = Timestamp::from_millis(number * 33);
-            let found = search.find(view(&pixels), now, &[]);
-            // What the last row takes is foreseen, not known.
-            assert!(
-                found.work < budget + budget / 20,
-                "{} of {budget}",
-                found.work
-            );
+        for number in 0..40 {
+            let found = search.find(scene.view(&pixels), at(number), &[]);
+            keeps_to(budget, found.work);
             frames.push((
                 found.full,
                 found.detections.to_vec(),
@@ -238,7 +185,7 @@ fn a_budget_spreads_a_full_search_over_frames() {
         // The picture stands still: the spread search finds the same.
         assert_eq!(detections, if *full { &expected[..] } else { &[] });
         for time in searched_at {
-            assert!(*time < Timestamp::from_millis(first as u64 * 33));
+            assert!(*time < at(first as u32));
         }
     }
     // The larger face was searched for, and found, in an earlier frame.
@@ -249,9 +196,67 @@ fn a_budget_spreads_a_full_search_over_frames() {
 }
 
 #[test]
+fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
+    let scene = Scene::new(480, 360);
+    let places = [
+        (-10.0, 0.0, 0.6),
+        (110.0, -10.0, 0.6),
+        (230.0, 0.0, 0.6),
+        (340.0, -10.0, 0.6),
+        (10.0, 190.0, 0.6),
+        (130.0, 190.0, 0.6),
+        (250.0, 200.0, 0.6),
+    ];
+    let pixels = scene.frame(&places);
+    let picture = scene.view(&pixels);
+    let mut whole = detector(40);
+    let faces = rects(whole.detect(picture));
+    assert_eq!(faces.len(), places.len());
+    let full_work = full_work(&scene, &pixels);
+    let around = {
+        let mut search = search(40, SearchOptions::default());
+        search.find(picture, at(0), &faces);
+        search.find(picture, at(1), &faces).work
+    };
+    // Not enough for all faces at once, and a full search is always going on.
+    let mut search = with_budget(full_work, 0.6 * around as f64 / full_work as f64);
+    let budget = search.budget().unwrap();
+
+    let mut tracker = Tracker::new(track::Options::default());
+    let (mut found_all, mut turns) = (None, 0);
+    for number in 0..200 {
+        let tracked: Vec<Rect> = tracker.expected().collect();
+        let found = search.find(picture, at(number), &tracked);
+        keeps_to(budget, found.work);
+        assert_eq!(found.looked.len(), tracked.len());
+        if !tracked.is_empty() {
+            assert!(found.looked.contains(&true), "in frame {number}");
+        }
+        turns += u32::from(found.looked.contains(&false));
+        let tracks = tracker.follow(at(number), picture.bounds(), &found);
+        if tracks.len() == faces.len() && found_all.is_none() {
+            found_all = Some(number);
+        }
+        if found_all.is_some() {
+            assert_eq!(tracks.len(), faces.len(), "in frame {number}");
+            for track in tracks {
+                // Looked at every few frames, and it is known when.
+                let age = at(number).since(track.searched).as_millis();
+                assert!(age <= 200, "{age} ms ago in frame {number}");
+                assert_eq!(track.searched, track.last_seen);
+                assert_eq!(track.found, age == 0);
+            }
+        }
+    }
+    let found_all = found_all.expect("not all faces were found");
+    assert!(found_all < 100, "all faces only in frame {found_all}");
+    assert!(turns > 50, "{turns} frames did not look at all faces");
+}
+
+#[test]
 fn options_out_of_range_are_refused() {
     let error = Search::new(
-        detector(),
+        detector(40),
         SearchOptions {
             margin: 0.0,
             ..SearchOptions::default()

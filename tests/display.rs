@@ -48,6 +48,7 @@ fn decision(state: State, confidence: f32) -> Decision {
         confidence,
         probabilities: Probabilities(probabilities),
         rect: Rect::new(10, 10, 50, 50),
+        searched: Timestamp::default(),
         since: Timestamp::default(),
     }
 }

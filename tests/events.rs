@@ -38,6 +38,7 @@ fn face(track: u32, state: State) -> Decision {
         confidence: 0.876_54,
         probabilities: Probabilities([0.01, 0.02, 0.03, 0.876_54, 0.02, 0.03, 0.013_46]),
         rect: Rect::new(-3, 40, 120, 121),
+        searched: Timestamp::from_millis(1_080),
         since: Timestamp::from_millis(1_040),
     }
 }
@@ -49,6 +50,7 @@ fn nobody() -> Decision {
         confidence: 0.0,
         probabilities: Probabilities::UNIFORM,
         rect: Rect::default(),
+        searched: Timestamp::default(),
         since: Timestamp::default(),
     }
 }
@@ -159,15 +161,15 @@ fn every_line_is_as_the_schema_says() {
         first.as_str(),
         r#"{"schema":1,"type":"none","time":0.04,"frame":1,"since":0.04,"change":true}"#,
         &format!(
-            r#"{{"schema":1,"type":"face","time":0.08,"frame":2,"track":7,"leading":true,"box":[-3,40,120,121],"size":[640,480],"label":"happy","confidence":0.8765,{probabilities}"#
+            r#"{{"schema":1,"type":"face","time":0.08,"frame":2,"track":7,"leading":true,"box":[-3,40,120,121],"size":[640,480],"searched":1.08,"label":"happy","confidence":0.8765,{probabilities}"#
         ),
         &format!(
-            r#"{{"schema":1,"type":"face","time":0.08,"frame":2,"track":9,"leading":false,"box":[-3,40,120,121],"size":[640,480],"label":"uncertain","confidence":0.8765,{probabilities}"#
+            r#"{{"schema":1,"type":"face","time":0.08,"frame":2,"track":9,"leading":false,"box":[-3,40,120,121],"size":[640,480],"searched":1.08,"label":"uncertain","confidence":0.8765,{probabilities}"#
         ),
         r#"{"schema":1,"type":"gone","time":0.12,"frame":3,"track":7}"#,
         // It leads now.
         &format!(
-            r#"{{"schema":1,"type":"face","time":0.12,"frame":3,"track":9,"leading":true,"box":[-3,40,120,121],"size":[640,480],"label":"uncertain","confidence":0.8765,{probabilities}"#
+            r#"{{"schema":1,"type":"face","time":0.12,"frame":3,"track":9,"leading":true,"box":[-3,40,120,121],"size":[640,480],"searched":1.08,"label":"uncertain","confidence":0.8765,{probabilities}"#
         ),
         r#"{"schema":1,"type":"camera_lost","time":0.62,"frame":3,"reason":"/dev/video0: No such device","since":0.62,"change":true}"#,
         r#"{"schema":1,"type":"camera_back","time":2.0,"frame":4,"after":1.38}"#,

@@ -143,6 +143,7 @@ fn decision(state: State) -> Decision {
         confidence: 0.9,
         probabilities: Probabilities::UNIFORM,
         rect: Rect::new(10, 10, 50, 50),
+        searched: Timestamp::default(),
         since: Timestamp::default(),
     }
 }

@@ -51,6 +51,9 @@ pub struct Decision {
     pub probabilities: Probabilities,
     /// The face's box in the frame; empty when there is no face.
     pub rect: Rect,
+    /// When the place of the box was last searched for the face; without one
+    /// the same as `since`.
+    pub searched: Timestamp,
     /// Since when the state holds.
     pub since: Timestamp,
 }
@@ -65,6 +68,7 @@ impl Decision {
             confidence: 0.0,
             probabilities: Probabilities::UNIFORM,
             rect: Rect::default(),
+            searched: since,
             since,
         }
     }
@@ -138,6 +142,8 @@ pub struct Face {
     /// The track's id.
     pub track: u32,
     pub rect: Rect,
+    /// When the place of the box was last searched for the face.
+    pub searched: Timestamp,
     /// What the classifier says of it in this frame; `None` if it was not
     /// looked at. Numbers that are no probabilities (not finite, negative, all
     /// zero) count as not looked at; a sum other than 1 is scaled to it.
@@ -174,6 +180,7 @@ struct Remembered {
 /// let smile = Face {
 ///     track: 1,
 ///     rect: Rect::new(10, 10, 80, 80),
+///     searched: Timestamp::from_millis(0),
 ///     probabilities: Some(Probabilities([0.0, 0.0, 0.0, 0.9, 0.0, 0.0, 0.1])),
 /// };
 /// let decisions = decider.update(Timestamp::from_millis(0), &[smile]);
@@ -254,7 +261,7 @@ impl Decider {
                 smooth(known, observed, self.clock, self.options.time_constant);
             }
             settle(known, now, self.clock, &self.options);
-            self.decisions.push(decision(known, face.rect));
+            self.decisions.push(decision(known, face));
         }
 
         if self.decisions.is_empty() {
@@ -351,7 +358,7 @@ fn settle(known: &mut Remembered, now: Timestamp, clock: Duration, options: &Opt
     }
 }
 
-fn decision(known: &Remembered, rect: Rect) -> Decision {
+fn decision(known: &Remembered, face: &Face) -> Decision {
     let probabilities = known.smoothed.unwrap_or(Probabilities::UNIFORM);
     let confidence = match known.state {
         State::Expression(expression) => probabilities.of(expression),
@@ -362,7 +369,8 @@ fn decision(known: &Remembered, rect: Rect) -> Decision {
         state: known.state,
         confidence,
         probabilities,
-        rect,
+        rect: face.rect,
+        searched: face.searched,
         since: known.since,
     }
 }
@@ -375,6 +383,7 @@ mod tests {
         Face {
             track: 1,
             rect: Rect::new(0, 0, 50, 50),
+            searched: Timestamp::default(),
             probabilities: Some(Probabilities(probabilities)),
         }
     }

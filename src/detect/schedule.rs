@@ -7,9 +7,10 @@
 //! the same cascade and the same grouping, so a face gets about the same box
 //! either way.
 //!
-//! A full search can be held to a budget. It then goes on over several frames,
-//! from the largest faces to the smallest, and its result comes with the frame
-//! that completes it.
+//! A frame can be held to a budget. A full search then goes on over several
+//! frames, from the largest faces to the smallest, and its result comes with the
+//! frame that completes it; and if there are more tracked faces than can be
+//! looked at in one frame, they take turns.
 //!
 //! **Time does not decide what is found.** What a frame's search covers depends
 //! on the pictures, their timestamps and the options, never on a clock: a
@@ -31,9 +32,18 @@ const SAME: f64 = 0.3;
 /// Overlap from which a raw window speaks for a face.
 const SUPPORTS: f64 = 0.5;
 
-/// The part of a frame's budget that a full search gets at least, so that it
-/// ends even if many faces are tracked.
+/// The part of a frame's budget that is left to a full search while one is
+/// going on, so that it ends even if many faces are tracked.
 const LEAST_SHARE: f64 = 0.25;
+
+/// The time between frames for which margin and size range hold, and how much
+/// they grow at most where it is longer: faces move on meanwhile.
+const PACE: Duration = Duration::from_millis(50);
+const MOST_GROWTH: f64 = 2.0;
+
+/// Tracked faces for which there is room at the start; more make a vector grow,
+/// once.
+const TRACKED: usize = 64;
 
 /// When and where to look, for the board file.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -46,12 +56,14 @@ pub struct SearchOptions {
     /// The same while nobody is tracked, or somebody tracked is not seen.
     pub idle_search_ms: u32,
     /// How far around a tracked face to look, as a part of its size, to each
-    /// side: from 0.1 to 4.
+    /// side: from 0.1 to 4. Up to twice as far at less than 20 frames a second.
     pub margin: f64,
     /// How much larger and smaller than before a face may be: from 1.05 to 4.
+    /// It grows with the margin, and is never less than one and a half steps of
+    /// the pyramid.
     pub size_range: f64,
-    /// Milliseconds that a frame's search may take; 0 for no limit. Searching
-    /// around tracked faces comes first and is not cut.
+    /// Milliseconds that a frame's search may take; 0 for no limit. One tracked
+    /// face is looked at in each frame, whatever that takes.
     pub budget_ms: f64,
     /// Evaluations of features that this machine does in a millisecond, for
     /// [`budget_ms`](Self::budget_ms); 0 to measure it at the start.
@@ -61,10 +73,10 @@ pub struct SearchOptions {
 impl Default for SearchOptions {
     fn default() -> Self {
         Self {
-            full_search_ms: 500,
+            full_search_ms: 1000,
             idle_search_ms: 0,
-            margin: 0.4,
-            size_range: 1.35,
+            margin: 0.25,
+            size_range: 1.2,
             budget_ms: 0.0,
             work_per_ms: 0.0,
         }
@@ -101,6 +113,9 @@ pub struct Found<'a> {
     /// time of this frame, or of an earlier one if a full search that was
     /// spread over several frames ended with this one.
     pub searched_at: &'a [Timestamp],
+    /// For each of the tracked faces, whether its surroundings were searched in
+    /// this frame. If not, it is not missing if it is not found.
+    pub looked: &'a [bool],
     /// Whether a full search ended with this frame. If not, only faces that
     /// are tracked can be among the detections.
     pub full: bool,
@@ -135,13 +150,25 @@ pub struct Search {
     /// Start of the last full search that ended, and the picture's size then.
     last_full: Option<Timestamp>,
     size: (u32, u32),
+    /// The time of the last frame.
+    previous: Option<Timestamp>,
     /// Whether all tracked faces were seen in the last frame.
     all_seen: bool,
+    /// The tracked face to begin with, if not all could be looked at.
+    turn: usize,
+    looked: Vec<bool>,
     sweep: Option<Sweep>,
     /// The raw windows of the sweep, with the time of their frame.
     swept: Vec<(Rect, Timestamp)>,
     detections: Vec<Detection>,
     searched_at: Vec<Timestamp>,
+}
+
+/// How far around a face to look, as the options' margin and size range.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    margin: f64,
+    size_range: f64,
 }
 
 /// How far a full search has come.
@@ -176,7 +203,10 @@ impl Search {
             budget,
             last_full: None,
             size: (0, 0),
+            previous: None,
             all_seen: false,
+            turn: 0,
+            looked: Vec::with_capacity(TRACKED),
             sweep: None,
             swept: Vec::with_capacity(super::WINDOWS),
             detections: Vec::with_capacity(super::WINDOWS),
@@ -208,13 +238,24 @@ impl Search {
         self.detector.begin(picture);
         self.detections.clear();
         self.searched_at.clear();
+        self.looked.clear();
+        self.looked.resize(tracked.len(), true);
 
         // An unlimited full search that is due anyway needs no look around.
         let mut work = 0;
         let mut due = self.is_due(now, tracked);
         let covered = due && self.budget.is_none();
         if !tracked.is_empty() && !covered {
-            work += self.look_around(picture, tracked);
+            let limit = self.budget.map(|budget| {
+                let least = if due || self.sweep.is_some() {
+                    LEAST_SHARE
+                } else {
+                    0.0
+                };
+                budget - (budget as f64 * least) as u64
+            });
+            let reach = self.reach(now);
+            work += self.look_around(picture, tracked, reach, limit);
             self.searched_at.resize(self.detections.len(), now);
             let seen = self.sees_all(tracked);
             // Just lost: look everywhere at once.
@@ -230,16 +271,20 @@ impl Search {
             }
             Some(budget) if due || self.sweep.is_some() => {
                 let least = (budget as f64 * LEAST_SHARE) as u64;
-                let (ended, more) =
-                    self.sweep_on(picture, now, budget.saturating_sub(work).max(least));
+                let left = budget.saturating_sub(work);
+                // So little only if a single face takes more than there is.
+                let left = if left < least / 4 { least } else { left };
+                let (ended, more) = self.sweep_on(picture, now, left);
                 work += more;
                 ended
             }
             _ => false,
         };
+        self.previous = Some(now);
         Found {
             detections: &self.detections,
             searched_at: &self.searched_at,
+            looked: &self.looked,
             full,
             work,
         }
@@ -256,27 +301,70 @@ impl Search {
             .is_none_or(|last| now < last || now.since(last) >= Duration::from_millis(pause.into()))
     }
 
+    /// How far to look in a frame taken at `now`.
+    fn reach(&self, now: Timestamp) -> Reach {
+        let step = self.previous.map_or(PACE, |previous| now.since(previous));
+        let growth = (step.as_secs_f64() / PACE.as_secs_f64()).clamp(1.0, MOST_GROWTH);
+        // One and a half steps: a face must be found at several scales to pass
+        // for one. (No power, whose last bit differs between machines.)
+        let step = self.detector.options().scale_factor;
+        let range = self.options.size_range.max(step * step.sqrt());
+        Reach {
+            margin: self.options.margin * growth,
+            size_range: 1.0 + (range - 1.0) * growth,
+        }
+    }
+
+    /// Whether all tracked faces that were looked for are there.
     fn sees_all(&self, tracked: &[Rect]) -> bool {
-        tracked.iter().all(|face| {
-            self.detections
-                .iter()
-                .any(|detection| detection.rect.overlap(*face) >= SAME)
+        tracked.iter().zip(&self.looked).all(|(face, looked)| {
+            !looked
+                || self
+                    .detections
+                    .iter()
+                    .any(|detection| detection.rect.overlap(*face) >= SAME)
         })
     }
 
-    /// Fills in the detections around tracked faces.
-    fn look_around(&mut self, picture: LumaView<'_>, tracked: &[Rect]) -> u64 {
+    /// Fills in the detections around tracked faces, as many as the limit
+    /// allows, and at least one.
+    fn look_around(
+        &mut self,
+        picture: LumaView<'_>,
+        tracked: &[Rect],
+        reach: Reach,
+        limit: Option<u64>,
+    ) -> u64 {
         let mut work = 0;
         self.detector.windows.clear();
-        for &face in tracked {
-            for level in 0..self.detector.levels().len() {
-                if let Some(patch) = self.patch_around(face, level) {
-                    work += self
-                        .detector
-                        .search(picture, &patch, Allowance::UNLIMITED)
-                        .1;
-                }
+        self.looked.fill(false);
+        let first = if self.turn < tracked.len() {
+            self.turn
+        } else {
+            0
+        };
+        self.turn = 0;
+        for (done, index) in (first..tracked.len()).chain(0..first).enumerate() {
+            let left = match limit {
+                Some(limit) if done > 0 => limit.saturating_sub(work),
+                _ => u64::MAX,
+            };
+            // Faces take about as much as those before them. One that was begun
+            // in vain would be work lost.
+            let takes = work.checked_div(done as u64).unwrap_or(0);
+            let before = self.detector.windows.len();
+            let (whole, more) = if takes + takes / 4 <= left {
+                self.look_at(picture, tracked[index], reach, left)
+            } else {
+                (false, 0)
+            };
+            work += more;
+            if !whole {
+                self.detector.windows.truncate(before);
+                self.turn = index;
+                break;
             }
+            self.looked[index] = true;
         }
         // Where two neighbourhoods overlap, a window was found twice.
         self.detector.windows.sort_unstable();
@@ -286,16 +374,43 @@ impl Search {
         work
     }
 
+    /// Adds the windows around a tracked face. Returns whether the allowed work
+    /// was enough for all of them, and the work done.
+    fn look_at(
+        &mut self,
+        picture: LumaView<'_>,
+        face: Rect,
+        reach: Reach,
+        allowed: u64,
+    ) -> (bool, u64) {
+        let mut work = 0;
+        for level in 0..self.detector.levels().len() {
+            let Some(patch) = self.patch_around(face, reach, level) else {
+                continue;
+            };
+            let allowance = Allowance {
+                work: allowed.saturating_sub(work),
+                advance: false,
+            };
+            let (row, more) = self.detector.search(picture, &patch, allowance);
+            work += more;
+            if row < patch.rows.end {
+                return (false, work);
+            }
+        }
+        (true, work)
+    }
+
     /// The windows of a level in which a tracked face may now be.
-    fn patch_around(&self, face: Rect, level: usize) -> Option<Patch> {
+    fn patch_around(&self, face: Rect, reach: Reach, level: usize) -> Option<Patch> {
         let index = level;
         let level = &self.detector.levels()[index];
         let (width, height) = (f64::from(level.window.0), f64::from(level.window.1));
         let growth = width / f64::from(face.width.max(1));
-        if growth > self.options.size_range || growth < 1.0 / self.options.size_range {
+        if growth > reach.size_range || growth < 1.0 / reach.size_range {
             return None;
         }
-        let reach = f64::from(face.width) * self.options.margin;
+        let reach = f64::from(face.width) * reach.margin;
         // Where the window's left (top) edge may be.
         let span = |at: i32, side: u32, window: f64, count: u32| {
             let (from, to) = (

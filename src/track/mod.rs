@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::detect::Detection;
+use crate::detect::{Detection, Found};
 use crate::frame::{Rect, Timestamp};
 
 /// The most faces followed at once; a crowd beyond it is not followed.
@@ -157,7 +157,11 @@ pub struct Track {
     pub neighbors: u32,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
-    /// Whether the detector found the face in this frame.
+    /// When the place where the face is was last searched, whether it was found
+    /// there or not.
+    pub searched: Timestamp,
+    /// Whether the detector found the face in the picture of this frame, and
+    /// not in that of an earlier one whose search took until now.
     pub found: bool,
 }
 
@@ -173,12 +177,15 @@ struct Followed {
     neighbors: u32,
     first_seen: Timestamp,
     last_seen: Timestamp,
+    searched: Timestamp,
     /// `last_seen` on the tracker's own clock.
     seen_at: Duration,
     /// Pixels a second, right and down.
     velocity: (f64, f64),
     hits: u32,
     found: bool,
+    /// Whether the detector looked for it in this frame.
+    looked: bool,
     lost: bool,
 }
 
@@ -244,7 +251,7 @@ impl Tracker {
         }
     }
 
-    /// Takes the faces found in the frame of time `now`, or `None` if the
+    /// Takes the faces found in the whole frame of time `now`, or `None` if the
     /// detector did not look at that frame: then the faces move on by their
     /// velocity and none is missed. `picture` is the frame's bounds.
     ///
@@ -256,6 +263,33 @@ impl Tracker {
         picture: Rect,
         detections: Option<&[Detection]>,
     ) -> &[Track] {
+        let looked = detections.is_some();
+        self.advance(now, picture, detections.unwrap_or(&[]), |_| now, |_| looked)
+    }
+
+    /// As [`update`](Self::update), with what a search found of which
+    /// [`expected`](Self::expected) told where to look: not everywhere perhaps,
+    /// and some of it in the pictures of earlier frames.
+    pub fn follow(&mut self, now: Timestamp, picture: Rect, found: &Found<'_>) -> &[Track] {
+        self.advance(
+            now,
+            picture,
+            found.detections,
+            |detection| found.searched_at.get(detection).copied().unwrap_or(now),
+            |face| found.looked.get(face).is_some_and(|looked| *looked),
+        )
+    }
+
+    /// `searched_at` says when the place of a detection was searched, and
+    /// `looked` whether that around a followed face was in this frame.
+    fn advance(
+        &mut self,
+        now: Timestamp,
+        picture: Rect,
+        detections: &[Detection],
+        searched_at: impl Fn(usize) -> Timestamp,
+        looked: impl Fn(usize) -> bool,
+    ) -> &[Track] {
         let step = self.previous.map_or(Duration::ZERO, |p| now.since(p));
         self.previous = Some(now);
         self.clock = self.clock.saturating_add(step);
@@ -263,16 +297,18 @@ impl Tracker {
             self.followed.clear();
         }
 
-        for face in &mut self.followed {
+        for (index, face) in self.followed.iter_mut().enumerate() {
             face.found = false;
+            face.looked = looked(index);
+            if face.looked {
+                face.searched = now;
+            }
             face.rect = predict(face, self.clock);
         }
-        if let Some(detections) = detections {
-            let detections = &detections[..detections.len().min(MAX_DETECTIONS)];
-            let taken = self.match_to(detections, now);
-            self.drop_missed();
-            self.start_new(detections, &taken, now);
-        }
+        let detections = &detections[..detections.len().min(MAX_DETECTIONS)];
+        let taken = self.match_to(detections, now, &searched_at);
+        self.drop_missed();
+        self.start_new(detections, &taken, now, &searched_at);
 
         self.tracks.clear();
         self.tracks.extend(
@@ -285,7 +321,8 @@ impl Tracker {
                     neighbors: face.neighbors,
                     first_seen: face.first_seen,
                     last_seen: face.last_seen,
-                    found: face.found,
+                    searched: face.searched,
+                    found: face.found && face.last_seen == now,
                 }),
         );
         self.tracks.sort_unstable_by_key(|track| track.id);
@@ -329,7 +366,12 @@ impl Tracker {
 
     /// Gives each face the detection that overlaps it most, largest overlap
     /// first. Returns which detections were used.
-    fn match_to(&mut self, detections: &[Detection], now: Timestamp) -> [bool; MAX_DETECTIONS] {
+    fn match_to(
+        &mut self,
+        detections: &[Detection],
+        now: Timestamp,
+        searched_at: &impl Fn(usize) -> Timestamp,
+    ) -> [bool; MAX_DETECTIONS] {
         self.pairs.clear();
         for (track, face) in self.followed.iter().enumerate() {
             for (detection, found) in detections.iter().enumerate() {
@@ -364,7 +406,13 @@ impl Tracker {
                 continue;
             }
             taken[pair.detection] = true;
-            see(face, detections[pair.detection], now, self.clock);
+            let at = searched_at(pair.detection);
+            let clock = self.clock.saturating_sub(now.since(at));
+            if clock < face.seen_at {
+                // An old sight of a face that has been seen since.
+                continue;
+            }
+            see(face, detections[pair.detection], at, clock);
             if face.id == 0 && face.hits >= self.options.confirm {
                 face.id = take_id(&mut self.next_id);
             }
@@ -377,7 +425,8 @@ impl Tracker {
     fn drop_missed(&mut self) {
         for face in &mut self.followed {
             let unseen = self.clock.saturating_sub(face.seen_at);
-            face.lost = !face.found && (face.id == 0 || unseen >= self.options.lost_after);
+            face.lost =
+                face.looked && !face.found && (face.id == 0 || unseen >= self.options.lost_after);
         }
         // Unlike swap_remove, retain keeps the older faces in front.
         self.followed.retain(|face| !face.lost);
@@ -388,8 +437,9 @@ impl Tracker {
         detections: &[Detection],
         taken: &[bool; MAX_DETECTIONS],
         now: Timestamp,
+        searched_at: &impl Fn(usize) -> Timestamp,
     ) {
-        for (detection, taken) in detections.iter().zip(taken) {
+        for (index, (detection, taken)) in detections.iter().zip(taken).enumerate() {
             if *taken || self.followed.len() == MAX_TRACKS {
                 continue;
             }
@@ -408,17 +458,20 @@ impl Tracker {
             } else {
                 0
             };
+            let at = searched_at(index);
             self.followed.push(Followed {
                 id,
                 seen: detection.rect,
                 rect: detection.rect,
                 neighbors: detection.neighbors,
-                first_seen: now,
-                last_seen: now,
-                seen_at: self.clock,
+                first_seen: at,
+                last_seen: at,
+                searched: at,
+                seen_at: self.clock.saturating_sub(now.since(at)),
                 velocity: (0.0, 0.0),
                 hits: 1,
                 found: true,
+                looked: true,
                 lost: false,
             });
         }
@@ -508,8 +561,8 @@ fn predict(face: &Followed, clock: Duration) -> Rect {
     }
 }
 
-/// Takes a new sight of a face.
-fn see(face: &mut Followed, detection: Detection, now: Timestamp, clock: Duration) {
+/// Takes a new sight of a face, with its time and that on the tracker's clock.
+fn see(face: &mut Followed, detection: Detection, at: Timestamp, clock: Duration) {
     let seconds = clock.saturating_sub(face.seen_at).as_secs_f64();
     if seconds > 0.0 {
         let (old_x, old_y) = face.seen.centre();
@@ -523,7 +576,8 @@ fn see(face: &mut Followed, detection: Detection, now: Timestamp, clock: Duratio
     face.seen = detection.rect;
     face.rect = detection.rect;
     face.neighbors = detection.neighbors;
-    face.last_seen = now;
+    face.last_seen = at;
+    face.searched = face.searched.max(at);
     face.seen_at = clock;
     face.hits = face.hits.saturating_add(1);
     face.found = true;
@@ -636,6 +690,86 @@ mod tests {
             let now = Timestamp::from_millis(150 + 50 * frame);
             assert_eq!(tracker.update(now, PICTURE, None).len(), 1);
         }
+    }
+
+    /// What a search found: boxes with the time of their frame, and which of the
+    /// followed faces it looked at.
+    fn follow(
+        tracker: &mut Tracker,
+        millis: u64,
+        sights: &[(Detection, u64)],
+        looked: &[bool],
+    ) -> Vec<Track> {
+        let detections: Vec<_> = sights.iter().map(|sight| sight.0).collect();
+        let searched_at: Vec<_> = sights
+            .iter()
+            .map(|sight| Timestamp::from_millis(sight.1))
+            .collect();
+        let found = Found {
+            detections: &detections,
+            searched_at: &searched_at,
+            looked,
+            full: false,
+            work: 0,
+        };
+        tracker
+            .follow(Timestamp::from_millis(millis), PICTURE, &found)
+            .to_vec()
+    }
+
+    #[test]
+    fn an_old_sight_begins_a_track_at_its_own_time() {
+        let mut tracker = tracker(Policy::Largest);
+        let ms = Timestamp::from_millis;
+        follow(&mut tracker, 0, &[], &[]);
+        let tracks = follow(&mut tracker, 400, &[(face(10, 10, 50), 100)], &[]);
+        assert_eq!(
+            (tracks[0].first_seen, tracks[0].last_seen),
+            (ms(100), ms(100))
+        );
+        assert_eq!((tracks[0].searched, tracks[0].found), (ms(100), false));
+        // 12 pixels since then, and not since the last frame.
+        let tracks = follow(&mut tracker, 500, &[(face(22, 10, 50), 500)], &[true]);
+        assert_eq!(
+            (tracks[0].id, tracks[0].searched, tracks[0].found),
+            (1, ms(500), true)
+        );
+        let tracks = follow(&mut tracker, 600, &[], &[false]);
+        assert_eq!((tracks[0].rect.x, tracks[0].searched), (24, ms(500)));
+    }
+
+    #[test]
+    fn an_old_sight_of_a_face_that_was_seen_since_changes_nothing() {
+        let mut tracker = tracker(Policy::All);
+        follow(&mut tracker, 0, &[], &[]);
+        follow(&mut tracker, 100, &[(face(10, 10, 50), 100)], &[]);
+        let tracks = follow(&mut tracker, 200, &[(face(30, 10, 50), 50)], &[true]);
+        assert_eq!((tracks.len(), tracks[0].rect.x), (1, 10));
+        assert_eq!(tracks[0].searched, Timestamp::from_millis(200));
+    }
+
+    #[test]
+    fn a_face_is_missed_only_where_it_was_looked_for() {
+        let mut tracker = tracker(Policy::All);
+        let both = [(face(10, 10, 50), 0), (face(300, 10, 50), 0)];
+        follow(&mut tracker, 0, &both, &[]);
+        for millis in (100..=1500).step_by(100) {
+            follow(
+                &mut tracker,
+                millis,
+                &[(face(10, 10, 50), millis)],
+                &[true, false],
+            );
+        }
+        assert_eq!(tracker.tracks().len(), 2);
+        assert_eq!(tracker.tracks()[1].searched, Timestamp::from_millis(0));
+        let tracks = follow(
+            &mut tracker,
+            1600,
+            &[(face(10, 10, 50), 1600)],
+            &[true, true],
+        );
+        assert_eq!(tracks.len(), 1);
     }
 
     #[test]

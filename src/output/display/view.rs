@@ -213,6 +213,7 @@ mod tests {
                 confidence: happy,
                 probabilities: Probabilities(probabilities),
                 rect: Rect::new(0, 0, 10, 10),
+                searched: Timestamp::default(),
                 since: Timestamp::default(),
             };
             viewer.view(&Report {

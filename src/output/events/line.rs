@@ -157,6 +157,7 @@ impl Body {
                 map.serialize_entry("leading", leading)?;
                 map.serialize_entry("box", &(rect.x, rect.y, rect.width, rect.height))?;
                 map.serialize_entry("size", size)?;
+                map.serialize_entry("searched", &seconds(decision.searched.0))?;
                 map.serialize_entry("label", label(decision.state))?;
                 map.serialize_entry("confidence", &rounded(decision.confidence))?;
                 map.serialize_entry("probabilities", &ByName(decision.probabilities))?;

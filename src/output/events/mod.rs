@@ -45,6 +45,7 @@
 //! | `leading` | boolean | whether this is the face that GPIO and the display show |
 //! | `box` | array of 4 integers | x, y, width, height in pixels of the frame; may reach beyond its edges |
 //! | `size` | array of 2 integers | width and height of the frame |
+//! | `searched` | number | the `time` of the frame in which the place of the box was last searched: an earlier one if a search is spread over frames |
 //! | `label` | string | the stable apparent expression, or `uncertain` |
 //! | `confidence` | number | smoothed probability of the label (of the most probable class if uncertain), 0 to 1 |
 //! | `probabilities` | object | smoothed probability of each class by name, in the order angry, disgust, fear, happy, sad, surprise, neutral |
