@@ -68,7 +68,7 @@ struct Case {
 
 #[test]
 fn rectangles_are_opencvs() {
-    let cases: Vec<Case> = ["opencv", "opencv-equalize", "opencv-clahe"]
+    let cases: Vec<Case> = ["opencv", "opencv-equalize", "opencv-clahe", "opencv-other"]
         .iter()
         .flat_map(|name| {
             let path = root().join(format!("tests/data/detect/{name}.json"));
