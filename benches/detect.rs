@@ -208,6 +208,7 @@ fn follow(min_size: u32) {
     };
     let run = |options: SearchOptions| {
         let mut search = search(options);
+        search.reserve(scene.width, scene.height);
         let mut tracker = Tracker::new(track::Options::default());
         let (mut times, mut boxes, mut full) = (Vec::new(), Vec::new(), Vec::new());
         for (number, pixels) in frames.iter().enumerate() {

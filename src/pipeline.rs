@@ -339,12 +339,13 @@ impl Faces {
 
     /// Does once what libraries do in the worst frame of this size: decodes a
     /// JPEG and runs the network. Tells whether the frame's arena has room for
-    /// it, and leaves every buffer of the classifier in its size.
+    /// it, and leaves every buffer of the detector and the classifier in its size.
     ///
     /// # Errors
     /// It has not.
     pub fn rehearse(&mut self, width: u32, height: u32) -> Result<(), ArenaTooSmall> {
         let before = memory::usage();
+        self.search.reserve(width, height);
         self.classifier.reserve(width, height);
         self.reserved_for = (width, height);
         let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
