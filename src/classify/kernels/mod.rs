@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -25,6 +27,9 @@ pub enum Kernel {
     /// x86-64 with AVX2 and FMA (Haswell, Zen and later).
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// x86-64 with AVX-512 and its integer dot product (Ice Lake, Zen 4).
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     /// Any 64-bit ARM (Raspberry Pi 3, 4 and Zero 2 W, Jetson Nano).
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -40,6 +45,13 @@ impl Kernel {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                kernels.push(Self::Avx512Vnni);
+            }
             kernels.push(Self::Avx2);
         }
         #[cfg(target_arch = "aarch64")]
@@ -66,6 +78,8 @@ impl Kernel {
             Self::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => "avx512-vnni",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "neon",
             #[cfg(target_arch = "aarch64")]
@@ -265,6 +279,8 @@ enum DensePacked {
     Scalar(Vec<i8>),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Dense),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(avx512::Dense),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Dense<false>),
     #[cfg(target_arch = "aarch64")]
@@ -281,6 +297,8 @@ impl Dense {
             Kernel::Scalar => DensePacked::Scalar(weights.to_vec()),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => DensePacked::Avx2(avx2::Dense::new(weights, &requantize)),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => DensePacked::Avx512Vnni(avx512::Dense::new(weights, &requantize)),
             #[cfg(target_arch = "aarch64")]
             Kernel::Neon => DensePacked::Neon(neon::Dense::new(weights, &requantize)),
             #[cfg(target_arch = "aarch64")]
@@ -306,6 +324,8 @@ impl Dense {
             DensePacked::Scalar(weights) => weights.len(),
             #[cfg(target_arch = "x86_64")]
             DensePacked::Avx2(dense) => dense.bytes(),
+            #[cfg(target_arch = "x86_64")]
+            DensePacked::Avx512Vnni(dense) => dense.bytes(),
             #[cfg(target_arch = "aarch64")]
             DensePacked::Neon(dense) => dense.bytes(),
             #[cfg(target_arch = "aarch64")]
@@ -320,6 +340,8 @@ impl Dense {
             DensePacked::Scalar(_) => 0,
             #[cfg(target_arch = "x86_64")]
             DensePacked::Avx2(dense) => dense.scratch(),
+            #[cfg(target_arch = "x86_64")]
+            DensePacked::Avx512Vnni(dense) => dense.scratch(),
             #[cfg(target_arch = "aarch64")]
             DensePacked::Neon(dense) => dense.scratch(),
             #[cfg(target_arch = "aarch64")]
@@ -339,6 +361,8 @@ impl Dense {
             }
             #[cfg(target_arch = "x86_64")]
             DensePacked::Avx2(dense) => dense.run(&self.requantize, input, output, scratch),
+            #[cfg(target_arch = "x86_64")]
+            DensePacked::Avx512Vnni(dense) => dense.run(&self.requantize, input, output, scratch),
             #[cfg(target_arch = "aarch64")]
             DensePacked::Neon(dense) => dense.run(&self.requantize, input, output, scratch),
             #[cfg(target_arch = "aarch64")]
@@ -461,6 +485,8 @@ enum DepthwisePacked {
     #[cfg(target_arch = "x86_64")]
     /// With the plain weights for what is left over.
     Avx2(avx2::Depthwise, Vec<i8>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(avx512::Depthwise),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Depthwise, Vec<i8>),
 }
@@ -482,6 +508,11 @@ impl Depthwise {
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => match avx2::Depthwise::new(&geometry, weights, &requantize) {
                 Some(depthwise) => DepthwisePacked::Avx2(depthwise, weights.to_vec()),
+                None => DepthwisePacked::Scalar(weights.to_vec()),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => match avx512::Depthwise::new(&geometry, weights, &requantize) {
+                Some(depthwise) => DepthwisePacked::Avx512Vnni(depthwise),
                 None => DepthwisePacked::Scalar(weights.to_vec()),
             },
             #[cfg(target_arch = "aarch64")]
@@ -513,6 +544,8 @@ impl Depthwise {
             DepthwisePacked::Scalar(weights) => weights.len(),
             #[cfg(target_arch = "x86_64")]
             DepthwisePacked::Avx2(depthwise, weights) => depthwise.bytes() + weights.len(),
+            #[cfg(target_arch = "x86_64")]
+            DepthwisePacked::Avx512Vnni(depthwise) => depthwise.bytes(),
             #[cfg(target_arch = "aarch64")]
             DepthwisePacked::Neon(depthwise, weights) => depthwise.bytes() + weights.len(),
         }
@@ -535,6 +568,14 @@ impl Depthwise {
                 );
                 self.run_scalar(weights, depthwise.channels(), input, output);
             }
+            #[cfg(target_arch = "x86_64")]
+            DepthwisePacked::Avx512Vnni(depthwise) => depthwise.run(
+                &self.geometry,
+                &self.requantize,
+                &self.padding,
+                input,
+                output,
+            ),
             #[cfg(target_arch = "aarch64")]
             DepthwisePacked::Neon(depthwise, weights) => {
                 depthwise.run(
@@ -599,6 +640,8 @@ impl Add {
             Kernel::Scalar => scalar::add(self, a, b, output),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => avx2::add(self, a, b, output),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => avx512::add(self, a, b, output),
             // The compiler makes vectors of it by itself.
             #[cfg(target_arch = "aarch64")]
             Kernel::Neon | Kernel::NeonDot => scalar::add(self, a, b, output),
@@ -613,6 +656,8 @@ pub fn quantize_all(kernel: Kernel, to: Quantization, input: &[f32], output: &mu
         Kernel::Scalar => scalar::quantize_all(to, input, output),
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => avx2::quantize_all(to, input, output),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Vnni => avx512::quantize_all(to, input, output),
         #[cfg(target_arch = "aarch64")]
         Kernel::Neon | Kernel::NeonDot => scalar::quantize_all(to, input, output),
     }
