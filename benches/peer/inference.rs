@@ -5,7 +5,11 @@
 //! tract alone. A line `time N` on standard input runs the last input N times
 //! and answers with the processor time of each run in nanoseconds; a line
 //! `run FILE` runs each input in a file of little-endian f32 and answers with
-//! seven outputs a line.
+//! seven outputs a line; a line `peak` answers with the kernel's name, the
+//! products of weights and inputs that a run takes, and how many of them this
+//! core could make a second.
+
+mod peak;
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -40,6 +44,16 @@ fn stock(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
     Ok((Box::new(run), shape.iter().product()))
 }
 
+/// The kernel's name, products a run, and products a second that the processor
+/// could make with it.
+fn rates(model: &str) -> Result<String, Box<dyn Error>> {
+    let steps = Classifier::load(model.as_ref())?.profile(1)?;
+    let kernel = steps.first().map_or("none", |step| step.kernel);
+    let products: u64 = steps.iter().filter_map(|step| step.macs).sum();
+    let peak = peak::products_per_second(kernel).unwrap_or(0.0);
+    Ok(format!("{kernel} {products} {peak:.0}"))
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let (mut run, length) = match arguments.as_slice() {
@@ -52,6 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
+            None if line == "peak" => writeln!(out, "{}", rates(&arguments[0])?)?,
             Some(("time", count)) => {
                 let mut times = Vec::new();
                 for _ in 0..count.parse()? {
@@ -78,7 +93,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
                 writeln!(out)?;
             }
-            _ => return Err(format!("'{line}' is neither 'time N' nor 'run FILE'").into()),
+            _ => return Err(format!("'{line}' is none of 'time N', 'run FILE' and 'peak'").into()),
         }
         out.flush()?;
     }

@@ -1,15 +1,20 @@
 """Interleaved single-thread times of one network in several runtimes.
 
-    bench.py INFERENCE MODEL [--rounds N]
+    bench.py INFERENCE MODEL [--rounds N] [--side N]
 
 INFERENCE is the example `inference`, built in release. Each round runs each
 runtime a few times, one runtime after another, so that what disturbs the
 machine disturbs all alike. Times are processor time of the whole process.
+
+--side gives the network square pictures of another size, which a network that
+ends in a global mean takes as well; the weights stay what they are.
 """
 
 import argparse
+import hashlib
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import tempfile
@@ -29,9 +34,12 @@ class Ours:
             [inference, model, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    def ask(self, request):
+        print(request, file=self.child.stdin, flush=True)
+        return self.child.stdout.readline().split()
+
     def times(self):
-        print(f"time {RUNS}", file=self.child.stdin, flush=True)
-        return [int(t) for t in self.child.stdout.readline().split()]
+        return [int(t) for t in self.ask(f"time {RUNS}")]
 
 
 class Called:
@@ -84,13 +92,36 @@ def openvino(model, x):
     return Called(lambda: request.infer({0: x}, share_inputs=True))
 
 
+def resized(path, side, folder):
+    """A copy of a model and its manifest for pictures of `side` x `side`."""
+    import onnx
+
+    model = onnx.load(path)
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dimension.dim_value = side
+    del model.graph.value_info[:]
+    copy = pathlib.Path(folder) / f"{path.stem}_at_{side}.onnx"
+    onnx.save(model, copy)
+    manifest = path.with_suffix(".toml").read_text()
+    manifest = re.sub(r"^(width|height) = \d+", rf"\1 = {side}", manifest, flags=re.MULTILINE)
+    digest = hashlib.sha256(copy.read_bytes()).hexdigest()
+    manifest = re.sub(r"^sha256 = .*", f'sha256 = "{digest}"', manifest, flags=re.MULTILINE)
+    copy.with_suffix(".toml").write_text(manifest)
+    return copy
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("inference")
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--side", type=int)
     arguments = parser.parse_args()
-    path = str(arguments.model.with_suffix(".onnx"))
+    path = arguments.model.with_suffix(".onnx")
+    scratch = tempfile.TemporaryDirectory()
+    if arguments.side:
+        path = resized(path, arguments.side, scratch.name)
+    path = str(path)
     shape = [d.dim_value for d in convert.Graph(path).model.graph.input[0].type.tensor_type.shape.dim]
     x = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
 
@@ -124,6 +155,15 @@ def main():
     for name, median in sorted(medians.items(), key=lambda item: item[1]):
         ratio = f"{median / base:10.2f}" if base else ""
         print(f"{name:24} {median / 1e6:10.3f} {min(times[name]) / 1e6:10.3f} {ratio}")
+    ours = "affectd (int8, exact)"
+    kernel, products, peak = runtimes[ours].ask("peak")
+    if float(peak):
+        rate = int(products) / medians[ours]
+        share = 100 * rate / (float(peak) / 1e9)
+        print(
+            f"affectd ({kernel}): {int(products) / 1e6:.1f} M products a run, {rate:.0f} G a second, "
+            f"{share:.0f}% of the {float(peak) / 1e9:.0f} G that this core multiplies at most"
+        )
 
 
 main()

@@ -3,6 +3,11 @@
 //! The steps run in order over byte tensors in the order row, column, channel;
 //! tensors that are never alive together share memory. Everything that a run
 //! needs is laid out when the program is built, so a run allocates nothing.
+//!
+//! An inverted residual widens its input six times for a depthwise convolution
+//! and narrows it again. Where the wide tensor is too large for the cache, the
+//! three steps take turns over bands of rows, and only those rows of it exist
+//! that the next band needs.
 
 use std::time::{Duration, Instant};
 
@@ -158,11 +163,20 @@ pub struct StepInfo {
     pub weights: usize,
 }
 
+/// Steps that run one after another, or taking turns over bands of rows.
+#[derive(Debug)]
+struct Group {
+    steps: Span,
+    /// Rows that the last of three steps makes at a time.
+    band: Option<usize>,
+}
+
 /// A network of integer steps.
 #[derive(Debug)]
 pub struct Program {
     kernel: Kernel,
     steps: Vec<Step>,
+    groups: Vec<Group>,
     exits: Vec<(Exit, Shape, Span)>,
     memory: usize,
     scratch: usize,
@@ -173,6 +187,24 @@ pub struct Program {
 pub struct Memory {
     values: Aligned<u8>,
     scratch: Scratch,
+}
+
+/// Bytes of a wide tensor that exist at a time, where it does not exist as a
+/// whole: with the rows made from it much less than the second cache of a small
+/// processor, and rows enough for weights to be read seldom.
+const BAND: usize = 96 * 1024;
+
+/// Rows of outputs in a band of a depthwise convolution of which `size` bytes of
+/// input exist at a time, and rows of its input that these need; `None` where it
+/// is not larger.
+fn band(geometry: &Geometry, size: usize) -> Option<(usize, usize)> {
+    let [down, _] = geometry.window;
+    let [stride, _] = geometry.stride;
+    let fit = size / (geometry.width * geometry.channels);
+    // Some kernels make two rows at once.
+    let rows = ((fit + stride).saturating_sub(down) / stride / 2 * 2).max(2);
+    let kept = (rows - 1) * stride + down;
+    (kept < geometry.height && rows < geometry.out_height).then_some((rows, kept))
 }
 
 /// Finds places for values such that those alive together do not overlap.
@@ -208,81 +240,104 @@ impl Program {
     /// values of earlier steps only.
     #[must_use]
     pub fn new(kernel: Kernel, drafts: Vec<Draft>, exits: Vec<Exit>) -> Self {
-        let mut last: Vec<_> = (0..drafts.len()).collect();
-        for (index, draft) in drafts.iter().enumerate() {
-            for &input in draft.operation.inputs() {
-                assert!(input < index, "a step reads what is not there yet");
-                last[input] = index;
+        Self::with_band(kernel, drafts, exits, BAND)
+    }
+
+    fn with_band(kernel: Kernel, drafts: Vec<Draft>, exits: Vec<Exit>, size: usize) -> Self {
+        let groups = grouped(&drafts, &exits, size);
+        // The group after which each value is needed no more.
+        let mut last = Vec::with_capacity(drafts.len());
+        for (now, group) in groups.iter().enumerate() {
+            for index in group.steps.clone() {
+                for &input in drafts[index].operation.inputs() {
+                    assert!(input < index, "a step reads what is not there yet");
+                    last[input] = now;
+                }
+                last.push(now);
             }
         }
         for exit in &exits {
-            last[exit.value()] = drafts.len();
+            last[exit.value()] = groups.len();
         }
         let mut planner = Planner::default();
         let mut places: Vec<(Span, Shape)> = Vec::new();
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         let mut scratch = 0;
-        for (index, draft) in drafts.into_iter().enumerate() {
-            let output = planner.place(index, last[index], draft.shape.iter().product());
-            let mut inputs = [0..0, 0..0];
-            for (place, &input) in inputs.iter_mut().zip(draft.operation.inputs()) {
-                *place = places[input].0.clone();
+        let mut drafts = drafts.into_iter();
+        for (now, group) in groups.iter().enumerate() {
+            // Rows of each step's output that exist at a time.
+            let mut rows = [usize::MAX; 3];
+            if group.band.is_some()
+                && let Operation::Depthwise { geometry, .. } = &drafts.as_slice()[1].operation
+                && let Some((made, kept)) = band(geometry, size)
+            {
+                rows = [kept, made, usize::MAX];
             }
-            let mut room = |length| planner.place(index, index, length);
-            let action = match draft.operation {
-                Operation::Quantize { input, to } => Action::Quantize {
-                    input,
-                    to,
-                    planes: (draft.shape[2] > 1).then(|| room(output.len())),
-                },
-                Operation::Convolution {
-                    input_zero,
-                    geometry,
-                    weights,
-                    requantize,
-                    ..
-                } => {
-                    let pointwise = geometry.is_pointwise();
-                    let weights = if pointwise {
-                        weights
-                    } else {
-                        padded(&weights, requantize.outputs(), geometry.gathered_inputs())
-                    };
-                    let dense = Dense::new(kernel, &weights, requantize);
-                    scratch = scratch.max(dense.scratch());
-                    if pointwise {
-                        Action::Dense(dense)
-                    } else {
-                        Action::Convolution {
-                            gathered: room(geometry.gathered()),
-                            geometry,
-                            input_zero,
-                            dense,
+            for (rows, draft) in rows[..group.steps.len()].iter().zip(drafts.by_ref()) {
+                let [height, width, channels] = draft.shape;
+                let rows = height.min(*rows);
+                let length = rows * width * channels;
+                let output = planner.place(now, last[steps.len()], length);
+                let mut inputs = [0..0, 0..0];
+                for (place, &input) in inputs.iter_mut().zip(draft.operation.inputs()) {
+                    *place = places[input].0.clone();
+                }
+                let mut room = |length| planner.place(now, now, length);
+                let action = match draft.operation {
+                    Operation::Quantize { input, to } => Action::Quantize {
+                        input,
+                        to,
+                        planes: (channels > 1).then(|| room(length)),
+                    },
+                    Operation::Convolution {
+                        input_zero,
+                        geometry,
+                        weights,
+                        requantize,
+                        ..
+                    } => {
+                        let pointwise = geometry.is_pointwise();
+                        let weights = if pointwise {
+                            weights
+                        } else {
+                            padded(&weights, requantize.outputs(), geometry.gathered_inputs())
+                        };
+                        let dense = Dense::new(kernel, &weights, requantize);
+                        scratch = scratch.max(dense.scratch());
+                        if pointwise {
+                            Action::Dense(dense)
+                        } else {
+                            Action::Convolution {
+                                gathered: room(geometry.gathered(rows)),
+                                geometry,
+                                input_zero,
+                                dense,
+                            }
                         }
                     }
-                }
-                Operation::Depthwise {
-                    input_zero,
-                    geometry,
-                    weights,
-                    requantize,
-                    ..
-                } => Action::Depthwise(Depthwise::new(
-                    kernel, geometry, &weights, input_zero, requantize,
-                )),
-                Operation::Add {
-                    from, to, range, ..
-                } => Action::Add(Add::new(kernel, from[0], from[1], to, range)),
-                Operation::Pool { pool, .. } => Action::Pool(pool),
-            };
-            places.push((output.clone(), draft.shape));
-            steps.push(Step {
-                name: draft.name,
-                shape: draft.shape,
-                inputs,
-                output,
-                action,
-            });
+                    Operation::Depthwise {
+                        input_zero,
+                        geometry,
+                        weights,
+                        requantize,
+                        ..
+                    } => Action::Depthwise(Depthwise::new(
+                        kernel, geometry, &weights, input_zero, requantize,
+                    )),
+                    Operation::Add {
+                        from, to, range, ..
+                    } => Action::Add(Add::new(kernel, from[0], from[1], to, range)),
+                    Operation::Pool { pool, .. } => Action::Pool(pool),
+                };
+                places.push((output.clone(), draft.shape));
+                steps.push(Step {
+                    name: draft.name,
+                    shape: draft.shape,
+                    inputs,
+                    output,
+                    action,
+                });
+            }
         }
         let exits = exits
             .into_iter()
@@ -294,6 +349,7 @@ impl Program {
         Self {
             kernel,
             steps,
+            groups,
             exits,
             memory: planner.end,
             scratch,
@@ -324,9 +380,7 @@ impl Program {
     /// Runs all steps. Inputs and outputs are f32 in the order channel, row,
     /// column.
     pub fn run(&self, memory: &mut Memory, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
-        for step in &self.steps {
-            self.run_step(step, memory, inputs);
-        }
+        self.run_steps(memory, inputs, |_| ());
         for ((exit, shape, span), output) in self.exits.iter().zip(outputs) {
             exit.run(*shape, &memory.values[span.clone()], output);
         }
@@ -339,10 +393,33 @@ impl Program {
         inputs: &[&[f32]],
         times: impl Iterator<Item = &'a mut Duration>,
     ) {
-        for (step, time) in self.steps.iter().zip(times) {
-            let start = Instant::now();
-            self.run_step(step, memory, inputs);
-            *time += start.elapsed();
+        let mut times: Vec<_> = times.collect();
+        let mut start = Instant::now();
+        self.run_steps(memory, inputs, |index| {
+            let end = Instant::now();
+            *times[index] += end - start;
+            start = end;
+        });
+    }
+
+    /// Runs all steps and calls `done` whenever one has done something, with its
+    /// number.
+    fn run_steps(&self, memory: &mut Memory, inputs: &[&[f32]], mut done: impl FnMut(usize)) {
+        for group in &self.groups {
+            let first = group.steps.start;
+            match (&self.steps[group.steps.clone()], group.band) {
+                ([wide, deep, narrow], Some(rows)) => {
+                    run_band([wide, deep, narrow], rows, memory, |step| {
+                        done(first + step);
+                    });
+                }
+                (steps, _) => {
+                    for (index, step) in steps.iter().enumerate() {
+                        self.run_step(step, memory, inputs);
+                        done(first + index);
+                    }
+                }
+            }
         }
     }
 
@@ -374,24 +451,18 @@ impl Program {
                     }
                 }
             }
-            Action::Dense(dense) => {
+            Action::Dense(_) => {
                 let [output, input, _] = values.get_disjoint_mut(spans(&none)).expect(apart);
-                dense.run(input, output, &mut memory.scratch);
+                step.convolve(0, input, &mut [], output, &mut memory.scratch);
             }
-            Action::Convolution {
-                geometry,
-                input_zero,
-                gathered,
-                dense,
-            } => {
+            Action::Convolution { gathered, .. } => {
                 let [output, input, gathered] =
                     values.get_disjoint_mut(spans(gathered)).expect(apart);
-                kernels::gather(geometry, *input_zero, input, gathered);
-                dense.run(gathered, output, &mut memory.scratch);
+                step.convolve(0, input, gathered, output, &mut memory.scratch);
             }
             Action::Depthwise(depthwise) => {
                 let [output, input, _] = values.get_disjoint_mut(spans(&none)).expect(apart);
-                depthwise.run(input, output);
+                depthwise.run(0, input, output);
             }
             Action::Add(add) => {
                 if step.inputs[0] == step.inputs[1] {
@@ -405,7 +476,7 @@ impl Program {
             }
             Action::Pool(pool) => {
                 let [output, input, _] = values.get_disjoint_mut(spans(&none)).expect(apart);
-                pool.run(input, output);
+                pool.run(self.kernel, input, output);
             }
         }
     }
@@ -413,6 +484,98 @@ impl Program {
     /// What each step is, in the order in which they run.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = StepInfo> {
         self.steps.iter().map(Step::info)
+    }
+}
+
+/// Which steps run as bands: a convolution, a depthwise one and a 1x1
+/// convolution in a row, whose large tensors nobody else reads.
+fn grouped(drafts: &[Draft], exits: &[Exit], size: usize) -> Vec<Group> {
+    let mut readers = vec![0; drafts.len()];
+    let read = drafts.iter().flat_map(|draft| draft.operation.inputs());
+    for value in read.copied().chain(exits.iter().map(Exit::value)) {
+        readers[value] += 1;
+    }
+    let mut groups = Vec::new();
+    let mut start = 0;
+    while start < drafts.len() {
+        let rows = match &drafts[start..] {
+            [wide, deep, narrow, ..] if readers[start] == 1 && readers[start + 1] == 1 => {
+                match (&wide.operation, &deep.operation, &narrow.operation) {
+                    (
+                        Operation::Convolution { .. },
+                        Operation::Depthwise {
+                            input, geometry, ..
+                        },
+                        Operation::Convolution {
+                            input: deep,
+                            geometry: narrow,
+                            ..
+                        },
+                    ) if (*input, *deep) == (start, start + 1) && narrow.is_pointwise() => {
+                        band(geometry, size)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let band = rows.map(|(made, _)| made);
+        let end = start + if band.is_some() { 3 } else { 1 };
+        groups.push(Group {
+            steps: start..end,
+            band,
+        });
+        start = end;
+    }
+    groups
+}
+
+/// Runs a convolution, a depthwise one and a 1x1 convolution, so many rows of
+/// the last at a time; calls `done` as [`Program::run_steps`] does.
+fn run_band(
+    [wide, deep, narrow]: [&Step; 3],
+    rows: usize,
+    memory: &mut Memory,
+    mut done: impl FnMut(usize),
+) {
+    let Action::Depthwise(depthwise) = &deep.action else {
+        unreachable!("grouped that way");
+    };
+    let gathered = match &wide.action {
+        Action::Convolution { gathered, .. } => gathered.clone(),
+        _ => 0..0,
+    };
+    let [input, gathered, kept, made, output] = memory
+        .values
+        .get_disjoint_mut([
+            wide.inputs[0].clone(),
+            gathered,
+            wide.output.clone(),
+            deep.output.clone(),
+            narrow.output.clone(),
+        ])
+        .expect("the planner keeps values apart");
+    let scratch = &mut memory.scratch;
+    let places = kept.len() / wide.line();
+    let mut next = 0;
+    for first in (0..deep.shape[0]).step_by(rows) {
+        let last = (first + rows).min(deep.shape[0]);
+        let needed = depthwise.geometry().rows_for(last - 1);
+        while next < needed {
+            // A row's place is its number modulo that of places.
+            let place = next % places;
+            let count = (needed - next).min(places - place);
+            let to = &mut kept[place * wide.line()..][..count * wide.line()];
+            wide.convolve(next, input, gathered, to, scratch);
+            next += count;
+        }
+        done(0);
+        let made = &mut made[..(last - first) * deep.line()];
+        depthwise.run(first, kept, made);
+        done(1);
+        let to = &mut output[first * narrow.line()..last * narrow.line()];
+        narrow.convolve(0, made, &mut [], to, scratch);
+        done(2);
     }
 }
 
@@ -427,6 +590,41 @@ fn padded(weights: &[i8], outputs: usize, inputs: usize) -> Vec<i8> {
 }
 
 impl Step {
+    /// Bytes of a row of the output.
+    fn line(&self) -> usize {
+        self.shape[1] * self.shape[2]
+    }
+
+    /// Runs a convolution for rows of outputs from `first` on, as many as
+    /// `output` has room for.
+    fn convolve(
+        &self,
+        first: usize,
+        input: &[u8],
+        gathered: &mut [u8],
+        output: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        let rows = output.len() / self.line();
+        match &self.action {
+            Action::Dense(dense) => {
+                let line = self.shape[1] * dense.inputs();
+                dense.run(&input[first * line..][..rows * line], output, scratch);
+            }
+            Action::Convolution {
+                geometry,
+                input_zero,
+                dense,
+                ..
+            } => {
+                let gathered = &mut gathered[..geometry.gathered(rows)];
+                kernels::gather(geometry, *input_zero, first, input, gathered);
+                dense.run(gathered, output, scratch);
+            }
+            _ => unreachable!("only called for convolutions"),
+        }
+    }
+
     fn info(&self) -> StepInfo {
         let size = |g: &Geometry| format!("{}x{} /{}", g.window[0], g.window[1], g.stride[0]);
         let positions = (self.shape[0] * self.shape[1]) as u64;
@@ -488,6 +686,146 @@ impl Exit {
                         sum.wrapping_add(i32::from(x) * i32::from(w))
                     });
                     *output = sum as f32 * scale[index] + offset[index];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn requantize(weights: &[i8], outputs: usize, input_zero: u8) -> Requantize {
+        let scale = vec![0.004; outputs];
+        let bias: Vec<_> = (0..outputs as i32).map(|output| 37 * output).collect();
+        Requantize::new(
+            weights,
+            input_zero,
+            &bias,
+            scale,
+            vec![0.0; outputs],
+            100,
+            3..=250,
+        )
+        .unwrap()
+    }
+
+    /// A picture, widened (by a 1x1 or a 3x3 convolution), filtered, narrowed and
+    /// added to itself.
+    fn drafts(
+        [height, width]: [usize; 2],
+        window: usize,
+        stride: usize,
+        weights: &[i8],
+    ) -> (Vec<Draft>, Vec<Exit>) {
+        let (channels, wide) = (8, 72);
+        let quantization = Quantization {
+            scale: 0.01,
+            zero: 120,
+        };
+        let mut drafts = vec![Draft {
+            name: "picture".into(),
+            shape: [height, width, channels],
+            operation: Operation::Quantize {
+                input: 0,
+                to: quantization,
+            },
+        }];
+        let weights = |count: usize| weights.iter().copied().cycle().take(count).collect();
+        let mut layer = |channels: usize, outputs: usize, window: usize, stride: usize| {
+            let input = drafts.len() - 1;
+            let [height, width, inputs] = drafts[input].shape;
+            let pad = window / 2;
+            let geometry = Geometry {
+                height,
+                width,
+                channels: inputs,
+                window: [window; 2],
+                stride: [stride; 2],
+                pad: [pad; 2],
+                out_height: (height + 2 * pad - window) / stride + 1,
+                out_width: (width + 2 * pad - window) / stride + 1,
+            };
+            let weights: Vec<i8> = weights(outputs * channels * window * window);
+            let (input_zero, requantize) = (100, requantize(&weights, outputs, 100));
+            let shape = [geometry.out_height, geometry.out_width, outputs];
+            let operation = if channels == 1 {
+                Operation::Depthwise {
+                    input,
+                    input_zero,
+                    geometry,
+                    weights,
+                    requantize,
+                }
+            } else {
+                Operation::Convolution {
+                    input,
+                    input_zero,
+                    geometry,
+                    weights,
+                    requantize,
+                }
+            };
+            drafts.push(Draft {
+                name: String::new(),
+                shape,
+                operation,
+            });
+        };
+        layer(channels, wide, window, 1);
+        layer(1, wide, 3, stride);
+        layer(wide, channels, 1, 1);
+        drafts.push(Draft {
+            name: "sum".into(),
+            shape: drafts[3].shape,
+            operation: Operation::Add {
+                inputs: [3, if stride == 1 { 0 } else { 3 }],
+                from: [quantization; 2],
+                to: quantization,
+                range: 0..=255,
+            },
+        });
+        (
+            drafts,
+            vec![Exit::Dequantize {
+                value: 4,
+                from: quantization,
+            }],
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn bands_change_nothing(
+            sides in [9usize..24, 1usize..20],
+            window in prop_oneof![Just(1usize), Just(3)],
+            stride in 1usize..3,
+            weights in prop::collection::vec(any::<i8>(), 997),
+            input in prop::collection::vec(-1.5f32..1.5, 8 * 24 * 20),
+        ) {
+            let run = |kernel, size| {
+                let (drafts, exits) = drafts(sides, window, stride, &weights);
+                let [height, width, channels] = drafts[4].shape;
+                let program = Program::with_band(kernel, drafts, exits, size);
+                let mut output = vec![0.0; height * width * channels];
+                let mut memory = program.memory();
+                for _ in 0..2 {
+                    let input = &input[..8 * sides[0] * sides[1]];
+                    program.run(&mut memory, &[input], &mut [&mut output]);
+                }
+                (program.groups.iter().any(|group| group.band.is_some()), output)
+            };
+            let (banded, whole) = run(Kernel::Scalar, usize::MAX);
+            prop_assert!(!banded);
+            for kernel in Kernel::available() {
+                for size in [0, 6 * 72 * sides[1]] {
+                    let (banded, output) = run(kernel, size);
+                    prop_assert!(banded || size > 0);
+                    prop_assert_eq!(&output, &whole, "{} {}", kernel, size);
                 }
             }
         }

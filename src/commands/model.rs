@@ -64,7 +64,7 @@ fn write(
         .max(9);
     writeln!(
         out,
-        "{:name_width$}  {:kind_width$}  {:>16}  {:4}  {:>9}  {:>9}  {:8}  {:>7}  {:>6}",
+        "{:name_width$}  {:kind_width$}  {:>16}  {:4}  {:>9}  {:>9}  {:11}  {:>7}  {:>6}",
         "step", "operation", "output", "type", "MACs", "weights", "kernel", "us", "share"
     )?;
     let total: Duration = steps.iter().map(|s| s.time).sum();
@@ -73,7 +73,7 @@ fn write(
         let shape: Vec<_> = step.shape.iter().map(ToString::to_string).collect();
         writeln!(
             out,
-            "{:name_width$}  {:kind_width$}  {:>16}  {:4}  {:>9}  {:>9}  {:8}  {:>7.1}  {:>5.1}%",
+            "{:name_width$}  {:kind_width$}  {:>16}  {:4}  {:>9}  {:>9}  {:11}  {:>7.1}  {:>5.1}%",
             step.name,
             step.operation,
             shape.join("x"),

@@ -14,7 +14,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Add, Aligned, Geometry, Quantization, Range, Requantize, Scratch, quantize};
+use super::{
+    Add, Aligned, Geometry, Picture, Pool, Quantization, Range, Requantize, Rows, Scratch, quantize,
+};
 
 /// Channels of a block of two vectors, lane by lane.
 const ORDER: [usize; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
@@ -388,44 +390,21 @@ const fn block_weights(stride: usize) -> usize {
 #[derive(Clone, Copy)]
 struct Column([__m256i; 2]);
 
-/// Where the rows of a window start, and the bytes from column to column: none
-/// for a row of padding.
-struct Rows<'a> {
-    rows: [(&'a [u8], usize); 4],
-    /// A position of padding.
-    padding: &'a [u8],
-    width: usize,
-}
-
-impl Rows<'_> {
-    /// Column `x` of rows 0 and 1 and of rows 2 and 3 (`FOUR`) or 2 alone.
-    ///
-    /// # Safety
-    /// There are eight channels from `channel` on in each position.
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn column<const FOUR: bool>(&self, x: isize, channel: usize) -> Column {
-        let inside = (0..self.width as isize).contains(&x);
-        let load = |row: usize| {
-            let (row, step) = self.rows[row];
-            let at = if inside {
-                // SAFETY: a row has `width * step` bytes, or is one position
-                // where the step is 0; the caller answers for the channels.
-                unsafe { row.as_ptr().add(x as usize * step + channel) }
-            } else {
-                // SAFETY: as above.
-                unsafe { self.padding.as_ptr().add(channel) }
-            };
-            // SAFETY: eight bytes from there are in the row.
-            unsafe { _mm_loadl_epi64(at.cast()) }
-        };
-        let upper = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(load(0), load(1)));
-        let lower = if FOUR {
-            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(load(2), load(3)))
-        } else {
-            _mm256_cvtepu8_epi32(load(2))
-        };
-        Column([upper, lower])
-    }
+/// Column `x` of rows 0 and 1 and of rows 2 and 3 (`FOUR`) or 2 alone.
+///
+/// # Safety
+/// There are eight channels from `channel` on in each position.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn column<const FOUR: bool>(rows: &Rows<'_, 4>, x: isize, channel: usize) -> Column {
+    // SAFETY: the caller answers for the channels.
+    let [a, b, c, d] = unsafe { rows.column(x, channel).map(|at| _mm_loadl_epi64(at.cast())) };
+    let upper = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
+    let lower = if FOUR {
+        _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(c, d))
+    } else {
+        _mm256_cvtepu8_epi32(c)
+    };
+    Column([upper, lower])
 }
 
 impl Depthwise {
@@ -480,35 +459,23 @@ impl Depthwise {
         8 * self.blocks
     }
 
+    /// Rows of outputs from `first` on.
     pub fn run(
         &self,
         geometry: &Geometry,
         requantize: &Requantize,
-        padding: &[u8],
-        input: &[u8],
+        first: usize,
+        input: &Picture<'_>,
         output: &mut [u8],
     ) {
         let ends = Ends::new(requantize.zero, &requantize.range);
-        let line = geometry.width * geometry.channels;
-        let stride = geometry.stride[0];
-        let at_once = if stride == 1 { 2 } else { 1 };
+        let at_once = if geometry.stride[0] == 1 { 2 } else { 1 };
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
-            let rows = std::array::from_fn(|row| {
-                let y = (index * at_once * stride + row).checked_sub(geometry.pad[0]);
-                match y.filter(|y| *y < geometry.height) {
-                    Some(y) => (&input[y * line..][..line], geometry.channels),
-                    None => (padding, 0),
-                }
-            });
-            let rows = Rows {
-                rows,
-                padding,
-                width: geometry.width,
-            };
+            let rows = input.rows(geometry, first + at_once * index);
             // SAFETY: a `Depthwise` is only made where AVX2 and FMA are there.
             unsafe {
-                if stride == 1 {
+                if at_once == 2 {
                     self.two_rows(geometry, &rows, ends, output);
                 } else {
                     self.one_row(geometry, &rows, ends, output);
@@ -546,7 +513,7 @@ impl Depthwise {
     /// Two rows of outputs (one, where the second is beyond the end) from four
     /// rows of inputs, with a stride of 1.
     #[target_feature(enable = "avx2,fma")]
-    fn two_rows(&self, geometry: &Geometry, rows: &Rows<'_>, ends: Ends, output: &mut [u8]) {
+    fn two_rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
         let channels = geometry.channels;
         let out_line = geometry.out_width * channels;
         let both = output.len() == 2 * out_line;
@@ -560,10 +527,10 @@ impl Depthwise {
             // position of inputs and outputs.
             unsafe {
                 let (weights, bias, scale, offset) = self.block::<12>(block);
-                let mut first = rows.column::<true>(left, channel);
-                let mut second = rows.column::<true>(left + 1, channel);
+                let mut first = column::<true>(rows, left, channel);
+                let mut second = column::<true>(rows, left + 1, channel);
                 for x in 0..geometry.out_width {
-                    let third = rows.column::<true>(left + 2 + x as isize, channel);
+                    let third = column::<true>(rows, left + 2 + x as isize, channel);
                     let mut sums = [bias; 2];
                     for (row, sum) in sums.iter_mut().enumerate() {
                         for (column, Column(pairs)) in [first, second, third].iter().enumerate() {
@@ -594,7 +561,7 @@ impl Depthwise {
 
     /// A row of outputs from three rows of inputs, with a stride of 2.
     #[target_feature(enable = "avx2,fma")]
-    fn one_row(&self, geometry: &Geometry, rows: &Rows<'_>, ends: Ends, output: &mut [u8]) {
+    fn one_row(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
         let channels = geometry.channels;
         assert!(output.len() == geometry.out_width * channels);
         assert!(self.weights.len() == self.blocks * block_weights(2));
@@ -605,11 +572,11 @@ impl Depthwise {
             // SAFETY: as in `two_rows`.
             unsafe {
                 let (weights, bias, scale, offset) = self.block::<6>(block);
-                let mut first = rows.column::<false>(left, channel);
+                let mut first = column::<false>(rows, left, channel);
                 for x in 0..geometry.out_width {
                     let at = left + 2 * x as isize;
-                    let second = rows.column::<false>(at + 1, channel);
-                    let third = rows.column::<false>(at + 2, channel);
+                    let second = column::<false>(rows, at + 1, channel);
+                    let third = column::<false>(rows, at + 2, channel);
                     let mut sum = bias;
                     for (column, Column(pairs)) in [first, second, third].iter().enumerate() {
                         for (pair, weights) in pairs.iter().zip(&weights[2 * column..]) {
@@ -682,4 +649,13 @@ fn quantize_blocks(to: Quantization, input: &[[f32; 8]], output: &mut [[u8; 8]])
         let bytes = finish_natural(steps(values, scale), ends);
         *output = _mm_cvtsi128_si64(bytes).to_le_bytes();
     }
+}
+
+pub fn pool(pool: &Pool, input: &[u8], output: &mut [u8]) {
+    #[target_feature(enable = "avx2,fma")]
+    fn compiled(pool: &Pool, input: &[u8], output: &mut [u8]) {
+        super::scalar::pool(pool, input, output);
+    }
+    // SAFETY: a `Pool` for this kernel is only made where AVX2 and FMA are there.
+    unsafe { compiled(pool, input, output) };
 }

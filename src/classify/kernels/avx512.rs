@@ -13,16 +13,28 @@
 
 use std::arch::x86_64::*;
 
-use super::{Add, Aligned, Geometry, Quantization, Range, Requantize, Scratch, quantize};
+use super::{
+    Add, Aligned, Geometry, Picture, Quantization, Range, Requantize, Rows, Scratch, quantize,
+};
 
-/// Positions computed at once: 12 x 2 sums, which leaves 8 of 32 registers to
-/// two vectors of weights and inputs.
-const TILE: usize = 12;
+/// Sums at a time: of so many positions times vectors of outputs, which leaves 8
+/// of 32 registers to weights and inputs.
+const SUMS: usize = 24;
 
-/// The channel in a block of 32 that is in a lane of its two vectors.
-const fn channel_of(lane: usize) -> usize {
+/// The channel in a block of `vectors` x 16 that a lane of them belongs to, such
+/// that packing puts channels into their natural order.
+const fn channel_of(lane: usize, vectors: usize) -> usize {
     let (vector, lane) = (lane / 16, lane % 16);
-    8 * (lane / 4) + 4 * vector + lane % 4
+    4 * vectors * (lane / 4) + 4 * vector + lane % 4
+}
+
+/// Vectors for a block of outputs: four, or what is enough for the last ones.
+const fn vectors_for(outputs: usize) -> usize {
+    match outputs {
+        0..=16 => 1,
+        17..=32 => 2,
+        _ => 4,
+    }
 }
 
 /// Bias, scale and offset, laid out like the sums.
@@ -57,6 +69,8 @@ impl Parameters {
 #[derive(Clone, Copy)]
 struct Ends {
     zero: i16,
+    /// Whether the range is less than what a byte can hold.
+    limited: bool,
     low: i8,
     high: i8,
 }
@@ -65,6 +79,7 @@ impl Ends {
     fn new(zero: u8, range: &Range) -> Self {
         Self {
             zero: i16::from(zero),
+            limited: *range != (0..=255),
             low: range.start().cast_signed(),
             high: range.end().cast_signed(),
         }
@@ -76,8 +91,8 @@ const fn first(count: usize) -> __mmask64 {
     if count < 64 { (1 << count) - 1 } else { !0 }
 }
 
-/// A matrix product's weights: block by block of 32 outputs (16 at the end, if
-/// that is enough), in it four inputs of each output after four.
+/// A matrix product's weights: block by block of 64 outputs (32 or 16 at the end,
+/// if that is enough), in it four inputs of each output after four.
 #[derive(Debug)]
 pub struct Dense {
     inputs: usize,
@@ -94,16 +109,13 @@ impl Dense {
         let inputs = weights.len() / outputs;
         let stride = inputs.next_multiple_of(4);
         let mut lanes = Vec::new();
-        for first in (0..outputs).step_by(32) {
-            if outputs - first <= 16 {
-                lanes.extend(first..first + 16);
-            } else {
-                lanes.extend((0..32).map(|lane| first + channel_of(lane)));
-            }
+        for first in (0..outputs).step_by(64) {
+            let vectors = vectors_for(outputs - first);
+            lanes.extend((0..16 * vectors).map(|lane| first + channel_of(lane, vectors)));
         }
         let mut packed = Aligned::new(lanes.len() * stride);
         let mut at = 0;
-        for block in lanes.chunks(32) {
+        for block in lanes.chunks(64) {
             for group in (0..stride).step_by(4) {
                 for &channel in block {
                     for input in group..group + 4 {
@@ -133,7 +145,7 @@ impl Dense {
         if self.inputs == self.stride {
             0
         } else {
-            TILE * self.stride / 2
+            SUMS * self.stride / 2
         }
     }
 
@@ -150,8 +162,8 @@ impl Dense {
             // this module uses.
             return unsafe { self.product(input, ends, output) };
         }
-        let inputs = input.chunks(TILE * self.inputs);
-        for (input, output) in inputs.zip(output.chunks_mut(TILE * self.outputs)) {
+        let inputs = input.chunks(SUMS * self.inputs);
+        for (input, output) in inputs.zip(output.chunks_mut(SUMS * self.outputs)) {
             let positions = input.len() / self.inputs;
             // SAFETY: the bytes of i16 are bytes.
             let (_, rows, _) = unsafe { scratch.rows.align_to_mut::<u8>() };
@@ -171,11 +183,10 @@ impl Dense {
     fn product(&self, rows: &[u8], ends: Ends, output: &mut [u8]) {
         let stride = self.stride;
         let positions = rows.len() / stride;
-        let tiles = positions.div_ceil(TILE);
-        for first in (0..self.outputs).step_by(32) {
-            let channels = (self.outputs - first).min(32);
-            let wide = channels > 16;
-            let lanes = if wide { 32 } else { 16 };
+        for first in (0..self.outputs).step_by(64) {
+            let channels = (self.outputs - first).min(64);
+            let vectors = vectors_for(channels);
+            let lanes = 16 * vectors;
             let block = Block {
                 weights: &self.weights[first * stride..(first + lanes) * stride],
                 bias: &self.parameters.bias[first..first + lanes],
@@ -185,6 +196,7 @@ impl Dense {
                 outputs: self.outputs,
                 channels,
             };
+            let tiles = positions.div_ceil(if vectors == 4 { SUMS / 4 } else { SUMS / 2 });
             for tile in 0..tiles {
                 // Tiles of nearly the same size: 13 positions are 7 and 6.
                 let start = tile * positions / tiles;
@@ -192,21 +204,25 @@ impl Dense {
                 let rows = &rows[start * stride..(start + size) * stride];
                 let output = &mut output[start * self.outputs + first..];
                 macro_rules! tiles_of {
-                    ($($size:literal)*) => {
-                        match (wide, size) {
-                            $((true, $size) => tile_of::<$size, 2>(&block, rows, output),)*
-                            $((false, $size) => tile_of::<$size, 1>(&block, rows, output),)*
-                            _ => unreachable!("a tile has 1 to {TILE} positions"),
+                    ($($vectors:literal: $($size:literal)*;)*) => {
+                        match (vectors, size) {
+                            $($(($vectors, $size) =>
+                                tile_of::<$size, $vectors>(&block, rows, output),)*)*
+                            _ => unreachable!("no tile is larger"),
                         }
                     };
                 }
-                tiles_of!(1 2 3 4 5 6 7 8 9 10 11 12);
+                tiles_of! {
+                    4: 1 2 3 4 5 6;
+                    2: 1 2 3 4 5 6 7 8 9 10 11 12;
+                    1: 1 2 3 4 5 6 7 8 9 10 11 12;
+                }
             }
         }
     }
 }
 
-/// 16 (one vector) or 32 (two) outputs of a [`Dense`].
+/// 16 outputs of a [`Dense`] for each vector.
 struct Block<'a> {
     weights: &'a [i8],
     bias: &'a [i32],
@@ -266,44 +282,47 @@ fn tile_of<const POSITIONS: usize, const VECTORS: usize>(
             scale[vector] = _mm512_loadu_ps(block.scale.as_ptr().add(16 * vector));
             offset[vector] = _mm512_loadu_ps(block.offset.as_ptr().add(16 * vector));
         }
+        let mask = first(block.channels);
         let whole = block.channels == lanes;
-        let mask = first(block.channels) as u32;
-        let mut store = |bytes: __m256i, position: usize| {
+        let mut store = |bytes: __m512i, position: usize| {
             let output = output.as_mut_ptr().add(position * block.outputs);
-            if !whole {
-                _mm256_mask_storeu_epi8(output.cast(), mask, bytes);
-            } else if VECTORS == 2 {
-                _mm256_storeu_si256(output.cast(), bytes);
-            } else {
-                _mm_storeu_si128(output.cast(), _mm256_castsi256_si128(bytes));
+            match VECTORS {
+                _ if !whole => _mm512_mask_storeu_epi8(output.cast(), mask, bytes),
+                4 => _mm512_storeu_si512(output.cast(), bytes),
+                2 => _mm256_storeu_si256(output.cast(), _mm512_castsi512_si256(bytes)),
+                _ => _mm_storeu_si128(output.cast(), _mm512_castsi512_si128(bytes)),
             }
         };
-        let words = |position: usize| {
-            let sums: [__m512i; VECTORS] = sums[position];
-            let values: [__m512i; VECTORS] =
-                std::array::from_fn(|vector| round(sums[vector], scale[vector], offset[vector]));
-            words(values[0], values[VECTORS - 1], block.ends)
+        let value = |position: usize, vector: usize| {
+            round(sums[position][vector], scale[vector], offset[vector])
         };
+        if VECTORS == 4 {
+            for position in 0..POSITIONS {
+                let bytes = bytes(
+                    words(value(position, 0), value(position, 1), block.ends),
+                    words(value(position, 2), value(position, 3), block.ends),
+                    block.ends,
+                );
+                store(bytes, position);
+            }
+            return;
+        }
         for position in (0..POSITIONS).step_by(2) {
-            let second = (position + 1).min(POSITIONS - 1);
-            let bytes = _mm512_packus_epi16(words(position), words(second));
-            let bytes = limit(bytes, block.ends);
-            if VECTORS == 2 {
-                // Eight channels of each position in turn.
-                let order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
-                let bytes = _mm512_permutexvar_epi64(order, bytes);
-                store(_mm512_castsi512_si256(bytes), position);
-                if second > position {
-                    store(_mm512_extracti64x4_epi64::<1>(bytes), second);
-                }
+            let next = (position + 1).min(POSITIONS - 1);
+            let [here, next] =
+                [position, next].map(|p| words(value(p, 0), value(p, VECTORS - 1), block.ends));
+            let bytes = bytes(here, next, block.ends);
+            // Eight channels of each position in turn, or four channels twice.
+            let order = if VECTORS == 2 {
+                _mm512_set_epi32(15, 14, 11, 10, 7, 6, 3, 2, 13, 12, 9, 8, 5, 4, 1, 0)
             } else {
-                // Four channels of each position in turn, twice.
-                let order = _mm512_set_epi32(0, 0, 0, 0, 14, 10, 6, 2, 0, 0, 0, 0, 12, 8, 4, 0);
-                let bytes = _mm512_permutexvar_epi32(order, bytes);
-                store(_mm512_castsi512_si256(bytes), position);
-                if second > position {
-                    store(_mm512_extracti64x4_epi64::<1>(bytes), second);
-                }
+                _mm512_set_epi32(0, 0, 0, 0, 14, 10, 6, 2, 0, 0, 0, 0, 12, 8, 4, 0)
+            };
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            store(bytes, position);
+            if position + 1 < POSITIONS {
+                let upper = _mm512_castsi256_si512(_mm512_extracti64x4_epi64::<1>(bytes));
+                store(upper, position + 1);
             }
         }
     }
@@ -325,14 +344,19 @@ fn words(first: __m512i, second: __m512i, ends: Ends) -> __m512i {
     )
 }
 
+/// Two vectors of words as bytes, eight of each in turn, within their range.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-fn limit(bytes: __m512i, ends: Ends) -> __m512i {
+fn bytes(first: __m512i, second: __m512i, ends: Ends) -> __m512i {
+    let bytes = _mm512_packus_epi16(first, second);
+    if !ends.limited {
+        return bytes;
+    }
     let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(ends.low));
     _mm512_min_epu8(bytes, _mm512_set1_epi8(ends.high))
 }
 
-/// The weights of a depthwise convolution with a window of 3 x 3: 64 channels
-/// after 64, with zeros for those that are not there.
+/// A depthwise convolution with a window of 3 x 3, for 64 channels after 64, with
+/// zeros for those that are not there.
 ///
 /// The four factors of a lane are a column of four rows: the three of a
 /// window, and one that serves the window below with a stride of 1 and has a
@@ -341,59 +365,50 @@ fn limit(bytes: __m512i, ends: Ends) -> __m512i {
 #[derive(Debug)]
 pub struct Depthwise {
     blocks: usize,
-    weights: Aligned<i8>,
-    parameters: Parameters,
+    /// Block by block, in it for each of four vectors: bias, scale, offset, and for
+    /// each row of outputs made at once the weights of three columns.
+    packed: Aligned<i32>,
 }
 
-/// Bytes of weights of a block: 24 or 12 vectors.
-const fn block_weights(stride: usize) -> usize {
-    if stride == 1 { 24 * 64 } else { 12 * 64 }
+/// i32 of one vector's part of [`Depthwise::packed`].
+const fn part(rows_at_once: usize) -> usize {
+    16 * (3 + 3 * rows_at_once)
+}
+
+/// Rows of outputs made at once from four rows of inputs.
+const fn rows_at_once(stride: usize) -> usize {
+    if stride == 1 { 2 } else { 1 }
 }
 
 /// One column of four rows for 64 channels, sixteen in a vector.
 type Column = [__m512i; 4];
 
-/// Where the rows of a window start, and the bytes from column to column: none
-/// for a row of padding.
-struct Rows<'a> {
-    rows: [(&'a [u8], usize); 4],
-    /// A position of padding.
-    padding: &'a [u8],
-    width: usize,
-}
-
-impl Rows<'_> {
-    /// Column `x` of the rows; in vector `v` the four rows of the channels `16 l
-    /// + 4 v` to `16 l + 4 v + 3` are in its 128-bit lane `l`.
-    ///
-    /// # Safety
-    /// The channels of `mask` from `channel` on are there in each position.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-    unsafe fn column(&self, x: isize, channel: usize, mask: __mmask64) -> Column {
-        let inside = (0..self.width as isize).contains(&x);
-        let load = |row: usize| {
-            let (row, step) = self.rows[row];
-            let at = if inside {
-                // SAFETY: a row has `width * step` bytes, or is one position
-                // where the step is 0; the caller answers for the channels.
-                unsafe { row.as_ptr().add(x as usize * step + channel) }
-            } else {
-                // SAFETY: as above.
-                unsafe { self.padding.as_ptr().add(channel) }
-            };
-            // SAFETY: the bytes of the mask from there are in the row.
-            unsafe { _mm512_maskz_loadu_epi8(mask, at.cast()) }
-        };
-        let (a, b, c, d) = (load(0), load(1), load(2), load(3));
-        let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
-        let (ef, gh) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
-        [
-            _mm512_unpacklo_epi16(ab, cd),
-            _mm512_unpackhi_epi16(ab, cd),
-            _mm512_unpacklo_epi16(ef, gh),
-            _mm512_unpackhi_epi16(ef, gh),
-        ]
-    }
+/// Column `x` of the rows; in vector `v` the four rows of the channels `16 l +
+/// 4 v` to `16 l + 4 v + 3` are in its 128-bit lane `l`.
+///
+/// # Safety
+/// The channels of `mask` from `channel` on are there in each position.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+unsafe fn column(rows: &Rows<'_, 4>, x: isize, channel: usize, mask: __mmask64) -> Column {
+    // SAFETY: the caller answers for the channels.
+    let (a, b, c, d) = unsafe {
+        let [a, b, c, d] = rows.column(x, channel);
+        (
+            _mm512_maskz_loadu_epi8(mask, a.cast()),
+            _mm512_maskz_loadu_epi8(mask, b.cast()),
+            _mm512_maskz_loadu_epi8(mask, c.cast()),
+            _mm512_maskz_loadu_epi8(mask, d.cast()),
+        )
+    };
+    let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+    let (ef, gh) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+    [
+        _mm512_unpacklo_epi16(ab, cd),
+        _mm512_unpackhi_epi16(ab, cd),
+        _mm512_unpacklo_epi16(ef, gh),
+        _mm512_unpackhi_epi16(ef, gh),
+    ]
 }
 
 impl Depthwise {
@@ -405,73 +420,53 @@ impl Depthwise {
         }
         let channels = geometry.channels;
         let blocks = channels.div_ceil(64);
-        let lanes: Vec<_> = (0..64 * blocks)
-            .map(|lane| {
-                let (block, vector, lane) = (lane / 64, lane % 64 / 16, lane % 16);
-                64 * block + 16 * (lane / 4) + 4 * vector + lane % 4
-            })
-            .collect();
-        let mut packed = Aligned::new(blocks * block_weights(stride));
-        let mut at = 0;
-        for block in lanes.chunks(64) {
-            // An output from the rows 0 to 2, and one from 1 to 3.
-            for above in 0..if stride == 1 { 2 } else { 1 } {
-                for column in 0..3 {
-                    for &channel in block {
-                        for row in 0..4usize {
-                            let row = row.checked_sub(above).filter(|row| *row < 3);
-                            if let Some(row) = row
-                                && channel < channels
-                            {
-                                packed[at] = weights[channel * 9 + row * 3 + column];
-                            }
-                            at += 1;
-                        }
-                    }
+        let rows = rows_at_once(stride);
+        let mut packed = Aligned::new(blocks * 4 * part(rows));
+        for (index, part) in packed.chunks_exact_mut(part(rows)).enumerate() {
+            let (block, vector) = (index / 4, index % 4);
+            for lane in 0..16 {
+                let channel = 64 * block + channel_of(16 * vector + lane, 4);
+                if channel >= channels {
+                    continue;
+                }
+                part[lane] = requantize.bias[channel];
+                part[16 + lane] = requantize.scale[channel].to_bits().cast_signed();
+                part[32 + lane] = requantize.offset[channel].to_bits().cast_signed();
+                for (index, part) in part[48..].chunks_exact_mut(16).enumerate() {
+                    let (above, column) = (index / 3, index % 3);
+                    let weights: [i8; 4] = std::array::from_fn(|row| {
+                        let row = row.checked_sub(above).filter(|row| *row < 3);
+                        row.map_or(0, |row| weights[channel * 9 + row * 3 + column])
+                    });
+                    part[lane] = i32::from_le_bytes(weights.map(i8::cast_unsigned));
                 }
             }
         }
-        Some(Self {
-            blocks,
-            weights: packed,
-            parameters: Parameters::new(requantize, &lanes),
-        })
+        Some(Self { blocks, packed })
     }
 
     pub fn bytes(&self) -> usize {
-        self.weights.len()
+        4 * self.packed.len()
     }
 
+    /// Rows of outputs from `first` on.
     pub fn run(
         &self,
         geometry: &Geometry,
         requantize: &Requantize,
-        padding: &[u8],
-        input: &[u8],
+        first: usize,
+        input: &Picture<'_>,
         output: &mut [u8],
     ) {
         let ends = Ends::new(requantize.zero, &requantize.range);
-        let line = geometry.width * geometry.channels;
-        let stride = geometry.stride[0];
-        let at_once = if stride == 1 { 2 } else { 1 };
+        let at_once = rows_at_once(geometry.stride[0]);
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
-            let rows = std::array::from_fn(|row| {
-                let y = (index * at_once * stride + row).checked_sub(geometry.pad[0]);
-                match y.filter(|y| *y < geometry.height) {
-                    Some(y) => (&input[y * line..][..line], geometry.channels),
-                    None => (padding, 0),
-                }
-            });
-            let rows = Rows {
-                rows,
-                padding,
-                width: geometry.width,
-            };
+            let rows = input.rows(geometry, first + at_once * index);
             // SAFETY: a `Depthwise` is only made where all of AVX-512 is there
             // that this module uses.
             unsafe {
-                if stride == 1 {
+                if at_once == 2 {
                     self.rows::<1, 2>(geometry, &rows, ends, output);
                 } else {
                     self.rows::<2, 1>(geometry, &rows, ends, output);
@@ -486,7 +481,7 @@ impl Depthwise {
     fn rows<const STRIDE: usize, const OUTPUTS: usize>(
         &self,
         geometry: &Geometry,
-        rows: &Rows<'_>,
+        rows: &Rows<'_, 4>,
         ends: Ends,
         output: &mut [u8],
     ) {
@@ -494,63 +489,123 @@ impl Depthwise {
         let out_line = geometry.out_width * channels;
         let count = output.len() / out_line;
         assert!(output.len() == count * out_line && (1..=OUTPUTS).contains(&count));
-        assert!(self.weights.len() == self.blocks * OUTPUTS * 12 * 64);
-        assert!(self.parameters.bias.len() == 64 * self.blocks);
+        assert!(self.packed.len() == self.blocks * 4 * part(OUTPUTS));
         let left = -(geometry.pad[1] as isize);
         for block in 0..self.blocks {
             let channel = 64 * block;
+            let parts = self.packed[4 * part(OUTPUTS) * block..].as_ptr();
             let mask = first(channels - channel);
-            // SAFETY: the block is there, and its channels of `mask` are in each
-            // position of inputs and outputs.
+            // SAFETY: the block's parts are there, and its channels of `mask` in
+            // each position of inputs and outputs.
             unsafe {
-                let weights = self.weights.as_ptr().add(block * OUTPUTS * 12 * 64);
-                let bias = self.parameters.bias.as_ptr().add(channel);
-                let scale = self.parameters.scale.as_ptr().add(channel);
-                let offset = self.parameters.offset.as_ptr().add(channel);
-                let mut before = rows.column(left, channel, mask);
-                let mut here = if STRIDE == 1 {
-                    rows.column(left + 1, channel, mask)
-                } else {
-                    before
+                let store = |bytes: __m512i, row: usize, x: usize, output: &mut [u8]| {
+                    let at = row * out_line + x * channels + channel;
+                    _mm512_mask_storeu_epi8(output[at..].as_mut_ptr().cast(), mask, bytes);
                 };
-                for x in 0..geometry.out_width {
+                let one = |x: isize| column(rows, x, channel, mask);
+                let mut a = one(left);
+                let mut b = if STRIDE == 1 { one(left + 1) } else { a };
+                // Two outputs side by side share each vector of weights.
+                for x in (0..geometry.out_width).step_by(2) {
                     let at = left + (x * STRIDE) as isize;
-                    if STRIDE > 1 {
-                        here = rows.column(at + 1, channel, mask);
+                    if STRIDE == 2 {
+                        b = one(at + 1);
                     }
-                    let after = rows.column(at + 2, channel, mask);
-                    for row in 0..count {
-                        let mut values = [_mm512_setzero_si512(); 4];
-                        for (vector, value) in values.iter_mut().enumerate() {
-                            let mut sum = _mm512_loadu_si512(bias.add(16 * vector).cast());
-                            for (index, column) in [before, here, after].iter().enumerate() {
-                                let at = weights.add(64 * (12 * row + 4 * index + vector));
-                                let weights = _mm512_loadu_si512(at.cast());
-                                sum = _mm512_dpbusd_epi32(sum, column[vector], weights);
-                            }
-                            *value = round(
-                                sum,
-                                _mm512_loadu_ps(scale.add(16 * vector)),
-                                _mm512_loadu_ps(offset.add(16 * vector)),
-                            );
-                        }
-                        let bytes = _mm512_packus_epi16(
-                            words(values[0], values[1], ends),
-                            words(values[2], values[3], ends),
-                        );
-                        let to = output
-                            .as_mut_ptr()
-                            .add(row * out_line + x * channels + channel);
-                        _mm512_mask_storeu_epi8(to.cast(), mask, limit(bytes, ends));
-                    }
-                    (before, here) = if STRIDE == 1 {
-                        (here, after)
+                    let (c, d) = (one(at + 2), one(at + 3));
+                    let (windows, next) = if STRIDE == 1 {
+                        ([[a, b, c], [b, c, d]], (c, d))
                     } else {
-                        (after, here)
+                        let e = one(at + 4);
+                        ([[a, b, c], [c, d, e]], (e, e))
                     };
+                    for row in 0..count {
+                        let [here, next] = outputs::<OUTPUTS>(&windows, parts, row, ends);
+                        store(here, row, x, output);
+                        if x + 1 < geometry.out_width {
+                            store(next, row, x + 1, output);
+                        }
+                    }
+                    (a, b) = next;
                 }
             }
         }
+    }
+}
+
+/// The outputs of two windows side by side, in one of the rows made at once.
+///
+/// # Safety
+/// `parts` are a block of [`Depthwise::packed`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+unsafe fn outputs<const OUTPUTS: usize>(
+    windows: &[[Column; 3]; 2],
+    parts: *const i32,
+    row: usize,
+    ends: Ends,
+) -> [__m512i; 2] {
+    // SAFETY: the caller answers for four parts; `opaque` changes nothing.
+    unsafe {
+        let parts = parts.add(opaque(0));
+        let first = vector::<OUTPUTS, 0>(windows, parts, row);
+        let second = vector::<OUTPUTS, 1>(windows, parts, row);
+        let third = vector::<OUTPUTS, 2>(windows, parts, row);
+        let fourth = vector::<OUTPUTS, 3>(windows, parts, row);
+        let mut outputs = first;
+        for (index, output) in outputs.iter_mut().enumerate() {
+            *output = bytes(
+                words(first[index], second[index], ends),
+                words(third[index], fourth[index], ends),
+                ends,
+            );
+        }
+        outputs
+    }
+}
+
+/// The same number, about which the compiler knows nothing. It would load what
+/// lies there before the loop, find too few registers for that, and keep it on
+/// the stack instead, across the borders of cache lines.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: does nothing.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} */",
+            inout(reg) number,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    number
+}
+
+/// One vector of the outputs of two windows.
+///
+/// # Safety
+/// `parts` are a block of [`Depthwise::packed`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+unsafe fn vector<const OUTPUTS: usize, const VECTOR: usize>(
+    windows: &[[Column; 3]; 2],
+    parts: *const i32,
+    row: usize,
+) -> [__m512i; 2] {
+    // SAFETY: the caller answers for the part, whose vectors are read.
+    unsafe {
+        let part = parts.add(VECTOR * part(OUTPUTS));
+        let bias = _mm512_loadu_si512(part.cast());
+        let scale = _mm512_loadu_ps(part.add(16).cast());
+        let offset = _mm512_loadu_ps(part.add(32).cast());
+        let mut sums = [bias; 2];
+        for (index, (here, next)) in windows[0].iter().zip(&windows[1]).enumerate() {
+            let weights = _mm512_loadu_si512(part.add(16 * (3 + 3 * row + index)).cast());
+            sums[0] = _mm512_dpbusd_epi32(sums[0], here[VECTOR], weights);
+            sums[1] = _mm512_dpbusd_epi32(sums[1], next[VECTOR], weights);
+        }
+        for sum in &mut sums {
+            *sum = round(*sum, scale, offset);
+        }
+        sums
     }
 }
 
@@ -566,7 +621,7 @@ fn steps(values: __m512, scale: __m512) -> __m512i {
 
 /// Sixteen values to bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-fn bytes(values: __m512i, zero: u8, range: &Range) -> __m128i {
+fn clamped(values: __m512i, zero: u8, range: &Range) -> __m128i {
     let values = _mm512_add_epi32(values, _mm512_set1_epi32(i32::from(zero)));
     let values = _mm512_max_epi32(values, _mm512_set1_epi32(i32::from(*range.start())));
     let values = _mm512_min_epi32(values, _mm512_set1_epi32(i32::from(*range.end())));
@@ -594,7 +649,7 @@ fn add_blocks(add: &Add, a: &[[u8; 16]], b: &[[u8; 16]], output: &mut [[u8; 16]]
     };
     for (output, (a, b)) in output.iter_mut().zip(a.iter().zip(b)) {
         let sum = _mm512_add_ps(number(a, add.a), number(b, add.b));
-        let bytes = bytes(steps(sum, scale), add.to.zero, &add.range);
+        let bytes = clamped(steps(sum, scale), add.to.zero, &add.range);
         // SAFETY: writes sixteen bytes to an array of sixteen.
         unsafe { _mm_storeu_si128(output.as_mut_ptr().cast(), bytes) };
     }
@@ -617,7 +672,7 @@ fn quantize_blocks(to: Quantization, input: &[[f32; 16]], output: &mut [[u8; 16]
         // SAFETY: reads sixteen f32 and writes as many bytes.
         unsafe {
             let values = _mm512_loadu_ps(values.as_ptr());
-            let bytes = bytes(steps(values, scale), to.zero, &(0..=255));
+            let bytes = clamped(steps(values, scale), to.zero, &(0..=255));
             _mm_storeu_si128(output.as_mut_ptr().cast(), bytes);
         }
     }

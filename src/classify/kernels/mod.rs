@@ -387,15 +387,6 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The position of the input that a tap of an output's window sees, or
-    /// `None` in the padding.
-    fn source(&self, row: usize, column: usize, tap: usize) -> Option<usize> {
-        let [_, across] = self.window;
-        let y = (row * self.stride[0] + tap / across).checked_sub(self.pad[0])?;
-        let x = (column * self.stride[1] + tap % across).checked_sub(self.pad[1])?;
-        (y < self.height && x < self.width).then_some(y * self.width + x)
-    }
-
     /// Positions of the window.
     #[must_use]
     pub fn taps(&self) -> usize {
@@ -411,20 +402,30 @@ impl Geometry {
             && (self.height, self.width) == (self.out_height, self.out_width)
     }
 
-    /// Bytes that [`gather`] writes for each output: made even, because kernels
-    /// take inputs in pairs.
+    /// Bytes that [`gather`] writes for each output: a multiple of four, because
+    /// kernels take inputs in pairs or in fours.
     #[must_use]
     pub fn gathered_inputs(&self) -> usize {
-        (self.taps() * self.channels).next_multiple_of(2)
+        (self.taps() * self.channels).next_multiple_of(4)
     }
 
-    /// Bytes that [`gather`] writes.
+    /// Bytes that [`gather`] writes for so many rows of outputs.
     #[must_use]
-    pub fn gathered(&self) -> usize {
-        self.out_height * self.out_width * self.gathered_inputs()
+    pub fn gathered(&self, rows: usize) -> usize {
+        rows * self.out_width * self.gathered_inputs()
+    }
+
+    /// The rows of the input, from the first on, that the rows of outputs up to
+    /// `out_row` see.
+    #[must_use]
+    pub fn rows_for(&self, out_row: usize) -> usize {
+        (out_row * self.stride[0] + self.window[0])
+            .saturating_sub(self.pad[0])
+            .min(self.height)
     }
 
     /// Bytes of the input and of an output with as many channels.
+    #[cfg(test)]
     fn lengths(&self) -> (usize, usize) {
         (
             self.height * self.width * self.channels,
@@ -434,38 +435,143 @@ impl Geometry {
 }
 
 /// Lays out the inputs of each output of a convolution one after another
-/// (`outputs x gathered inputs`, which are `taps x channels` and perhaps one
-/// that is left as it was), so that [`Dense`] can go on; `zero` is the padding.
-pub fn gather(geometry: &Geometry, zero: u8, input: &[u8], output: &mut [u8]) {
+/// (`outputs x gathered inputs`, which are `taps x channels` and up to three that
+/// mean nothing), so that [`Dense`] can go on. `zero` is the padding, `first` the
+/// first row of outputs; there are as many as `output` has room for.
+pub fn gather(geometry: &Geometry, zero: u8, first: usize, input: &[u8], output: &mut [u8]) {
     let channels = geometry.channels;
-    let taps = geometry.taps();
-    assert_eq!(input.len(), geometry.lengths().0);
-    assert_eq!(output.len(), geometry.gathered());
+    let across = geometry.window[1] * channels;
     let line = geometry.width * channels;
+    assert_eq!(input.len(), geometry.height * line);
     let inputs = geometry.gathered_inputs();
     let out_line = geometry.out_width * inputs;
+    assert!(output.len().is_multiple_of(out_line));
+    let [down, _] = geometry.window;
+    // A word is copied faster than three bytes. What is one too many is
+    // overwritten by the next row of the window, or means nothing.
+    let words = across <= 4 && (down - 1) * across + 4 <= inputs;
+    let read = if words { 4 } else { across };
+    // Columns for which that much is inside of the picture, and where it begins.
+    let step = geometry.stride[1] * channels;
+    let left = geometry.pad[1] * channels;
+    let begin = left.div_ceil(step).min(geometry.out_width);
+    let end = match (line + left).checked_sub(read) {
+        Some(room) => (room / step + 1).clamp(begin, geometry.out_width),
+        None => begin,
+    };
     for (row, output) in output.chunks_exact_mut(out_line).enumerate() {
-        for tap in 0..taps {
-            let (tap_row, tap_column) = (tap / geometry.window[1], tap % geometry.window[1]);
-            let y = (row * geometry.stride[0] + tap_row).checked_sub(geometry.pad[0]);
+        for tap_row in 0..down {
+            let y = ((first + row) * geometry.stride[0] + tap_row).checked_sub(geometry.pad[0]);
             let source = y
                 .filter(|y| *y < geometry.height)
                 .map(|y| &input[y * line..][..line]);
-            let positions = output.chunks_exact_mut(inputs);
-            for (column, position) in positions.enumerate() {
-                let to = &mut position[tap * channels..][..channels];
-                // Left of the picture this wraps around to far right of it.
-                let x = (column * geometry.stride[1] + tap_column).wrapping_sub(geometry.pad[1]);
-                match source {
-                    // A byte alone is not worth a call to copy it.
-                    Some(source) if x < geometry.width && channels == 1 => to[0] = source[x],
-                    Some(source) if x < geometry.width => {
-                        to.copy_from_slice(&source[x * channels..][..channels]);
+            let to = tap_row * across;
+            let mut at = (begin * step).saturating_sub(left);
+            let inside = &mut output[begin * inputs..end * inputs];
+            match source {
+                Some(source) if words => {
+                    for position in inside.chunks_exact_mut(inputs) {
+                        position[to..to + 4].copy_from_slice(&source[at..at + 4]);
+                        at += step;
                     }
-                    _ => to.fill(zero),
+                }
+                Some(source) => {
+                    for position in inside.chunks_exact_mut(inputs) {
+                        position[to..][..across].copy_from_slice(&source[at..at + across]);
+                        at += step;
+                    }
+                }
+                None => {
+                    for position in inside.chunks_exact_mut(inputs) {
+                        position[to..][..across].fill(zero);
+                    }
+                }
+            }
+            for column in (0..begin).chain(end..geometry.out_width) {
+                let position = &mut output[column * inputs + to..][..across];
+                for (tap, to) in position.chunks_exact_mut(channels).enumerate() {
+                    let x = (column * geometry.stride[1] + tap).checked_sub(geometry.pad[1]);
+                    match (source, x.filter(|x| *x < geometry.width)) {
+                        (Some(source), Some(x)) => {
+                            to.copy_from_slice(&source[x * channels..][..channels]);
+                        }
+                        _ => to.fill(zero),
+                    }
                 }
             }
         }
+    }
+}
+
+/// The input of a depthwise convolution, or those rows of it that are needed:
+/// row `y` is in the place `y` modulo their number.
+#[derive(Clone, Copy)]
+struct Picture<'a> {
+    data: &'a [u8],
+    /// A row of padding.
+    padding: &'a [u8],
+}
+
+impl<'a> Picture<'a> {
+    /// The row of the picture that a row of an output's window is.
+    fn row(&self, geometry: &Geometry, out_row: usize, row: usize) -> &'a [u8] {
+        let line = geometry.width * geometry.channels;
+        let y = (out_row * geometry.stride[0] + row).checked_sub(geometry.pad[0]);
+        match y.filter(|y| *y < geometry.height) {
+            Some(y) => &self.data[y % (self.data.len() / line) * line..][..line],
+            None => &self.padding[..line],
+        }
+    }
+
+    /// What a tap of an output's window sees.
+    fn position(&self, geometry: &Geometry, row: usize, column: usize, tap: usize) -> &'a [u8] {
+        let [_, across] = geometry.window;
+        let row = self.row(geometry, row, tap / across);
+        let x = (column * geometry.stride[1] + tap % across).checked_sub(geometry.pad[1]);
+        match x.filter(|x| *x < geometry.width) {
+            Some(x) => &row[x * geometry.channels..][..geometry.channels],
+            None => &self.padding[..geometry.channels],
+        }
+    }
+
+    /// The first `N` rows that the windows of a row of outputs see.
+    fn rows<const N: usize>(&self, geometry: &Geometry, out_row: usize) -> Rows<'a, N> {
+        Rows {
+            rows: std::array::from_fn(|row| self.row(geometry, out_row, row)),
+            padding: self.padding,
+            width: geometry.width,
+            channels: geometry.channels,
+        }
+    }
+}
+
+/// Rows that a window sees.
+struct Rows<'a, const N: usize> {
+    /// Each of `width` positions.
+    rows: [&'a [u8]; N],
+    padding: &'a [u8],
+    width: usize,
+    channels: usize,
+}
+
+impl<const N: usize> Rows<'_, N> {
+    /// Where column `x` of each row has its channels from `channel` on.
+    ///
+    /// # Safety
+    /// A position has more than `channel` channels.
+    #[inline(always)]
+    unsafe fn column(&self, x: isize, channel: usize) -> [*const u8; N] {
+        let mut at = [self.padding.as_ptr(); N];
+        let mut offset = channel;
+        if (0..self.width as isize).contains(&x) {
+            offset += x as usize * self.channels;
+            for (at, row) in at.iter_mut().zip(&self.rows) {
+                *at = row.as_ptr();
+            }
+        }
+        // SAFETY: column `x` is in the row, and column 0 in the padding; the
+        // caller answers for the channel.
+        at.map(|at| unsafe { at.add(offset) })
     }
 }
 
@@ -474,7 +580,7 @@ pub fn gather(geometry: &Geometry, zero: u8, input: &[u8], output: &mut [u8]) {
 pub struct Depthwise {
     geometry: Geometry,
     requantize: Requantize,
-    /// What the padding is filled with: a position of the input's zero point.
+    /// A row of padding: the input's zero point.
     padding: Vec<u8>,
     packed: DepthwisePacked,
 }
@@ -526,7 +632,7 @@ impl Depthwise {
         Self {
             geometry,
             requantize,
-            padding: vec![input_zero; geometry.channels],
+            padding: vec![input_zero; geometry.width * geometry.channels],
             packed,
         }
     }
@@ -551,52 +657,53 @@ impl Depthwise {
         }
     }
 
-    /// One picture, from `height x width x channels` to
-    /// `out_height x out_width x channels`.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) {
-        assert_eq!((input.len(), output.len()), self.geometry.lengths());
+    /// Rows of outputs from `first` on, as many as `output` has room for.
+    ///
+    /// `input` is the picture, or as many rows of it as fit: row `y` is in the
+    /// place `y` modulo their number. The rows that the outputs see are there.
+    pub fn run(&self, first: usize, input: &[u8], output: &mut [u8]) {
+        let geometry = &self.geometry;
+        let line = geometry.width * geometry.channels;
+        let out_line = geometry.out_width * geometry.channels;
+        assert!(input.len().is_multiple_of(line) && output.len().is_multiple_of(out_line));
+        assert!(first + output.len() / out_line <= geometry.out_height);
+        let input = Picture {
+            data: input,
+            padding: &self.padding,
+        };
         match &self.packed {
-            DepthwisePacked::Scalar(weights) => self.run_scalar(weights, 0, input, output),
+            DepthwisePacked::Scalar(weights) => self.run_scalar(weights, 0, first, &input, output),
             #[cfg(target_arch = "x86_64")]
             DepthwisePacked::Avx2(depthwise, weights) => {
-                depthwise.run(
-                    &self.geometry,
-                    &self.requantize,
-                    &self.padding,
-                    input,
-                    output,
-                );
-                self.run_scalar(weights, depthwise.channels(), input, output);
+                depthwise.run(geometry, &self.requantize, first, &input, output);
+                self.run_scalar(weights, depthwise.channels(), first, &input, output);
             }
             #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx512Vnni(depthwise) => depthwise.run(
-                &self.geometry,
-                &self.requantize,
-                &self.padding,
-                input,
-                output,
-            ),
+            DepthwisePacked::Avx512Vnni(depthwise) => {
+                depthwise.run(geometry, &self.requantize, first, &input, output);
+            }
             #[cfg(target_arch = "aarch64")]
             DepthwisePacked::Neon(depthwise, weights) => {
-                depthwise.run(
-                    &self.geometry,
-                    &self.requantize,
-                    &self.padding,
-                    input,
-                    output,
-                );
-                self.run_scalar(weights, depthwise.channels(), input, output);
+                depthwise.run(geometry, &self.requantize, first, &input, output);
+                self.run_scalar(weights, depthwise.channels(), first, &input, output);
             }
         }
     }
 
-    /// The channels from `first` on.
-    fn run_scalar(&self, weights: &[i8], first: usize, input: &[u8], output: &mut [u8]) {
+    /// The channels from `channel` on.
+    fn run_scalar(
+        &self,
+        weights: &[i8],
+        channel: usize,
+        first: usize,
+        input: &Picture<'_>,
+        output: &mut [u8],
+    ) {
         scalar::depthwise(
             &self.geometry,
             weights,
             &self.requantize,
-            &self.padding,
+            channel,
             first,
             input,
             output,
@@ -697,22 +804,13 @@ impl Pool {
     }
 
     /// From `positions x channels` to `channels`.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) {
+    pub fn run(&self, kernel: Kernel, input: &[u8], output: &mut [u8]) {
         assert_eq!(output.len(), self.channels);
         assert_eq!(input.len(), self.positions * self.channels);
-        // A cache line of channels at a time.
-        for (block, output) in output.chunks_mut(64).enumerate() {
-            let mut sums = [-(self.positions as i32) * i32::from(self.input_zero); 64];
-            for position in input.chunks_exact(self.channels) {
-                let values = &position[64 * block..][..output.len()];
-                for (sum, &value) in sums.iter_mut().zip(values) {
-                    *sum += i32::from(value);
-                }
-            }
-            for (output, &sum) in output.iter_mut().zip(&sums) {
-                let mean = (sum as f32 * self.scale).round_ties_even() as i32;
-                *output = clamp(mean.saturating_add(i32::from(self.zero)), &self.range);
-            }
+        match kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 | Kernel::Avx512Vnni => avx2::pool(self, input, output),
+            _ => scalar::pool(self, input, output),
         }
     }
 }
@@ -775,7 +873,7 @@ mod tests {
     type Case = (Vec<u8>, (Vec<i8>, u8, Requantize));
 
     fn dense() -> impl Strategy<Value = Case> {
-        (1usize..80, 1usize..50, 1usize..30)
+        (1usize..80, 1usize..150, 1usize..30)
             .prop_flat_map(|(inputs, outputs, positions)| {
                 (
                     prop::collection::vec(byte(), inputs * positions),
@@ -791,7 +889,7 @@ mod tests {
 
     fn geometry() -> impl Strategy<Value = Geometry> {
         (
-            (1usize..9, 1usize..9, 1usize..50),
+            (1usize..9, 1usize..9, 1usize..150),
             prop_oneof![3 => Just([3usize, 3]), 1 => (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])],
             (1usize..4, 1usize..4),
             (0usize..3, 0usize..3, 0usize..3, 0usize..3),
@@ -843,7 +941,7 @@ mod tests {
         let (input, (weights, zero, requantize)) = case;
         let depthwise = Depthwise::new(kernel, geometry, weights, *zero, requantize.clone());
         let mut output = vec![77; geometry.lengths().1];
-        depthwise.run(input, &mut output);
+        depthwise.run(0, input, &mut output);
         output
     }
 
@@ -864,6 +962,32 @@ mod tests {
             for kernel in Kernel::available() {
                 let got = run_depthwise(kernel, geometry, &case);
                 prop_assert_eq!(&got, &expected, "{}", kernel);
+            }
+        }
+
+        /// Each output's inputs are what its window sees.
+        #[test]
+        fn gather_follows_the_windows(geometry in geometry(), zero in byte(), seed in any::<u8>()) {
+            let geometry = Geometry { channels: geometry.channels % 5 + 1, ..geometry };
+            let input: Vec<_> = (0..geometry.lengths().0)
+                .map(|at| (at as u8).wrapping_mul(151).wrapping_add(seed))
+                .collect();
+            let padding = vec![zero; geometry.width * geometry.channels];
+            let picture = Picture { data: &input, padding: &padding };
+            // The last row alone, and all.
+            for first in [geometry.out_height - 1, 0] {
+                let mut output = vec![77; geometry.gathered(geometry.out_height - first)];
+                gather(&geometry, zero, first, &input, &mut output);
+                let positions = output.chunks_exact(geometry.gathered_inputs());
+                for (position, inputs) in positions.enumerate() {
+                    let row = first + position / geometry.out_width;
+                    let column = position % geometry.out_width;
+                    for tap in 0..geometry.taps() {
+                        let expected = picture.position(&geometry, row, column, tap);
+                        let channels = geometry.channels;
+                        prop_assert_eq!(&inputs[tap * channels..][..channels], expected);
+                    }
+                }
             }
         }
 
@@ -982,9 +1106,11 @@ mod tests {
     fn pools_round_half_to_even() {
         let unit = |scale| Quantization { scale, zero: 3 };
         let pool = Pool::new(4, 2, unit(1.0), unit(0.5), 0..=250).unwrap();
-        let mut output = [0; 2];
-        // (4 + 4 + 4 + 7 - 12) / 4 / 0.5 = 3.5 rounds to 4; 126 / 2 is clamped.
-        pool.run(&[4, 255, 4, 200, 4, 200, 7, 200], &mut output);
-        assert_eq!(output, [4 + 3, 250]);
+        for kernel in Kernel::available() {
+            let mut output = [0; 2];
+            // (4 + 4 + 4 + 7 - 12) / 4 / 0.5 = 3.5 rounds to 4; 126 / 2 is clamped.
+            pool.run(kernel, &[4, 255, 4, 200, 4, 200, 7, 200], &mut output);
+            assert_eq!(output, [4 + 3, 250], "{kernel}");
+        }
     }
 }

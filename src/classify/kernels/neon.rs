@@ -10,7 +10,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Aligned, Geometry, Range, Requantize, Scratch};
+use super::{Aligned, Geometry, Picture, Range, Requantize, Rows, Scratch};
 
 /// Positions computed at once: 8 x 2 sums, which leaves half of the 32
 /// registers to inputs and weights.
@@ -351,37 +351,17 @@ pub struct Depthwise {
     parameters: Parameters,
 }
 
-/// Three rows of inputs with the bytes from column to column, none for a row of
-/// padding.
-struct Rows<'a> {
-    rows: [(&'a [u8], usize); 3],
-    /// A position of padding.
-    padding: &'a [u8],
-    width: usize,
-}
-
-impl Rows<'_> {
-    /// Column `x` of the three rows.
-    ///
-    /// # Safety
-    /// There are eight channels from `channel` on in each position.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn column(&self, x: isize, channel: usize) -> [int16x8_t; 3] {
-        let inside = (0..self.width as isize).contains(&x);
-        let mut column = [vdupq_n_s16(0); 3];
-        for ((row, step), values) in self.rows.iter().zip(&mut column) {
-            let (row, at) = if inside {
-                (*row, x as usize * step)
-            } else {
-                (self.padding, 0)
-            };
-            // SAFETY: a row has `width * step` bytes, or is one position where
-            // the step is 0; the caller answers for the channels.
-            let bytes = unsafe { vld1_u8(row.as_ptr().add(at + channel)) };
-            *values = vreinterpretq_s16_u16(vmovl_u8(bytes));
-        }
-        column
+/// Column `x` of the three rows.
+///
+/// # Safety
+/// There are eight channels from `channel` on in each position.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn column(rows: &Rows<'_, 3>, x: isize, channel: usize) -> [int16x8_t; 3] {
+    // SAFETY: the caller answers for the channels.
+    unsafe {
+        rows.column(x, channel)
+            .map(|at| vreinterpretq_s16_u16(vmovl_u8(vld1_u8(at))))
     }
 }
 
@@ -413,29 +393,18 @@ impl Depthwise {
         8 * self.blocks
     }
 
+    /// Rows of outputs from `first` on.
     pub fn run(
         &self,
         geometry: &Geometry,
         requantize: &Requantize,
-        padding: &[u8],
-        input: &[u8],
+        first: usize,
+        input: &Picture<'_>,
         output: &mut [u8],
     ) {
-        let line = geometry.width * geometry.channels;
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_exact_mut(out_line).enumerate() {
-            let rows = std::array::from_fn(|row| {
-                let y = (index * geometry.stride[0] + row).checked_sub(geometry.pad[0]);
-                match y.filter(|y| *y < geometry.height) {
-                    Some(y) => (&input[y * line..][..line], geometry.channels),
-                    None => (padding, 0),
-                }
-            });
-            let rows = Rows {
-                rows,
-                padding,
-                width: geometry.width,
-            };
+            let rows = input.rows(geometry, first + index);
             // SAFETY: NEON is part of every 64-bit ARM.
             unsafe { self.row(geometry, requantize, &rows, output) };
         }
@@ -446,7 +415,7 @@ impl Depthwise {
         &self,
         geometry: &Geometry,
         requantize: &Requantize,
-        rows: &Rows<'_>,
+        rows: &Rows<'_, 3>,
         output: &mut [u8],
     ) {
         let channels = geometry.channels;
@@ -466,11 +435,11 @@ impl Depthwise {
                 }
                 let bias = self.parameters.bias.as_ptr().add(channel);
                 let bias = [vld1q_s32(bias), vld1q_s32(bias.add(4))];
-                let mut first = rows.column(left, channel);
-                let mut second = rows.column(left + 1, channel);
+                let mut first = column(rows, left, channel);
+                let mut second = column(rows, left + 1, channel);
                 for x in 0..geometry.out_width {
                     let at = left + x as isize * stride;
-                    let third = rows.column(at + 2, channel);
+                    let third = column(rows, at + 2, channel);
                     let mut sums = bias;
                     for (index, column) in [first, second, third].iter().enumerate() {
                         for (row, values) in column.iter().enumerate() {
@@ -486,7 +455,7 @@ impl Depthwise {
                     (first, second) = if stride == 1 {
                         (second, third)
                     } else {
-                        (third, rows.column(at + 3, channel))
+                        (third, column(rows, at + 3, channel))
                     };
                 }
             }

@@ -1,6 +1,6 @@
 //! Plain Rust: what every kernel must compute, to the bit.
 
-use super::{Add, Geometry, Quantization, Requantize, quantize};
+use super::{Add, Geometry, Picture, Pool, Quantization, Requantize, clamp, quantize};
 
 pub fn dense(
     weights: &[i8],
@@ -22,30 +22,28 @@ pub fn dense(
     }
 }
 
-/// The channels from `first` on.
+/// Rows of outputs from `first` on, and in them the channels from `channel` on.
 pub fn depthwise(
     geometry: &Geometry,
     weights: &[i8],
     requantize: &Requantize,
-    padding: &[u8],
+    channel: usize,
     first: usize,
-    input: &[u8],
+    input: &Picture<'_>,
     output: &mut [u8],
 ) {
     let channels = geometry.channels;
     let taps = geometry.taps();
-    if first == channels {
+    if channel == channels {
         return;
     }
     for (position, output) in output.chunks_exact_mut(channels).enumerate() {
-        let (row, column) = (position / geometry.out_width, position % geometry.out_width);
-        for (channel, output) in output.iter_mut().enumerate().skip(first) {
+        let row = first + position / geometry.out_width;
+        let column = position % geometry.out_width;
+        for (channel, output) in output.iter_mut().enumerate().skip(channel) {
             let mut sum = requantize.bias[channel];
             for tap in 0..taps {
-                let x = match geometry.source(row, column, tap) {
-                    Some(source) => input[source * channels + channel],
-                    None => padding[channel],
-                };
+                let x = input.position(geometry, row, column, tap)[channel];
                 let w = weights[channel * taps + tap];
                 sum = sum.wrapping_add(i32::from(x) * i32::from(w));
             }
@@ -65,5 +63,23 @@ pub fn add(add: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
 pub fn quantize_all(to: Quantization, input: &[f32], output: &mut [u8]) {
     for (output, &value) in output.iter_mut().zip(input) {
         *output = quantize(value, to, &(0..=255));
+    }
+}
+
+#[inline(always)]
+pub fn pool(pool: &Pool, input: &[u8], output: &mut [u8]) {
+    // A cache line of channels at a time.
+    for (block, output) in output.chunks_mut(64).enumerate() {
+        let mut sums = [-(pool.positions as i32) * i32::from(pool.input_zero); 64];
+        for position in input.chunks_exact(pool.channels) {
+            let values = &position[64 * block..][..output.len()];
+            for (sum, &value) in sums.iter_mut().zip(values) {
+                *sum += i32::from(value);
+            }
+        }
+        for (output, &sum) in output.iter_mut().zip(&sums) {
+            let mean = (sum as f32 * pool.scale).round_ties_even() as i32;
+            *output = clamp(mean.saturating_add(i32::from(pool.zero)), &pool.range);
+        }
     }
 }
