@@ -595,6 +595,8 @@ enum DepthwisePacked {
     Avx512Vnni(avx512::Depthwise),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Depthwise, Vec<i8>),
+    #[cfg(target_arch = "aarch64")]
+    NeonDot(neon::DotDepthwise),
 }
 
 impl Depthwise {
@@ -623,9 +625,14 @@ impl Depthwise {
             },
             #[cfg(target_arch = "aarch64")]
             Kernel::Neon | Kernel::NeonDot => {
-                match neon::Depthwise::new(&geometry, weights, &requantize) {
-                    Some(depthwise) => DepthwisePacked::Neon(depthwise, weights.to_vec()),
-                    None => DepthwisePacked::Scalar(weights.to_vec()),
+                let dot = match kernel {
+                    Kernel::NeonDot => neon::DotDepthwise::new(&geometry, weights, &requantize),
+                    _ => None,
+                };
+                match (dot, neon::Depthwise::new(&geometry, weights, &requantize)) {
+                    (Some(dot), _) => DepthwisePacked::NeonDot(dot),
+                    (_, Some(neon)) => DepthwisePacked::Neon(neon, weights.to_vec()),
+                    _ => DepthwisePacked::Scalar(weights.to_vec()),
                 }
             }
         };
@@ -654,6 +661,8 @@ impl Depthwise {
             DepthwisePacked::Avx512Vnni(depthwise) => depthwise.bytes(),
             #[cfg(target_arch = "aarch64")]
             DepthwisePacked::Neon(depthwise, weights) => depthwise.bytes() + weights.len(),
+            #[cfg(target_arch = "aarch64")]
+            DepthwisePacked::NeonDot(depthwise) => depthwise.bytes(),
         }
     }
 
@@ -680,6 +689,10 @@ impl Depthwise {
             }
             #[cfg(target_arch = "x86_64")]
             DepthwisePacked::Avx512Vnni(depthwise) => {
+                depthwise.run(geometry, &self.requantize, first, &input, output);
+            }
+            #[cfg(target_arch = "aarch64")]
+            DepthwisePacked::NeonDot(depthwise) => {
                 depthwise.run(geometry, &self.requantize, first, &input, output);
             }
             #[cfg(target_arch = "aarch64")]
@@ -889,9 +902,10 @@ mod tests {
 
     fn geometry() -> impl Strategy<Value = Geometry> {
         (
-            (1usize..9, 1usize..9, 1usize..150),
+            (1usize..9, 1usize..9, prop_oneof![1usize..150, (1usize..10).prop_map(|n| 16 * n)]),
             prop_oneof![3 => Just([3usize, 3]), 1 => (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])],
-            (1usize..4, 1usize..4),
+            // Kernels other than the scalar one know two strides.
+            prop_oneof![3 => Just((1, 1)), 3 => Just((2, 2)), 1 => (1usize..4, 1usize..4)],
             (0usize..3, 0usize..3, 0usize..3, 0usize..3),
         )
             .prop_filter_map("the window is larger", |((height, width, channels), window, stride, pad)| {

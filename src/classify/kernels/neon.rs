@@ -243,8 +243,9 @@ impl Block<'_> {
                     weights = weights.add(32);
                 }
             }
+            let ends = Ends::new(self.parameters, self.first, self.zero, self.range);
             for (position, sums) in sums.iter().enumerate() {
-                let bytes = finish(self.parameters, self.first, *sums, self.zero, self.range);
+                let bytes = ends.bytes(*sums);
                 let output = output.as_mut_ptr().add(position * self.outputs);
                 if self.channels == 8 {
                     vst1_u8(output, bytes);
@@ -310,36 +311,49 @@ unsafe fn multiply<const LANE: i32, const POSITIONS: usize>(
     }
 }
 
-/// Eight sums to bytes.
-///
-/// # Safety
-/// There are parameters for eight channels from `first` on.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn finish(
-    parameters: &Parameters,
-    first: usize,
-    sums: [int32x4_t; 2],
-    zero: u8,
-    range: &Range,
-) -> uint8x8_t {
-    let mut words = [vdup_n_s16(0); 2];
-    for (half, word) in words.iter_mut().enumerate() {
+/// What turns the sums of eight channels into bytes.
+struct Ends {
+    scale: [float32x4_t; 2],
+    offset: [float32x4_t; 2],
+    zero: int16x8_t,
+    low: uint8x8_t,
+    high: uint8x8_t,
+}
+
+impl Ends {
+    /// # Safety
+    /// There are parameters for eight channels from `first` on.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn new(parameters: &Parameters, first: usize, zero: u8, range: &Range) -> Self {
         // SAFETY: the caller answers for the parameters.
-        let (scale, offset) = unsafe {
-            (
-                vld1q_f32(parameters.scale.as_ptr().add(first + 4 * half)),
-                vld1q_f32(parameters.offset.as_ptr().add(first + 4 * half)),
-            )
-        };
-        let value = vfmaq_f32(offset, vcvtq_f32_s32(sums[half]), scale);
-        // To the nearest, half to even, saturating.
-        *word = vqmovn_s32(vcvtnq_s32_f32(value));
+        unsafe {
+            let scale = parameters.scale.as_ptr().add(first);
+            let offset = parameters.offset.as_ptr().add(first);
+            Self {
+                scale: [vld1q_f32(scale), vld1q_f32(scale.add(4))],
+                offset: [vld1q_f32(offset), vld1q_f32(offset.add(4))],
+                zero: vdupq_n_s16(i16::from(zero)),
+                low: vdup_n_u8(*range.start()),
+                high: vdup_n_u8(*range.end()),
+            }
+        }
     }
-    let words = vcombine_s16(words[0], words[1]);
-    let words = vqaddq_s16(words, vdupq_n_s16(i16::from(zero)));
-    let bytes = vmax_u8(vqmovun_s16(words), vdup_n_u8(*range.start()));
-    vmin_u8(bytes, vdup_n_u8(*range.end()))
+
+    /// Eight sums to bytes.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn bytes(&self, sums: [int32x4_t; 2]) -> uint8x8_t {
+        let mut words = [vdup_n_s16(0); 2];
+        for (half, word) in words.iter_mut().enumerate() {
+            let sums = vcvtq_f32_s32(sums[half]);
+            let value = vfmaq_f32(self.offset[half], sums, self.scale[half]);
+            // To the nearest, half to even, saturating.
+            *word = vqmovn_s32(vcvtnq_s32_f32(value));
+        }
+        let words = vqaddq_s16(vcombine_s16(words[0], words[1]), self.zero);
+        vmin_u8(vmax_u8(vqmovun_s16(words), self.low), self.high)
+    }
 }
 
 /// The weights of a depthwise convolution with a window of 3 x 3: eight
@@ -435,6 +449,8 @@ impl Depthwise {
                 }
                 let bias = self.parameters.bias.as_ptr().add(channel);
                 let bias = [vld1q_s32(bias), vld1q_s32(bias.add(4))];
+                let (zero, range) = (requantize.zero, &requantize.range);
+                let ends = Ends::new(&self.parameters, channel, zero, range);
                 let mut first = column(rows, left, channel);
                 let mut second = column(rows, left + 1, channel);
                 for x in 0..geometry.out_width {
@@ -449,8 +465,7 @@ impl Depthwise {
                             sums[1] = vmlal_high_s16(sums[1], *values, weights);
                         }
                     }
-                    let (zero, range) = (requantize.zero, &requantize.range);
-                    let bytes = finish(&self.parameters, channel, sums, zero, range);
+                    let bytes = ends.bytes(sums);
                     vst1_u8(output.as_mut_ptr().add(x * channels + channel), bytes);
                     (first, second) = if stride == 1 {
                         (second, third)
@@ -460,5 +475,194 @@ impl Depthwise {
                 }
             }
         }
+    }
+}
+
+/// A depthwise convolution with a window of 3 x 3 by `sdot`, for sixteen channels
+/// after sixteen.
+///
+/// The four factors of a lane are a column of four rows: the three of a window,
+/// and one that serves the window below with a stride of 1 and has a weight of
+/// zero otherwise. Each column serves up to three outputs side by side.
+#[derive(Debug)]
+pub struct DotDepthwise {
+    /// Block by block, in it for each row of outputs made at once, in it column by
+    /// column of the window.
+    weights: Aligned<i8>,
+    parameters: Parameters,
+}
+
+/// Rows of outputs made at once from four rows of inputs.
+const fn rows_at_once(stride: usize) -> usize {
+    if stride == 1 { 2 } else { 1 }
+}
+
+/// One column of four rows for sixteen channels, four in a vector, less 128.
+///
+/// # Safety
+/// There are sixteen channels from `channel` on in each position.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn dot_column(rows: &Rows<'_, 4>, x: isize, channel: usize) -> [int8x16_t; 4] {
+    // SAFETY: the caller answers for the channels.
+    let (a, b, c, d) = unsafe {
+        let [a, b, c, d] = rows.column(x, channel);
+        (vld1q_u8(a), vld1q_u8(b), vld1q_u8(c), vld1q_u8(d))
+    };
+    let half = vdupq_n_u8(0x80);
+    let (a, b) = (veorq_u8(a, half), veorq_u8(b, half));
+    let (c, d) = (veorq_u8(c, half), veorq_u8(d, half));
+    let (ab, cd) = (vzip1q_u8(a, b), vzip1q_u8(c, d));
+    let (ef, gh) = (vzip2q_u8(a, b), vzip2q_u8(c, d));
+    let (ab, cd) = (vreinterpretq_s16_u8(ab), vreinterpretq_s16_u8(cd));
+    let (ef, gh) = (vreinterpretq_s16_u8(ef), vreinterpretq_s16_u8(gh));
+    [
+        vreinterpretq_s8_s16(vzip1q_s16(ab, cd)),
+        vreinterpretq_s8_s16(vzip2q_s16(ab, cd)),
+        vreinterpretq_s8_s16(vzip1q_s16(ef, gh)),
+        vreinterpretq_s8_s16(vzip2q_s16(ef, gh)),
+    ]
+}
+
+impl DotDepthwise {
+    /// `None` for another window or stride, or channels that are left over.
+    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Option<Self> {
+        let stride = geometry.stride[0];
+        let channels = geometry.channels;
+        if geometry.window != [3, 3]
+            || ![[1, 1], [2, 2]].contains(&geometry.stride)
+            || !channels.is_multiple_of(16)
+        {
+            return None;
+        }
+        let rows = rows_at_once(stride);
+        let mut packed = Aligned::new(channels * 12 * rows);
+        for (at, packed) in packed.iter_mut().enumerate() {
+            let (lane, at) = (at % 64, at / 64);
+            let (column, above, block) = (at % 3, at / 3 % rows, at / 3 / rows);
+            let channel = 16 * block + lane / 4;
+            if let Some(row) = (lane % 4).checked_sub(above).filter(|row| *row < 3) {
+                *packed = weights[channel * 9 + row * 3 + column];
+            }
+        }
+        let mut parameters = Parameters::new(requantize, channels);
+        for (bias, window) in parameters.bias.iter_mut().zip(weights.chunks_exact(9)) {
+            *bias += 128 * window.iter().map(|&w| i32::from(w)).sum::<i32>();
+        }
+        Some(Self {
+            weights: packed,
+            parameters,
+        })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Rows of outputs from `first` on.
+    pub fn run(
+        &self,
+        geometry: &Geometry,
+        requantize: &Requantize,
+        first: usize,
+        input: &Picture<'_>,
+        output: &mut [u8],
+    ) {
+        let at_once = rows_at_once(geometry.stride[0]);
+        let out_line = geometry.out_width * geometry.channels;
+        for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
+            let rows = input.rows(geometry, first + at_once * index);
+            // SAFETY: this is only made where the dot product is there.
+            unsafe {
+                if at_once == 2 {
+                    self.rows::<1, 2>(geometry, requantize, &rows, output);
+                } else {
+                    self.rows::<2, 1>(geometry, requantize, &rows, output);
+                }
+            }
+        }
+    }
+
+    /// `OUTPUTS` rows of outputs (one less, where the last is beyond the end)
+    /// from four rows of inputs.
+    ///
+    /// # Safety
+    /// The processor has `sdot`.
+    #[target_feature(enable = "neon")]
+    unsafe fn rows<const STRIDE: usize, const OUTPUTS: usize>(
+        &self,
+        geometry: &Geometry,
+        requantize: &Requantize,
+        rows: &Rows<'_, 4>,
+        output: &mut [u8],
+    ) {
+        let channels = geometry.channels;
+        let out_line = geometry.out_width * channels;
+        let count = output.len() / out_line;
+        assert!(output.len() == count * out_line && (1..=OUTPUTS).contains(&count));
+        assert!(channels.is_multiple_of(16) && self.parameters.bias.len() == channels);
+        assert!(self.weights.len() == channels * 12 * OUTPUTS);
+        let left = -(geometry.pad[1] as isize);
+        for channel in (0..channels).step_by(16) {
+            // SAFETY: the sixteen channels are in each position of inputs and
+            // outputs, and have twelve vectors of weights a row and parameters.
+            unsafe {
+                let weights = self.weights.as_ptr().add(channel * 12 * OUTPUTS);
+                let bias = self.parameters.bias.as_ptr().add(channel);
+                let (zero, range) = (requantize.zero, &requantize.range);
+                let ends = [
+                    Ends::new(&self.parameters, channel, zero, range),
+                    Ends::new(&self.parameters, channel + 8, zero, range),
+                ];
+                let mut a = dot_column(rows, left, channel);
+                let mut b = dot_column(rows, left + 1, channel);
+                for x in 0..geometry.out_width {
+                    let at = left + (x * STRIDE) as isize;
+                    if STRIDE == 2 {
+                        b = dot_column(rows, at + 1, channel);
+                    }
+                    let c = dot_column(rows, at + 2, channel);
+                    for row in 0..count {
+                        let weights = weights.add(192 * row);
+                        let mut sums = [
+                            [vld1q_s32(bias), vld1q_s32(bias.add(4))],
+                            [vld1q_s32(bias.add(8)), vld1q_s32(bias.add(12))],
+                        ];
+                        for (index, column) in [&a, &b, &c].into_iter().enumerate() {
+                            let weights = weights.add(64 * index);
+                            let sums = sums.as_flattened_mut().iter_mut();
+                            for (vector, (sum, column)) in sums.zip(column).enumerate() {
+                                add_dot(sum, *column, vld1q_s8(weights.add(16 * vector)));
+                            }
+                        }
+                        let bytes = vcombine_u8(ends[0].bytes(sums[0]), ends[1].bytes(sums[1]));
+                        let at = row * out_line + x * channels + channel;
+                        vst1q_u8(output[at..].as_mut_ptr(), bytes);
+                    }
+                    (a, b) = if STRIDE == 1 { (b, c) } else { (c, c) };
+                }
+            }
+        }
+    }
+}
+
+/// Adds four products in each of four lanes.
+///
+/// # Safety
+/// The processor has `sdot`.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn add_dot(sum: &mut int32x4_t, a: int8x16_t, b: int8x16_t) {
+    // SAFETY: changes the sum's register only; the caller answers for the
+    // instruction.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
+            sum = inout(vreg) *sum,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
     }
 }
