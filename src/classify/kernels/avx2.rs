@@ -394,10 +394,19 @@ struct Column([__m256i; 2]);
 ///
 /// # Safety
 /// There are eight channels from `channel` on in each position.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn column<const FOUR: bool>(rows: &Rows<'_, 4>, x: isize, channel: usize) -> Column {
     // SAFETY: the caller answers for the channels.
-    let [a, b, c, d] = unsafe { rows.column(x, channel).map(|at| _mm_loadl_epi64(at.cast())) };
+    let (a, b, c, d) = unsafe {
+        let [a, b, c, d] = rows.column(x, channel);
+        (
+            _mm_loadl_epi64(a.cast()),
+            _mm_loadl_epi64(b.cast()),
+            _mm_loadl_epi64(c.cast()),
+            _mm_loadl_epi64(d.cast()),
+        )
+    };
     let upper = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
     let lower = if FOUR {
         _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(c, d))

@@ -561,17 +561,22 @@ impl<const N: usize> Rows<'_, N> {
     /// A position has more than `channel` channels.
     #[inline(always)]
     unsafe fn column(&self, x: isize, channel: usize) -> [*const u8; N] {
-        let mut at = [self.padding.as_ptr(); N];
-        let mut offset = channel;
-        if (0..self.width as isize).contains(&x) {
-            offset += x as usize * self.channels;
-            for (at, row) in at.iter_mut().zip(&self.rows) {
-                *at = row.as_ptr();
-            }
+        if !(0..self.width as isize).contains(&x) {
+            return self.beside(channel);
         }
-        // SAFETY: column `x` is in the row, and column 0 in the padding; the
-        // caller answers for the channel.
-        at.map(|at| unsafe { at.add(offset) })
+        let offset = x as usize * self.channels + channel;
+        let mut at = [self.padding.as_ptr(); N];
+        for (at, row) in at.iter_mut().zip(&self.rows) {
+            // SAFETY: column `x` is in the row; the caller answers for the channel.
+            *at = unsafe { row.as_ptr().add(offset) };
+        }
+        at
+    }
+
+    /// The same for a column beside the picture.
+    #[cold]
+    fn beside(&self, channel: usize) -> [*const u8; N] {
+        [self.padding[channel..].as_ptr(); N]
     }
 }
 

@@ -373,10 +373,15 @@ pub struct Depthwise {
 #[target_feature(enable = "neon")]
 unsafe fn column(rows: &Rows<'_, 3>, x: isize, channel: usize) -> [int16x8_t; 3] {
     // SAFETY: the caller answers for the channels.
-    unsafe {
-        rows.column(x, channel)
-            .map(|at| vreinterpretq_s16_u16(vmovl_u8(vld1_u8(at))))
+    let bytes = unsafe {
+        let [a, b, c] = rows.column(x, channel);
+        [vld1_u8(a), vld1_u8(b), vld1_u8(c)]
+    };
+    let mut values = [vdupq_n_s16(0); 3];
+    for (values, bytes) in values.iter_mut().zip(bytes) {
+        *values = vreinterpretq_s16_u16(vmovl_u8(bytes));
     }
+    values
 }
 
 impl Depthwise {
