@@ -30,16 +30,16 @@ const CHUNK: usize = 12 * 1024;
 
 /// Bias, scale and offset, laid out like the sums.
 #[derive(Debug)]
-struct Parameters {
-    bias: Aligned<i32>,
-    scale: Aligned<f32>,
-    offset: Aligned<f32>,
+pub(super) struct Parameters {
+    pub bias: Aligned<i32>,
+    pub scale: Aligned<f32>,
+    pub offset: Aligned<f32>,
 }
 
 impl Parameters {
     /// `lanes` names the channel of each lane; beyond the last channel there
     /// are zeros.
-    fn new(requantize: &Requantize, lanes: &[usize]) -> Self {
+    pub fn new(requantize: &Requantize, lanes: &[usize]) -> Self {
         let mut parameters = Self {
             bias: Aligned::new(lanes.len()),
             scale: Aligned::new(lanes.len()),
@@ -58,16 +58,16 @@ impl Parameters {
 
 /// Zero point and range in the forms that the ends of the kernels need.
 #[derive(Clone, Copy)]
-struct Ends {
-    zero: i16,
+pub(super) struct Ends {
+    pub zero: i16,
     /// Whether the range is less than what a byte can hold.
-    limited: bool,
-    low: i8,
-    high: i8,
+    pub limited: bool,
+    pub low: i8,
+    pub high: i8,
 }
 
 impl Ends {
-    fn new(zero: u8, range: &Range) -> Self {
+    pub fn new(zero: u8, range: &Range) -> Self {
         Self {
             zero: i16::from(zero),
             limited: *range != (0..=255),

@@ -13,6 +13,7 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::{Ends, Parameters};
 use super::{
     Add, Aligned, Geometry, Picture, Quantization, Range, Requantize, Rows, Scratch, quantize,
 };
@@ -34,55 +35,6 @@ const fn vectors_for(outputs: usize) -> usize {
         0..=16 => 1,
         17..=32 => 2,
         _ => 4,
-    }
-}
-
-/// Bias, scale and offset, laid out like the sums.
-#[derive(Debug)]
-struct Parameters {
-    bias: Aligned<i32>,
-    scale: Aligned<f32>,
-    offset: Aligned<f32>,
-}
-
-impl Parameters {
-    /// `lanes` names the channel of each lane; beyond the last channel there
-    /// are zeros.
-    fn new(requantize: &Requantize, lanes: &[usize]) -> Self {
-        let mut parameters = Self {
-            bias: Aligned::new(lanes.len()),
-            scale: Aligned::new(lanes.len()),
-            offset: Aligned::new(lanes.len()),
-        };
-        for (lane, &channel) in lanes.iter().enumerate() {
-            if channel < requantize.outputs() {
-                parameters.bias[lane] = requantize.bias[channel];
-                parameters.scale[lane] = requantize.scale[channel];
-                parameters.offset[lane] = requantize.offset[channel];
-            }
-        }
-        parameters
-    }
-}
-
-/// Zero point and range in the forms that the ends of the kernels need.
-#[derive(Clone, Copy)]
-struct Ends {
-    zero: i16,
-    /// Whether the range is less than what a byte can hold.
-    limited: bool,
-    low: i8,
-    high: i8,
-}
-
-impl Ends {
-    fn new(zero: u8, range: &Range) -> Self {
-        Self {
-            zero: i16::from(zero),
-            limited: *range != (0..=255),
-            low: range.start().cast_signed(),
-            high: range.end().cast_signed(),
-        }
     }
 }
 
