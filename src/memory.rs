@@ -155,6 +155,19 @@ pub fn reserve(bytes: usize) -> Result<(), InUse> {
 
 const PAGE: usize = 4096;
 
+/// Has large blocks go back to the system whenever they are freed.
+///
+/// glibc otherwise takes the first one (a model's file, read and done with) for a
+/// sign that more will come, and from then on keeps such in its heap: 7 MB that
+/// stay resident for nothing.
+pub fn give_back_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a parameter of glibc's allocator, to its own default.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+    }
+}
+
 /// Runs `work` with this thread's memory from the arena.
 pub fn scope<T>(work: impl FnOnce() -> T) -> T {
     let _scope = Scope::enter();

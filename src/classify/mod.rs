@@ -179,7 +179,7 @@ impl Classifier {
         };
         manifest.check_hash(&onnx, &paths)?;
         let order = manifest.class_order(&paths.manifest)?;
-        let network = Network::load(&onnx, &manifest, &paths)?;
+        let network = Network::load(onnx, &manifest, &paths)?;
         let input = &manifest.input;
         // The arithmetic of the training script, in f32 and in its order.
         let normalised = std::iter::zip(&input.mean, &input.std)

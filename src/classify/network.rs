@@ -36,11 +36,17 @@ enum Engine {
 }
 
 impl Network {
-    pub fn load(onnx: &[u8], manifest: &Manifest, paths: &ModelPaths) -> Result<Self, ModelError> {
-        let proto = ModelProto::decode(onnx).map_err(|error| ModelError::Onnx {
+    pub fn load(
+        onnx: Vec<u8>,
+        manifest: &Manifest,
+        paths: &ModelPaths,
+    ) -> Result<Self, ModelError> {
+        let proto = ModelProto::decode(&*onnx).map_err(|error| ModelError::Onnx {
             path: paths.onnx.clone(),
             reason: error.to_string(),
         })?;
+        // Once is enough to have in memory while weights are packed.
+        drop(onnx);
         Self::from_proto(proto, manifest, paths)
     }
 

@@ -157,6 +157,7 @@ struct Daemon {
 impl Daemon {
     fn start(board: Board) -> Result<Self, Box<dyn Error>> {
         // Whoever is still in a scope belongs to a source that was closed.
+        memory::give_back_large_blocks();
         if memory::reserve(board.process.arena).is_err() {
             warn!("the frame arena keeps its size until affectd starts anew");
         }
