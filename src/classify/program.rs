@@ -481,9 +481,16 @@ impl Program {
         }
     }
 
-    /// What each step is, in the order in which they run.
+    /// What each step is, in the order in which they begin.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = StepInfo> {
-        self.steps.iter().map(Step::info)
+        self.steps.iter().enumerate().map(|(index, step)| {
+            let mut info = step.info();
+            let group = self.groups.iter().find(|g| g.steps.contains(&index));
+            if let Some(rows) = group.and_then(|group| group.band) {
+                info.operation += &format!(" by {rows} rows");
+            }
+            info
+        })
     }
 }
 

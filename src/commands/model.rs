@@ -11,7 +11,8 @@ use crate::classify::{Classifier, StepProfile};
 /// Show a model's graph as it will run on this machine
 ///
 /// Each step with its operation, the size of its output, its multiplications,
-/// the kernel that computes it and its share of the time.
+/// the kernel that computes it and its share of the time. Steps "by N rows" take
+/// turns with their neighbours over bands of so many rows.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  affectd model models/mobilenet_v2_96.onnx")]
 pub struct Args {
