@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use affectd::classify::{Classifier, ClassifyError};
 use affectd::detect::{Cascade, Detection, Detector, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, MAX_SIDE, Rect, Timestamp};
+use affectd::media::read_luma;
 use affectd::track::{self, Tracker};
 use proptest::prelude::*;
 
@@ -96,6 +97,66 @@ proptest! {
             tracker.update(Timestamp::from_millis(millis), bounds, Some(&faces));
             for rect in tracker.expected() {
                 prop_assert!(rect.right() >= i64::from(rect.x));
+            }
+        }
+    }
+}
+
+/// A photograph enlarged to the largest frame, its face as near to the bottom
+/// right corner as it goes.
+fn photograph() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/obama-portrait.jpg");
+    let photo = read_luma(path).unwrap();
+    let faces = Detector::new(cascade(), Options::default())
+        .unwrap()
+        .detect(photo.view())
+        .to_vec();
+    let face = faces[0].rect;
+    // The part of the photograph that ends with the face, a little beyond.
+    let side = face.width * 3 / 2;
+    let (right, bottom) = (face.right() + 4, face.bottom() + 4);
+    let from = |end: i64, at: u32| (end - i64::from(side) + i64::from(at * side / MAX_SIDE)).max(0);
+    let mut pixels = Vec::with_capacity((MAX_SIDE * MAX_SIDE) as usize);
+    for y in 0..MAX_SIDE {
+        let row = photo.view().row(from(bottom, y) as u32);
+        pixels.extend((0..MAX_SIDE).map(|x| row[from(right, x) as usize]));
+    }
+    pixels
+}
+
+/// The largest frame is searched to its last pixel, in full and around boxes
+/// wherever they are, and nothing is found outside of it.
+#[test]
+fn faces_of_the_largest_frame_lie_within_it() {
+    let pixels = photograph();
+    let picture = LumaView::new(&pixels, MAX_SIDE, MAX_SIDE, MAX_SIDE as usize).unwrap();
+    for min_neighbors in [0, 3] {
+        let options = Options {
+            min_neighbors,
+            min_size: (1500, 1500),
+            ..Options::default()
+        };
+        let detector = Detector::new(cascade(), options).unwrap();
+        let mut search = Search::new(detector, SearchOptions::default()).unwrap();
+        let found = search.find(picture, Timestamp::from_millis(0), &[]);
+        let mut faces: Vec<Rect> = found.detections.iter().map(|d| d.rect).collect();
+        assert!(!faces.is_empty());
+        // The photograph's one is there, and reaches into the corner.
+        assert!(
+            faces.iter().any(|r| r.right() > 7500 && r.bottom() > 7500),
+            "{faces:?}"
+        );
+        let edges = [i32::MIN, -8000, -1, 0, 4000, 7999, 8000, i32::MAX];
+        faces.extend(edges.map(|at| Rect::new(at, at, 4000, 4000)));
+        for (millis, side) in [(40, 4000), (80, 1), (120, 8000), (160, u32::MAX)] {
+            for face in &mut faces {
+                (face.width, face.height) = (side, side);
+            }
+            for chunk in faces.chunks(8) {
+                let found = search.find(picture, Timestamp::from_millis(millis), chunk);
+                for detection in found.detections {
+                    assert!(is_within(detection.rect, picture.bounds()), "{detection:?}");
+                }
             }
         }
     }

@@ -270,6 +270,26 @@ mod tests {
 
     proptest! {
         #[test]
+        fn faces_lie_within_the_largest_frame(
+            corner in (0..8000_i32, 0..8000_i32),
+            raw in prop::collection::vec((0..60_i32, 0..60_i32, 20..8100_u32), 1..40),
+            size in (1..=8000_u32, 1..=8000_u32),
+            min_neighbors in 0..4_u32,
+        ) {
+            // Near each other, so that there are classes, and beyond the edges.
+            let windows: Vec<Rect> = raw.iter()
+                .map(|&(x, y, side)| Rect::new(corner.0 + x, corner.1 + y, side, side))
+                .collect();
+            let bounds = Rect::new(0, 0, size.0, size.1);
+            let mut faces = Vec::new();
+            Grouper::default().group(&windows, min_neighbors, bounds, &mut faces);
+            for face in faces {
+                prop_assert_eq!(face.rect.intersection(bounds), Some(face.rect));
+                prop_assert!(face.neighbors > min_neighbors);
+            }
+        }
+
+        #[test]
         fn classes_are_connected_components(
             raw in prop::collection::vec((0..120_i32, 0..60_i32, 20..60_u32), 0..40)
         ) {

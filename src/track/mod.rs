@@ -303,7 +303,7 @@ impl Tracker {
             if face.looked {
                 face.searched = now;
             }
-            face.rect = predict(face, self.clock);
+            face.rect = within(predict(face, self.clock), picture);
         }
         let detections = &detections[..detections.len().min(MAX_DETECTIONS)];
         let taken = self.match_to(detections, now, &searched_at);
@@ -558,6 +558,21 @@ fn predict(face: &Followed, clock: Duration) -> Rect {
         x: (f64::from(face.seen.x) + dx).round() as i32,
         y: (f64::from(face.seen.y) + dy).round() as i32,
         ..face.seen
+    }
+}
+
+/// A box moved into the picture: the detector finds none that reaches out of it,
+/// so a face that seems to have left is looked for where it left. One that is
+/// larger than the picture begins with it.
+fn within(rect: Rect, picture: Rect) -> Rect {
+    let place = |at: i32, from: i32, end: i64, side: u32| {
+        let last = (end - i64::from(side)).max(i64::from(from));
+        i64::from(at).clamp(from.into(), last) as i32
+    };
+    Rect {
+        x: place(rect.x, picture.x, picture.right(), rect.width),
+        y: place(rect.y, picture.y, picture.bottom(), rect.height),
+        ..rect
     }
 }
 
@@ -956,6 +971,35 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn faces_found_within_the_picture_are_never_expected_outside_of_it(
+            size in (1_u32..=8000, 1_u32..=8000),
+            frames in prop::collection::vec(
+                (1_u64..500, prop::collection::vec(
+                    (0.0..1.0_f64, 0.0..1.0_f64, 0.0..1.0_f64, 0.0..1.0_f64), 0..4)),
+                2..20),
+        ) {
+            let picture = Rect::new(0, 0, size.0, size.1);
+            let mut tracker = tracker(Policy::All);
+            let mut millis = 0;
+            for (step, boxes) in frames {
+                // Parts of the picture, as of each face's place and size.
+                let faces: Vec<_> = boxes.into_iter().map(|(x, y, w, h)| {
+                    let side = |whole: u32, part: f64| (f64::from(whole) * part) as u32 + 1;
+                    let (w, h) = (side(size.0 - 1, w), side(size.1 - 1, h));
+                    let place = |room: u32, part: f64| (f64::from(room) * part) as i32;
+                    let (x, y) = (place(size.0 - w, x), place(size.1 - h, y));
+                    Detection { rect: Rect::new(x, y, w, h), neighbors: 1 }
+                }).collect();
+                millis += step;
+                let now = Timestamp::from_millis(millis);
+                tracker.update(now, picture, Some(&faces));
+                for rect in tracker.expected() {
+                    prop_assert_eq!(rect.intersection(picture), Some(rect));
+                }
+            }
+        }
+
         #[test]
         fn whatever_comes_ids_are_distinct_and_few(
             frames in prop::collection::vec(

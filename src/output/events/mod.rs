@@ -43,7 +43,7 @@
 //! |---|---|---|
 //! | `track` | integer | stays with a face for as long as it is followed; it says nothing about who it is |
 //! | `leading` | boolean | whether this is the face that GPIO and the display show |
-//! | `box` | array of 4 integers | x, y, width, height in pixels of the frame; may reach beyond its edges |
+//! | `box` | array of 4 integers | x, y, width, height in pixels, within the frame |
 //! | `size` | array of 2 integers | width and height of the frame |
 //! | `searched` | number | the `time` of the frame in which the place of the box was last searched: an earlier one if a search is spread over frames |
 //! | `label` | string | the stable apparent expression, or `uncertain` |
