@@ -160,10 +160,13 @@ impl Pipeline {
             frames: self.stats.frames(),
             counters: &[("frames_dropped", self.stats.dropped())],
         };
-        for output in &mut self.outputs {
-            output.farewell(&farewell);
-            output.finish();
-        }
+        let outputs = &mut self.outputs;
+        self.stats.between_frames(|| {
+            for output in outputs {
+                output.farewell(&farewell);
+                output.finish();
+            }
+        });
     }
 
     /// Passes over about every other frame from now on, or no longer; the
@@ -184,6 +187,12 @@ impl Pipeline {
     #[must_use]
     pub fn is_waiting_for_camera(&self) -> bool {
         self.last.camera != CameraState::Streaming
+    }
+
+    /// Runs what is not a frame's work on the loop's thread
+    /// ([`Stats::between_frames`]).
+    pub fn between_frames<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.stats.between_frames(work)
     }
 
     /// What was measured so far.

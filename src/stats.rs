@@ -54,6 +54,10 @@ impl Stage {
     }
 }
 
+/// What a frame should be through in: the time between two of a camera's 30 a
+/// second.
+const DEADLINE: Duration = Duration::from_nanos(33_333_333);
+
 /// The longest time told apart; longer ones count as this.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -62,6 +66,8 @@ pub struct Stats {
     histograms: [Histogram<u64>; Stage::ALL.len()],
     frames: u64,
     dropped: u64,
+    /// Allocations of the loop's thread that were no frame's.
+    other_allocations: u64,
     started: Instant,
     /// What had been used when the first [`WARM_UP`] frames were over.
     warm: Option<Used>,
@@ -98,6 +104,7 @@ impl Stats {
             }),
             frames: 0,
             dropped: 0,
+            other_allocations: 0,
             started: Instant::now(),
             warm: None,
         }
@@ -132,7 +139,7 @@ impl Stats {
             let faults = page_faults().unwrap_or_default();
             self.warm = Some(Used {
                 faults,
-                allocations: memory::usage().system_here,
+                allocations: self.allocations_so_far(),
             });
         }
         self.frames += 1;
@@ -151,12 +158,33 @@ impl Stats {
         self.dropped
     }
 
+    /// Frames that took longer than a camera's time between two, and so made
+    /// the next one wait.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        let histogram = &self.histograms[Stage::Frame as usize];
+        histogram.count_between(DEADLINE.as_nanos() as u64 + 1, u64::MAX)
+    }
+
     /// Allocations by the system's allocator on this thread since the first
     /// [`WARM_UP`] frames were over; `None` before.
     #[must_use]
     pub fn allocations(&self) -> Option<u64> {
-        let now = memory::usage().system_here;
+        let now = self.allocations_so_far();
         self.warm.map(|warm| now - warm.allocations)
+    }
+
+    /// Runs what the loop's thread does between frames and may allocate, such as
+    /// reading a board file: it is not counted as a frame's.
+    pub fn between_frames<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let before = memory::usage().system_here;
+        let result = work();
+        self.other_allocations += memory::usage().system_here - before;
+        result
+    }
+
+    fn allocations_so_far(&self) -> u64 {
+        memory::usage().system_here - self.other_allocations
     }
 
     /// Time since the statistics began.
@@ -171,10 +199,12 @@ impl fmt::Display for Stats {
         let seconds = self.elapsed().as_secs_f64();
         writeln!(
             f,
-            "{} frames in {seconds:.1} s ({:.1} a second), {} dropped",
+            "{} frames in {seconds:.1} s ({:.1} a second), {} dropped, {} took longer than {:.1} ms",
             self.frames,
             self.frames as f64 / seconds.max(1e-9),
-            self.dropped
+            self.dropped,
+            self.late(),
+            DEADLINE.as_secs_f64() * 1e3
         )?;
         writeln!(
             f,
@@ -211,7 +241,7 @@ impl Stats {
             usage.arena / 1024,
             usage.overflows
         )?;
-        let allocations = usage.system_here;
+        let allocations = self.allocations_so_far();
         let (minor, major) = page_faults().unwrap_or_default();
         let Some(warm) = self.warm else {
             return writeln!(
@@ -244,10 +274,16 @@ mod tests {
             stats.note(Stage::Detect, Duration::from_millis(millis));
         }
         stats.note(Stage::Frame, Duration::from_secs(3600));
+        stats.note(Stage::Frame, Duration::from_millis(34));
+        stats.note(Stage::Frame, Duration::from_millis(33));
+        assert_eq!(stats.late(), 2);
         stats.count_frame(2);
         let text = stats.to_string();
         assert!(text.starts_with("1 frames in"), "{text}");
-        assert!(text.contains("2 dropped"), "{text}");
+        assert!(
+            text.contains("2 dropped, 2 took longer than 33.3 ms"),
+            "{text}"
+        );
         let detect: Vec<f64> = text
             .lines()
             .find(|line| line.starts_with("detect"))

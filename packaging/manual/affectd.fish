@@ -44,7 +44,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand run" -l fps -d 'Frames a
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l fast -d 'Replay a recording as fast as the machine goes'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l repeat -d 'Replay a recording again when it ends'
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l stats -d 'Print the time of each stage and the use of memory on exit, on standard error'
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l stats -d 'Print the time of each stage and the use of memory on exit and on SIGHUP, on standard error'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l annotate -d 'Also write copies with boxes, labels and bars, as DIR/NAME-faces.png' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l model -d 'Classifier: a path, or the name of a shipped one' -r

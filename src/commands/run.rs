@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long)]
     repeat: bool,
 
-    /// Print the time of each stage and the use of memory on exit, on standard error
+    /// Print the time of each stage and the use of memory on exit and on SIGHUP, on standard error
     #[arg(long)]
     stats: bool,
 }
@@ -109,8 +109,10 @@ pub fn run(args: &Args) -> CommandResult {
         }
     };
 
-    notifier.stopping();
-    info!("stopping: {reason}");
+    daemon.pipeline.between_frames(|| {
+        notifier.stopping();
+        info!("stopping: {reason}");
+    });
     daemon.pipeline.finish(reason);
     if let Some(watchdog) = daemon.watchdog {
         watchdog.stop();
@@ -201,16 +203,24 @@ impl Daemon {
     /// Starts anew with the board file as it is now, or goes on with the old
     /// one where that cannot be.
     fn reload(mut self, args: &Args) -> Result<Self, Box<dyn Error>> {
-        let board = match args.board() {
-            Ok(board) => board,
+        let board = self.pipeline.between_frames(|| match args.board() {
+            Ok(board) => {
+                info!("reading {} again", args.board.display());
+                Some(board)
+            }
             Err(error) => {
                 error!("the old board file stays in force: {error}");
-                return Ok(self);
+                None
             }
+        });
+        let Some(board) = board else {
+            return Ok(self);
         };
-        info!("reading {} again", args.board.display());
         // Camera, lines and socket can be had once only: let go of them first.
         self.pipeline.finish("reload");
+        if args.stats {
+            eprint!("{}", self.pipeline.stats());
+        }
         let old = self.board;
         drop(self.pipeline);
         if let Some(watchdog) = self.watchdog {
