@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall, munlockall};
+use rustix::thread::disable_transparent_huge_pages;
 use thread_priority::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
@@ -74,6 +75,15 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Keeps memory in pages of the usual size. Where transparent huge pages are on
+/// for everybody, the kernel looks every ten seconds for ranges of 2 MiB that are
+/// in use in part, and fills the rest of them: the process would grow for hours,
+/// by its threads' stacks above all, without having asked for anything.
+pub fn keep_pages_small() {
+    // A kernel without huge pages knows no such wish.
+    let _ = disable_transparent_huge_pages(true);
 }
 
 /// Number of the capability CAP_IPC_LOCK.

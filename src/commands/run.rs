@@ -77,6 +77,7 @@ Examples:
 /// cannot be had.
 pub fn run(args: &Args) -> CommandResult {
     let signals = Signals::install()?;
+    process::keep_pages_small();
     let mut notifier = Notifier::from_environment();
     let mut daemon = Daemon::start(args.board()?)?;
     notifier.ready();
