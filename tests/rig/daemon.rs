@@ -1,7 +1,8 @@
 //! affectd itself: started with a board file, listened to, ended.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::guest::PATIENCE;
+use crate::guest::{PATIENCE, wait_until};
 
 const AFFECTD: &str = "/bin/affectd";
 
@@ -24,6 +25,8 @@ pub fn command(args: &[&str]) -> Command {
 /// A running `affectd run`.
 pub struct Daemon {
     child: Child,
+    /// The child's, or its child's where another program runs affectd.
+    pid: Pid,
     events: Receiver<Value>,
     /// What was read of the events, for a failure's message.
     heard: Vec<String>,
@@ -34,6 +37,10 @@ pub struct Start<'a> {
     pub board: &'a str,
     pub args: &'a [&'a str],
     pub env: &'a [(&'a str, &'a str)],
+    /// A program that runs it, with arguments.
+    pub under: &'a [&'a str],
+    /// User and group, where it is not root's.
+    pub user: Option<(u32, u32)>,
     /// The log goes to a file of this name in /out.
     pub log: &'a str,
 }
@@ -45,6 +52,8 @@ impl<'a> Start<'a> {
             board: "/rig/robot.toml",
             args: &[],
             env: &[],
+            under: &[],
+            user: None,
             log,
         }
     }
@@ -55,7 +64,14 @@ impl<'a> Start<'a> {
             .append(true)
             .open(format!("/out/{}.log", self.log))
             .expect("/out");
-        let mut child = Command::new(AFFECTD)
+        let words: Vec<&str> = self.under.iter().copied().chain([AFFECTD]).collect();
+        let mut command = Command::new(words[0]);
+        if let Some((user, group)) = self.user {
+            // std drops the supplementary groups as well.
+            command.uid(user).gid(group);
+        }
+        let mut child = command
+            .args(&words[1..])
             .args(["--log", "debug", "run", "--stats", "--board", self.board])
             .args(self.args)
             .envs(self.env.iter().copied())
@@ -75,8 +91,22 @@ impl<'a> Start<'a> {
                 }
             }
         });
+        let mut pid = Pid::from_child(&child);
+        if !self.under.is_empty() {
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            wait_until("affectd", || {
+                let all = fs::read_to_string(&children).unwrap_or_default();
+                let found = all.split_whitespace().find_map(|word| {
+                    let exe = fs::read_link(format!("/proc/{word}/exe")).ok()?;
+                    Pid::from_raw(word.parse().ok()?).filter(|_| exe.ends_with("affectd"))
+                });
+                pid = found.unwrap_or(pid);
+                found.is_some()
+            });
+        }
         Daemon {
             child,
+            pid,
             events,
             heard: Vec::new(),
         }
@@ -84,8 +114,8 @@ impl<'a> Start<'a> {
 }
 
 impl Daemon {
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Reads events until one is as wanted.
@@ -134,7 +164,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a process that lives");
+        kill_process(self.pid, signal).expect("a process that lives");
     }
 
     /// Waits for the process to end.

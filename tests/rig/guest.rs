@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
 
 /// Long enough for the emulated processor; a failure takes so long, a success
 /// never.
@@ -24,6 +27,13 @@ pub fn level(line: u32) -> bool {
     let path = format!("/run/rig/gpio/sim_gpio{line}/value");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     text.trim() == "1"
+}
+
+/// The chip that these lines are on.
+pub fn chip() -> String {
+    let link = fs::read_link("/run/rig/gpio").expect("the simulated chip");
+    let name = link.file_name().expect("a device").display();
+    format!("/dev/{name}")
 }
 
 /// The lines of robot.toml.
@@ -71,6 +81,19 @@ pub fn cameras() -> Vec<String> {
     names
 }
 
+/// The screen /dev/fb0, where the kernel has a driver for one.
+pub const SCREEN: (usize, usize) = (320, 240);
+
+pub fn has_screen() -> bool {
+    Path::new("/dev/fb0").exists()
+}
+
+/// Loads a driver.
+pub fn modprobe(args: &[&str]) {
+    let status = Command::new("/bin/modprobe").args(args).status();
+    assert!(status.is_ok_and(|status| status.success()), "{args:?}");
+}
+
 /// Writes a file of debugfs or sysfs.
 pub fn set(path: impl AsRef<Path>, value: &str) {
     let path = path.as_ref();
@@ -82,27 +105,34 @@ pub fn set(path: impl AsRef<Path>, value: &str) {
 pub struct Usage {
     pub descriptors: usize,
     pub threads: usize,
-    /// Resident, in KiB.
+    /// In KiB, what is its own: heap, stacks, what it wrote to. Pages of the
+    /// program and its libraries are not, which come when code first runs. From
+    /// the page tables: the sums of `status` lag behind by up to 64 pages a
+    /// thread.
     pub memory: u64,
+    /// In KiB, what the kernel has put into huge pages of it.
+    pub huge: u64,
 }
 
 impl Usage {
-    pub fn of(pid: u32) -> Self {
+    pub fn of(pid: Pid) -> Self {
         let count = |what: &str| {
             fs::read_dir(format!("/proc/{pid}/{what}"))
                 .expect("a process that lives")
                 .count()
         };
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-        let memory = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
-            .expect("VmRSS");
+        let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its pages");
+        let sum = |key: &str| {
+            sums.lines()
+                .find_map(|line| line.strip_prefix(key))
+                .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+                .expect(key)
+        };
         Self {
             descriptors: count("fd"),
             threads: count("task"),
-            memory,
+            memory: sum("Anonymous:"),
+            huge: sum("AnonHugePages:"),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What affectd has to do, one function a story.
 
 mod camera;
+mod clocks;
 mod faces;
 mod outputs;
+mod privilege;
 mod process;
 
 use std::fs;
@@ -13,14 +15,20 @@ use crate::webcam::Picture;
 /// A story with a name. What it returns is printed behind it.
 pub struct Scenario {
     pub name: &'static str,
-    /// Whether it is part of the short set.
+    /// Whether it is part of the short set, and of the few for another
+    /// processor.
     pub short: bool,
+    pub few: bool,
     pub run: fn() -> String,
 }
 
 impl Scenario {
     pub fn set(&self) -> &'static str {
-        if self.short { "short" } else { "full" }
+        match (self.few, self.short) {
+            (true, _) => "few",
+            (_, true) => "short",
+            _ => "full",
+        }
     }
 }
 
@@ -28,20 +36,23 @@ macro_rules! scenarios {
     ($($set:ident $module:ident::$name:ident)*) => {
         &[$(Scenario {
             name: concat!(stringify!($module), "_", stringify!($name)),
-            short: scenarios!(@$set),
+            short: scenarios!(@short $set),
+            few: scenarios!(@few $set),
             run: $module::$name,
         }),*]
     };
-    (@short) => { true };
-    (@full) => { false };
+    (@short full) => { false };
+    (@short $set:ident) => { true };
+    (@few few) => { true };
+    (@few $set:ident) => { false };
 }
 
 pub const SCENARIOS: &[Scenario] = scenarios![
-    short faces::yuyv_on_every_output
-    short faces::mjpg
-    full faces::nokhwa
-    full faces::formats_of_vivid
-    short camera::pulled
+    few faces::yuyv_on_every_output
+    few faces::mjpg
+    short faces::nokhwa
+    short faces::formats_of_vivid
+    few camera::pulled
     short camera::stalled
     short camera::errors
     short camera::noise
@@ -54,13 +65,19 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     short outputs::oled_bus_hangs
     short outputs::tft_fails_and_comes_back
     short outputs::line_taken
-    full outputs::disk_full
-    short process::asked_to_stop
-    short process::killed
+    short outputs::disk_full
+    few process::asked_to_stop
+    few process::killed
     short process::panicked
     short process::service_watchdog
     short process::hardware_watchdog
     short process::too_hot
+    short clocks::wall_clock_jumps
+    short clocks::process_stopped
+    short clocks::processor_starved
+    short clocks::suspended
+    short privilege::no_root_needed
+    short privilege::no_pixels_written
 ];
 
 /// A photograph of tests/data/photos in front of the webcam.
@@ -87,3 +104,6 @@ fn robot(replacements: &[(&str, &str)]) -> String {
 /// Where it does not matter what a face shows, a miniature network tells: the
 /// emulated processor takes half a second for the real one.
 const QUICK: (&str, &str) = ("\"mobilenet_v2_96\"", "\"/rig/tiny.onnx\"");
+
+/// A line for each processed frame, and some while none comes.
+const EACH_FRAME: (&str, &str) = ("stdout = true", "stdout = true\nperiod_ms = 1");

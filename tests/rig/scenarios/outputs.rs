@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::daemon::{Start, command};
 use crate::displays::{Oled, Shown, Tft};
-use crate::guest::{all_safe, lines, set, states_on, wait_until};
+use crate::guest::{all_safe, chip, lines, set, states_on, wait_until};
 use crate::webcam::Webcam;
 
 use super::{HAPPY, NOBODY, QUICK, photo, robot};
@@ -111,7 +111,7 @@ pub fn tft_fails_and_comes_back() -> String {
 
 /// A line that another program holds is named with that program.
 pub fn line_taken() -> String {
-    let mut chip = gpio_cdev::Chip::new("/dev/gpiochip0").expect("the simulated chip");
+    let mut chip = gpio_cdev::Chip::new(chip()).expect("the simulated chip");
     let held = chip
         .get_line(lines::HAPPY)
         .and_then(|line| line.request(gpio_cdev::LineRequestFlags::OUTPUT, 0, "another program"))

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, Start, command};
-use crate::guest::{all_safe, lines, set, states_on, wait_until};
+use crate::guest::{all_safe, chip, lines, modprobe, set, states_on, wait_until};
 use crate::webcam::Webcam;
 
 use super::{HAPPY, QUICK, photo, robot};
@@ -73,13 +74,37 @@ pub fn asked_to_stop() -> String {
 /// After SIGKILL the kernel lets go of the lines, and `affectd safe`, which
 /// systemd runs then (ExecStopPost=), sets every one of them to its safe level.
 pub fn killed() -> String {
-    const EVENTS: &str = "/sys/kernel/tracing/events/gpio/enable";
     let _webcam = Webcam::plug(&photo(HAPPY));
     let mut daemon = start("process-killed");
     daemon.signal(Signal::KILL);
     daemon.wait();
     drop(daemon);
+    made_safe();
+    String::new()
+}
 
+/// A panic ends the process at once (the program is built so: Cargo.toml), and
+/// what follows is as after SIGKILL.
+pub fn panicked() -> String {
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    let (mut daemon, tell) = start_with_door("process-panic");
+    tell("panic");
+    let (status, _) = daemon.wait();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    drop(daemon);
+    made_safe();
+    String::new()
+}
+
+/// Nobody holds the lines, and `affectd safe` sets each to its safe level.
+fn made_safe() {
+    const EVENTS: &str = "/sys/kernel/tracing/events/gpio/enable";
+    let mut chip = gpio_cdev::Chip::new(chip()).expect("the simulated chip");
+    for line in lines::STATES {
+        let line = chip.get_line(line).and_then(|line| line.info());
+        let line = line.expect("a line of the chip");
+        assert!(!line.is_kernel(), "held by {:?}", line.consumer());
+    }
     set("/sys/kernel/tracing/trace", "");
     set(EVENTS, "1");
     let status = command(&["safe", "/rig/robot.toml"])
@@ -100,19 +125,6 @@ pub fn killed() -> String {
         let set = format!("gpio_value: {} set {safe}", base + line);
         assert!(trace.contains(&set), "no '{set}' in\n{trace}");
     }
-    String::new()
-}
-
-/// A panic lets go of the lines as SIGKILL does, after setting them to their
-/// safe level.
-pub fn panicked() -> String {
-    let _webcam = Webcam::plug(&photo(HAPPY));
-    let (mut daemon, tell) = start_with_door("process-panic");
-    tell("panic");
-    let (status, _) = daemon.wait();
-    assert_eq!(status.code(), Some(101), "{status}");
-    wait_until("safe levels", all_safe);
-    String::new()
 }
 
 /// The service manager is told to go on only while frames are processed or an
@@ -169,10 +181,6 @@ pub fn service_watchdog() -> String {
 /// it runs nor after affectd has ended in good order.
 pub fn hardware_watchdog() -> String {
     const MARGIN: Duration = Duration::from_secs(5);
-    let modprobe = |args: &[&str]| {
-        let status = Command::new("/bin/modprobe").args(args).status();
-        assert!(status.is_ok_and(|status| status.success()), "{args:?}");
-    };
     // It says that it would have reset the machine, and does not.
     modprobe(&["softdog", "soft_margin=5", "soft_noboot=1"]);
     let bitten = || {
@@ -261,8 +269,8 @@ pub fn too_hot() -> String {
 
 /// The global number of the simulated chip's first line.
 fn base() -> u32 {
-    fs::read_dir("/sys/class/gpio")
-        .expect("/sys/class/gpio")
+    fs::read_dir("/run/rig/gpio/../gpio")
+        .expect("the simulated chip")
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("base")).ok())
         .find_map(|text| text.trim().parse().ok())
         .expect("a chip")

@@ -1,0 +1,196 @@
+//! What affectd may do, and what it does not.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
+
+use crate::daemon::Start;
+use crate::displays::{Oled, Shown, framebuffer};
+use crate::guest::{SCREEN, cameras, chip, has_screen, lines, states_on, wait_until};
+use crate::webcam::Webcam;
+
+use super::{EACH_FRAME, HAPPY, QUICK, photo, robot};
+
+/// A user that is nobody special, and the group that may use the devices.
+const USER: u32 = 1000;
+const GROUP: u32 = 44;
+
+/// Everything works for a user who is in the devices' group and has no other
+/// right.
+pub fn no_root_needed() -> String {
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    wait_until("the node", || !cameras().is_empty());
+    let mut devices = vec![chip()];
+    devices.extend(["/dev/video0", "/dev/i2c-1", "/dev/spidev0.0"].map(String::from));
+    devices.extend(has_screen().then(|| "/dev/fb0".to_owned()));
+    for path in devices {
+        chown(&path, Some(0), Some(GROUP)).expect(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).expect(&path);
+    }
+    // Those of the scenarios before, which are root's.
+    for picture in ["oled", "tft", "screen"] {
+        let _ = fs::remove_file(format!("/tmp/{picture}.png"));
+    }
+    let mut oled = Oled::new();
+    let mut daemon = Start {
+        user: Some((USER, GROUP)),
+        ..Start::new("privilege-no-root")
+    }
+    .go();
+    daemon.expect_face("happy");
+    wait_until("the happy line alone", || states_on() == [lines::HAPPY]);
+    Shown::wait_for_same("user-oled", "/tmp/oled.png", || oled.shown());
+    if has_screen() {
+        Shown::wait_for_same("user-framebuffer", "/tmp/screen.png", || {
+            framebuffer(SCREEN.0, SCREEN.1)
+        });
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("its status");
+    let has = |line: &str| {
+        status
+            .lines()
+            .any(|l| l.split_whitespace().eq(line.split(' ')))
+    };
+    assert!(has("Uid: 1000 1000 1000 1000"), "{status}");
+    assert!(has("CapEff: 0000000000000000"), "{status}");
+    let socket = fs::metadata("/tmp/events.sock").expect("the socket");
+    assert!(socket.file_type().is_socket());
+    assert_eq!(socket.permissions().mode() & 0o777, 0o660);
+    // Nobody on this machine has a socket of the Internet's families.
+    for family in [
+        "tcp", "tcp6", "udp", "udp6", "udplite", "raw", "raw6", "packet",
+    ] {
+        if let Ok(list) = fs::read_to_string(format!("/proc/net/{family}")) {
+            assert_eq!(list.lines().count(), 1, "{family}: {list}");
+        }
+    }
+    daemon.stop();
+    String::new()
+}
+
+/// The calls by which bytes leave a process, files are opened and memory is
+/// shared.
+const CALLS: &str = "trace=open,openat,openat2,creat,\
+    write,pwrite64,writev,pwritev,pwritev2,\
+    sendto,sendmsg,sendmmsg,sendfile,splice,vmsplice,tee,copy_file_range,\
+    socket,mmap,memfd_create,shmget,msgget,mq_open,io_uring_setup,process_vm_writev";
+
+/// No pixel is written to anything, but for a picture that the board file asks
+/// for: the kernel's list of all calls that could.
+pub fn no_pixels_written() -> String {
+    const DISPLAY: &str = "[[display]]\nkind = \"png\"\npath = \"/tmp/asked-for.png\"\n\
+        size = \"128x64\"\n\n[events]";
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    // No display: what is drawn there has no pixel of the camera's either, but
+    // this is about what leaves the process.
+    let board = robot(&[QUICK, EACH_FRAME]);
+    let text = fs::read_to_string(&board).expect(&board);
+    let (head, rest) = text.split_once("[[display]]").expect("displays");
+    let (_, tail) = rest.split_once("[events]").expect("events");
+    let text = format!("{head}[events]{tail}");
+    let traced = |log: &str, text: &str| {
+        fs::write(&board, text).expect(&board);
+        let list = format!("/out/{log}.strace");
+        let mut daemon = Start {
+            board: &board,
+            under: &[
+                "/bin/strace",
+                "-f",
+                "-y",
+                "-s",
+                "100000",
+                "-e",
+                CALLS,
+                "-o",
+                &list,
+            ],
+            ..Start::new(log)
+        }
+        .go();
+        daemon.expect_type("face");
+        // Somebody reads events as well.
+        let reader = UnixStream::connect("/tmp/events.sock").expect("the socket of events");
+        let told = BufReader::new(reader).lines().take(10).count();
+        assert_eq!(told, 10, "lines from the socket");
+        daemon.stop();
+        let list = fs::read_to_string(&list).expect("strace's list");
+        (list.lines().count(), suspects(&list))
+    };
+    let (calls, found) = traced("privilege-no-pixels", &text);
+    assert!(calls > 100, "strace saw {calls} calls");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    // A picture that was asked for is seen in the same way.
+    let (_, found) = traced("privilege-asked-for", &text.replace("[events]", DISPLAY));
+    assert!(
+        found.iter().any(|line| line.contains("asked-for")),
+        "a picture's writing was not seen: {found:?}"
+    );
+    format!(": {calls} calls, none with pixels")
+}
+
+/// Lines of strace's list that are not text for standard output, the log or the
+/// socket of events, nor one of a few things known to be none of a picture.
+fn suspects(list: &str) -> Vec<String> {
+    list.lines()
+        .filter(|line| !is_harmless(line))
+        .map(|line| line.chars().take(300).collect())
+        .collect()
+}
+
+fn is_harmless(line: &str) -> bool {
+    // "PID  call(arguments) = result", or what strace says of processes.
+    let Some((_, call)) = line.split_once(char::is_whitespace) else {
+        return false;
+    };
+    let call = call.trim_start();
+    if call.starts_with("+++") || call.starts_with("---") || call.starts_with("<...") {
+        return true;
+    }
+    let Some((name, arguments)) = call.split_once('(') else {
+        return false;
+    };
+    match name {
+        "open" | "openat" => {
+            let reads = arguments.contains("O_RDONLY") && !arguments.contains("O_CREAT");
+            // Frames come from there, and whether there is a terminal is asked.
+            let known = ["\"/dev/video0\"", "\"/dev/tty\""];
+            reads || known.iter().any(|device| arguments.contains(device))
+        }
+        "mmap" => {
+            let shared = arguments.contains("MAP_SHARED") && arguments.contains("PROT_WRITE");
+            !shared || arguments.contains("</dev/video0>")
+        }
+        "socket" => arguments.starts_with("AF_UNIX,"),
+        "write" | "sendto" => {
+            let Some((to, data)) = arguments.split_once(", ") else {
+                return false;
+            };
+            // Wakes a thread, or asks whether anybody is there.
+            let wakes = to.contains("<anon_inode:[eventfd]>") || data.starts_with("\"\", 0");
+            // Standard output is the pipe.
+            let own = ["<pipe:", "<socket:", ".log>", "events.sock"];
+            wakes || own.iter().any(|own| to.contains(own)) && is_text(data)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a call's data, as strace prints it, is whole, and words: bytes that
+/// are none have a backslash with digits.
+fn is_text(data: &str) -> bool {
+    let Some(text) = data
+        .strip_prefix('"')
+        .and_then(|rest| rest.rfind('"').map(|end| &rest[..end]))
+    else {
+        return false;
+    };
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\\' && !matches!(letters.next(), Some('n' | '"' | '\\' | 't')) {
+            return false;
+        }
+    }
+    !data[text.len() + 2..].starts_with("...")
+}
