@@ -151,10 +151,17 @@ pub fn processor_starved() -> String {
     )
 }
 
-/// Processed frames a second of the loop's own time, over so many.
+/// Processed frames a second of the loop's own time, over so many. With long
+/// pauses between frames a face may have to be found anew.
 fn rate(daemon: &mut Daemon, after: Value, frames: u32) -> f64 {
-    let first = next_face(daemon, &after);
-    let last = (0..frames).fold(first.clone(), |last, _| next_face(daemon, &last));
+    let mut next = |after: &Value| {
+        daemon.expect("another frame", |event| {
+            assert_ne!(event["type"], "camera_lost", "{event}");
+            event["frame"] != after["frame"]
+        })
+    };
+    let first = next(&after);
+    let last = (0..frames).fold(first.clone(), |last, _| next(&last));
     f64::from(frames) / (time(&last) - time(&first))
 }
 
