@@ -5,10 +5,11 @@ use std::fmt;
 use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall, munlockall};
+use rustix::process::getpriority_process;
 use rustix::thread::disable_transparent_huge_pages;
 use thread_priority::{
-    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue,
+    ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 
 /// The board file's `[process]`.
@@ -141,12 +142,24 @@ pub fn set_realtime(priority: u8) -> Result<(), ProcessError> {
     })
 }
 
-/// Runs this thread as an ordinary one again.
+/// Runs this thread as an ordinary one again, as nice as it was: a thread that
+/// has become nicer may never go back without a privilege.
 pub fn set_ordinary() {
     let other = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
-    let priority = ThreadPriority::Crossplatform(0.try_into().unwrap_or_default());
+    let niceness = getpriority_process(None).unwrap_or(0);
+    let priority = ThreadPriority::Crossplatform(as_priority(niceness));
     // Giving a priority up is never refused.
     let _ = set_thread_priority_and_policy(thread_native_id(), priority, other);
+}
+
+/// What the crate thread-priority makes this niceness of: it counts from 0, the
+/// nicest, to 99.
+fn as_priority(niceness: i32) -> ThreadPriorityValue {
+    const NICEST: f32 = 19.0;
+    const STEPS: f32 = 39.0;
+    // In the middle between two steps, of which it takes the lower one.
+    let part = (NICEST - niceness as f32 - 0.5).max(0.0) / STEPS;
+    ((part * 99.0).round() as u8).try_into().unwrap_or_default()
 }
 
 fn has_capability(number: u32) -> bool {
@@ -207,6 +220,21 @@ mod tests {
     }
 
     // On threads of their own: the policy is a thread's.
+    #[test]
+    fn who_gives_a_priority_up_is_as_nice_as_before() {
+        for niceness in 0..20 {
+            let after = std::thread::spawn(move || {
+                // Of this thread alone, on Linux.
+                let _ = rustix::process::setpriority_process(None, niceness);
+                let before = getpriority_process(None).unwrap();
+                set_ordinary();
+                (before, getpriority_process(None).unwrap())
+            });
+            let (before, after) = after.join().unwrap();
+            assert_eq!(after, before, "niceness");
+        }
+    }
+
     #[test]
     fn a_priority_comes_and_goes_where_it_is_allowed() {
         let tried = std::thread::spawn(|| {

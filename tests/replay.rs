@@ -250,9 +250,17 @@ mod signals {
         // comes after it is taken, so the daemon got over the bad one.
         std::thread::sleep(Duration::from_millis(300));
         fs::write(&daemon.board, WAITING).unwrap();
+        // As nice as before: a loop that became nicer could not go back.
+        let niceness = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let (_, fields) = stat.rsplit_once(')').unwrap();
+            fields.split_whitespace().nth(16).unwrap().to_owned()
+        };
+        let before = niceness(daemon.child.id());
         daemon.signal(Signal::HUP);
         daemon.says_goodbye("reload");
         daemon.is_lost();
+        assert_eq!(niceness(daemon.child.id()), before);
         daemon.signal(Signal::INT);
         daemon.says_goodbye("SIGINT");
         assert!(daemon.child.wait().unwrap().success());

@@ -227,7 +227,9 @@ impl Daemon {
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }
-        process::set_ordinary();
+        if old.process.realtime_priority.is_some() {
+            process::set_ordinary();
+        }
         process::unlock_memory();
         Self::start(board).or_else(|error| {
             error!("the old board file comes back into force: {error}");

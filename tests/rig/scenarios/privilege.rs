@@ -22,7 +22,8 @@ pub fn no_root_needed() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
     wait_until("the node", || !cameras().is_empty());
     let mut devices = vec![chip()];
-    devices.extend(["/dev/video0", "/dev/i2c-1", "/dev/spidev0.0"].map(String::from));
+    devices.extend(cameras().iter().map(|name| format!("/dev/{name}")));
+    devices.extend(["/dev/i2c-1", "/dev/spidev0.0"].map(String::from));
     devices.extend(has_screen().then(|| "/dev/fb0".to_owned()));
     for path in devices {
         chown(&path, Some(0), Some(GROUP)).expect(&path);
