@@ -228,10 +228,14 @@ impl Import<'_> {
             "BatchNormalization" => self.batch_normalization(name, node, &x),
             "AveragePool" => {
                 let with_pad = node.int("count_include_pad", 0) == 1;
-                let op = cnn::HirSumPool::new(pool(node)?, with_pad, true);
+                let op = cnn::HirSumPool::new(pool(node, self.rank(x[0])?)?, with_pad, true);
                 self.expand(name, &op, &x)
             }
-            "MaxPool" => self.expand(name, &cnn::HirMaxPool::new(pool(node)?, None), &x),
+            "MaxPool" => self.expand(
+                name,
+                &cnn::HirMaxPool::new(pool(node, self.rank(x[0])?)?, None),
+                &x,
+            ),
             "GlobalAveragePool" => self.expand(name, &nn::GlobalAvgPool, &x),
             "GlobalMaxPool" => self.expand(name, &nn::GlobalMaxPool, &x),
             "ReduceMean" => self.reduce(name, node, &x, nn::Reducer::Mean),
@@ -327,6 +331,23 @@ impl Import<'_> {
     }
 
     fn conv(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
+        let rank = self.rank(x[0])?;
+        check_window(node, rank)?;
+        let kernel = self.model.outlet_fact(x[1])?.shape.to_tvec();
+        let sizes: Option<TVec<i64>> = kernel.iter().map(|d| d.to_i64().ok()).collect();
+        let sizes = sizes.context("the sizes of its kernel are not known")?;
+        let group = node.int("group", 1);
+        let channels = &self.model.outlet_fact(x[0])?.shape[1];
+        ensure!(
+            sizes.len() == rank && sizes.iter().all(|size| (1..=LARGEST as i64).contains(size)),
+            "a kernel of {sizes:?} does not suit a tensor of {rank} axes"
+        );
+        ensure!(
+            (1..=LARGEST as i64).contains(&group)
+                && sizes[0] % group == 0
+                && *channels == TDim::from(sizes[1] * group),
+            "a kernel of {sizes:?} in {group} groups does not suit {channels} channels"
+        );
         let mut op = cnn::Conv::default().padding(padding(node, false)?);
         op.kernel_shape = node.sizes("kernel_shape")?;
         op.strides = node.sizes("strides")?;
@@ -586,7 +607,34 @@ impl Import<'_> {
 
 type Wired = TractResult<Outlets>;
 
-fn pool(node: &NodeProto) -> TractResult<PoolSpec> {
+/// The largest size that a kernel, a step or a margin of it has.
+const LARGEST: usize = 1 << 16;
+
+/// Refuses what the operators that go over a picture by a window would panic on:
+/// lists that are not as long as the picture has axes, and sizes beyond reason.
+fn check_window(node: &NodeProto, rank: usize) -> TractResult<()> {
+    let axes = rank.saturating_sub(2);
+    ensure!(axes > 0, "a tensor of {rank} axes is no picture");
+    for (key, each, least) in [
+        ("kernel_shape", 1, 1),
+        ("strides", 1, 1),
+        ("dilations", 1, 1),
+        ("pads", 2, 0),
+    ] {
+        if let Some(sizes) = node.sizes(key)? {
+            let suits = sizes.len() == each * axes
+                && sizes.iter().all(|size| (least..=LARGEST).contains(size));
+            ensure!(
+                suits,
+                "{key} {sizes:?} does not suit a tensor of {rank} axes"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn pool(node: &NodeProto, rank: usize) -> TractResult<PoolSpec> {
+    check_window(node, rank)?;
     ensure!(
         node.output.len() == 1,
         "the indices of a pool are not supported"

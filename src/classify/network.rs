@@ -432,6 +432,61 @@ mod tests {
         assert!(error.to_string().contains("'nowhere'"), "{error}");
     }
 
+    #[test]
+    fn a_convolution_whose_sizes_do_not_fit_is_told() {
+        use super::onnx::AttributeProto;
+        let paths = ModelPaths::new(Path::new(TINY));
+        let manifest = Manifest::read(&paths.manifest).unwrap();
+        let is_conv = |node: &&mut NodeProto| node.op_type == "Conv";
+        let with = |key: &str, ints: &[i64]| {
+            let mut proto = tiny();
+            let nodes = &mut proto.graph.as_mut().unwrap().node;
+            let conv = nodes.iter_mut().find(is_conv).unwrap();
+            conv.attribute.retain(|attribute| attribute.name != key);
+            conv.attribute.push(AttributeProto {
+                name: key.into(),
+                ints: ints.to_vec(),
+                i: ints[0],
+                ..Default::default()
+            });
+            let error = Network::from_proto(proto, &manifest, &paths).err();
+            error.expect(key).to_string()
+        };
+        for (key, ints) in [
+            ("strides", &[1][..]),
+            ("strides", &[0, 1]),
+            ("strides", &[1, 1, 1]),
+            ("dilations", &[1, i64::MAX]),
+            ("pads", &[1, 1]),
+            ("pads", &[1, 1, 1, 1 << 40]),
+            ("group", &[0]),
+            ("group", &[7]),
+            ("group", &[-1]),
+        ] {
+            let told = with(key, ints);
+            assert!(told.contains("does not suit"), "{key} {ints:?}: {told}");
+        }
+        // Weights with an axis less, as fuzzing made them.
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        let conv = graph.node.iter_mut().find(is_conv).unwrap();
+        let weights = conv.input[1].clone();
+        let quantized = graph
+            .node
+            .iter()
+            .find(|node| node.output.contains(&weights));
+        let weights = quantized.map_or(weights, |node| node.input[0].clone());
+        let tensor = graph
+            .initializer
+            .iter_mut()
+            .find(|tensor| tensor.name == weights);
+        let dims = &mut tensor.unwrap().dims;
+        let last = dims.pop().unwrap();
+        *dims.last_mut().unwrap() *= last;
+        let error = Network::from_proto(proto, &manifest, &paths).err().unwrap();
+        assert!(error.to_string().contains("does not suit"), "{error}");
+    }
+
     fn stock(proto: &ModelProto, input: &[f32]) -> [f32; 7] {
         use tract_onnx::prelude::*;
         let mut state = tract_onnx::onnx()
