@@ -487,6 +487,20 @@ mod tests {
         assert!(error.to_string().contains("does not suit"), "{error}");
     }
 
+    #[test]
+    fn weights_of_an_impossible_shape_are_told() {
+        let paths = ModelPaths::new(Path::new(TINY));
+        let manifest = Manifest::read(&paths.manifest).unwrap();
+        for dims in [&[1 << 62, 8][..], &[1 << 32, 1 << 32, 1], &[3]] {
+            let mut proto = tiny();
+            let weights = &mut proto.graph.as_mut().unwrap().initializer;
+            let largest = weights.iter_mut().max_by_key(|tensor| tensor.dims.len());
+            largest.unwrap().dims = dims.to_vec();
+            let error = Network::from_proto(proto, &manifest, &paths).err().unwrap();
+            assert!(error.to_string().contains("are no tensor of"), "{error}");
+        }
+    }
+
     fn stock(proto: &ModelProto, input: &[f32]) -> [f32; 7] {
         use tract_onnx::prelude::*;
         let mut state = tract_onnx::onnx()

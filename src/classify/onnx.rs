@@ -199,6 +199,13 @@ impl TensorProto {
             _ => unreachable!("datum_type gives no other"),
         };
         let count = tensor.len();
+        // tract multiplies without a look at what comes out.
+        let product = shape.iter().try_fold(1_usize, |p, &s| p.checked_mul(s));
+        ensure!(
+            product == Some(count),
+            "{}: {count} numbers are no tensor of {shape:?}",
+            self.name
+        );
         tensor
             .into_shape(&shape)
             .with_context(|| format!("{}: {count} numbers for the shape {shape:?}", self.name))
