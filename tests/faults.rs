@@ -42,8 +42,10 @@ fn every_test_that_the_table_names_is_there() {
     functions(&root.join("src"), &mut known);
     functions(&root.join("tests"), &mut known);
     let page = fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    // Figures follow, which name commands.
+    let (table, _) = page.split_once("\n## ").unwrap();
     let mut rows = 0;
-    for row in page.lines().filter(|line| line.starts_with("| ")) {
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
         let Some(tests) = row.split('|').nth(3) else {
             continue;
         };
