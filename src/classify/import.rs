@@ -524,15 +524,17 @@ impl Import<'_> {
         let (scale, zero) = self.quantization(node, x)?;
         let element = zero.datum_type();
         if scale.len() == 1 && zero.len() == 1 {
-            let scale = scale.cast_to_scalar::<f32>()?.recip();
+            let step = scale.cast_to_scalar::<f32>()?;
+            let scale = step.recip();
+            let x = self.limited(name, x[0], step)?;
             return match element {
                 DatumType::U8 => {
                     let op = quantize_linear_u8(scale, zero.cast_to_scalar::<u8>()?);
-                    self.unary(name, op, x)
+                    self.unary(name, op, &x)
                 }
                 DatumType::I8 => {
                     let op = quantize_linear_i8(scale, zero.cast_to_scalar::<i8>()?);
-                    self.unary(name, op, x)
+                    self.unary(name, op, &x)
                 }
                 other => bail!("quantizing to {other:?} is not supported"),
             };
@@ -556,6 +558,25 @@ impl Import<'_> {
         let steps = self.binary(&format!("{name}.max"), math::Max, &[steps, least])?[0];
         let steps = self.binary(&format!("{name}.min"), math::Min, &[steps, most])?;
         self.unary(name, cast(element), &steps)
+    }
+
+    /// Numbers of no more than so many steps: tract adds the zero point to an
+    /// integer that is the largest there is where they are more, and what comes
+    /// out is the smallest.
+    fn limited(&mut self, name: &str, x: OutletId, step: f32) -> Wired {
+        const STEPS: f32 = 1e6;
+        let (least, most) = (-(step.abs() * STEPS), step.abs() * STEPS);
+        if self.element(x)? != DatumType::F32 {
+            return Ok(tvec![x]);
+        }
+        let least = self
+            .model
+            .add_const(format!("{name}.lowest"), tensor0(least))?;
+        let most = self
+            .model
+            .add_const(format!("{name}.highest"), tensor0(most))?;
+        let x = self.binary(&format!("{name}.above"), math::Max, &[x, least])?[0];
+        self.binary(&format!("{name}.below"), math::Min, &[x, most])
     }
 
     fn dequantize(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
@@ -1119,6 +1140,25 @@ mod tests {
         };
         chain(&[], &[100]);
         chain(&[4], &[100, 0, 128, 255]);
+    }
+
+    #[test]
+    fn what_is_far_beyond_a_quantizer_s_range_is_its_largest_number() {
+        let nodes = vec![
+            node("Abs", &["x"], &["a"], &[]),
+            node("QuantizeLinear", &["a", "s", "z"], &["q"], &[]),
+            node("DequantizeLinear", &["q", "one", "none"], &["y"], &[]),
+        ];
+        let mut scale = floats("s", &[]);
+        scale.float_data = vec![1e-30];
+        let mut one = floats("one", &[]);
+        one.float_data = vec![1.0];
+        let constants = vec![scale, one, bytes("z", &[], &[7]), bytes("none", &[], &[0])];
+        let quantized = run(ours(&model(13, nodes, constants)).unwrap());
+        let plain = quantized.try_as_plain_ram().unwrap();
+        let values = plain.as_slice::<f32>().unwrap();
+        assert!(values.iter().all(|&v| v == 255.0 || v == 7.0), "{values:?}");
+        assert!(values.contains(&255.0));
     }
 
     #[test]
