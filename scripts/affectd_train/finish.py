@@ -152,7 +152,7 @@ def evaluate(args: argparse.Namespace) -> dict:
     def run(tiles: np.ndarray) -> np.ndarray:
         if args.inference:
             return run_affectd(args.inference, args.model, tiles)
-        return run_onnx(args.model, tiles)
+        return run_onnx(args.model, tiles, "ONNX Runtime")
 
     logits = run(tiles)
     results = {"model": args.model.name,
