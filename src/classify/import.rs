@@ -545,18 +545,11 @@ impl Import<'_> {
             other => bail!("quantizing to {other:?} is not supported"),
         };
         let (scale, zero) = self.by_channel(name, node, x[0], &scale, &zero)?;
-        let least = self
-            .model
-            .add_const(format!("{name}.least"), tensor0(least))?;
-        let most = self
-            .model
-            .add_const(format!("{name}.most"), tensor0(most))?;
         let steps = self.binary(&format!("{name}.steps"), math::Div, &[x[0], scale])?;
         let round = math::round_half_to_even();
         let steps = self.unary(&format!("{name}.round"), round, &steps)?[0];
         let steps = self.binary(&format!("{name}.shift"), math::Add, &[steps, zero])?[0];
-        let steps = self.binary(&format!("{name}.max"), math::Max, &[steps, least])?[0];
-        let steps = self.binary(&format!("{name}.min"), math::Min, &[steps, most])?;
+        let steps = self.between(&format!("{name}.range"), steps, least, most)?;
         self.unary(name, cast(element), &steps)
     }
 
@@ -569,14 +562,18 @@ impl Import<'_> {
         if self.element(x)? != DatumType::F32 {
             return Ok(tvec![x]);
         }
+        self.between(&format!("{name}.limit"), x, least, most)
+    }
+
+    fn between(&mut self, name: &str, x: OutletId, least: f32, most: f32) -> Wired {
         let least = self
             .model
-            .add_const(format!("{name}.lowest"), tensor0(least))?;
+            .add_const(format!("{name}.least"), tensor0(least))?;
         let most = self
             .model
-            .add_const(format!("{name}.highest"), tensor0(most))?;
-        let x = self.binary(&format!("{name}.above"), math::Max, &[x, least])?[0];
-        self.binary(&format!("{name}.below"), math::Min, &[x, most])
+            .add_const(format!("{name}.most"), tensor0(most))?;
+        let x = self.binary(&format!("{name}.max"), math::Max, &[x, least])?[0];
+        self.binary(&format!("{name}.min"), math::Min, &[x, most])
     }
 
     fn dequantize(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
