@@ -20,6 +20,7 @@ examples:
   scripts/train evaluate models/mobilenet_v2_96.onnx
   scripts/train train --network efficientnet_lite2 --run runs/teacher
   scripts/train train --teachers runs/teacher --run runs/student
+  scripts/train train --start runs/student --run runs/more  # from what was trained
   scripts/train train --network resnet18 --start torchvision --run runs/resnet18
   scripts/train export --run runs/resnet18 --out runs/resnet18/resnet18.onnx
   scripts/train cross-validate --run runs/folds --schedule 64:4
@@ -52,7 +53,6 @@ def parser() -> argparse.ArgumentParser:
     cross = command("cross-validate", "train once for each fold of the training tiles")
     common_run(cross)
     recipe_arguments(cross, schedule="64:4")
-    cross.add_argument("--data", type=Path, default=DATA)
     cross.add_argument("--folds", type=int, default=5)
 
     from .experiments import VARIANTS
@@ -80,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--teacher-part", type=float, default=0.9)
     quantize.add_argument("--twin", type=float, default=0.5,
                           help="weight of the network without rounding, which is trained beside it")
+    quantize.add_argument("--least-recall", type=float, default=0.0,
+                          help="raise the bias of classes of which less is found, by FER2013's held-out labels")
     quantize.add_argument("--train-only", action="store_true", help="stop before the export")
     quantize.add_argument("--no-training", action="store_true", help="calibrate only")
     quantize.add_argument("--no-fidelity", action="store_true",
@@ -171,9 +173,10 @@ def main() -> int:
               lambda: start_network(recipe, args.start_weights, prepared.train_images),
               device_of(args.device), resume=not args.fresh)
     elif args.command == "cross-validate":
-        from . import data, experiments
+        from . import experiments
+        from .data import Prepared
 
-        experiments.cross_validate(data.load(args.data), recipe_of(args), args.folds, args.run,
+        experiments.cross_validate(Prepared.open(args.prepared), recipe_of(args), args.folds, args.run,
                                    args.start_weights, device_of(args.device))
     elif args.command == "ablate":
         from . import experiments

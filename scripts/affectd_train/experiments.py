@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .data import Fer2013, Prepared, prepare
+from .data import Prepared
 from .preprocess import METHODS
 from .train import Recipe, start_network, train
 
@@ -33,16 +33,20 @@ def run_once(prepared: Prepared, recipe: Recipe, run: Path, start_weights: Path 
     return last_figures(run)
 
 
-def cross_validate(data: Fer2013, recipe: Recipe, folds: int, run: Path, start_weights: Path | None,
-                   device: torch.device) -> list[float]:
-    """Accuracy on each fold of the training tiles by a network that did not see it."""
+def cross_validate(prepared: Prepared, recipe: Recipe, folds: int, run: Path, start_weights: Path | None,
+                   device: torch.device) -> list[tuple[float, float]]:
+    """Trains RUN/fold0, … each without that fold of the training tiles. Accuracy of the
+    heads of labels and of votes on the fold that each did not see."""
     found = []
     for fold in range(folds):
-        parts = prepare(data, 0, recipe.seed, (fold, folds))
+        parts = prepared.without_fold(fold, folds)
         figures = run_once(parts, recipe, run / f"fold{fold}", start_weights, device)
-        found.append(figures["hold_accuracy"])
-        print(f"fold {fold}: {len(parts.hold_images)} tiles, accuracy {found[-1]:.4f}", flush=True)
-    print(f"{folds} folds: mean {np.mean(found):.4f}, standard deviation {np.std(found, ddof=1):.4f}")
+        found.append(figures["hold_own"])
+        print(f"fold {fold}: {len(parts.hold_images)} tiles, FER2013 labels {found[-1][0]:.4f}, "
+              f"FER+ majority {found[-1][1]:.4f}", flush=True)
+    for name, values in zip(("FER2013 labels", "FER+ majority"), zip(*found)):
+        print(f"{folds} folds, {name}: mean {np.mean(values):.4f}, "
+              f"standard deviation {np.std(values, ddof=1):.4f}")
     return found
 
 
@@ -53,7 +57,7 @@ def recipe_of(variant: str, recipe: Recipe) -> Recipe:
         return replace(recipe, schedule=f"96:{amount:g}")
     if variant == "growing-sizes":
         third = amount / 3
-        return replace(recipe, schedule=f"48:{third:g},64:{third:g},96:{third:g}")
+        return replace(recipe, schedule=f"48:{third},64:{third},96:{third}")
     return recipe
 
 

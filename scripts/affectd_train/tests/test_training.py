@@ -18,10 +18,10 @@ import torch
 
 from affectd_train import CLASSES, cli, export, model, networks, train
 from affectd_train.data import Prepared, load, prepare, resize_pillow
-from affectd_train.experiments import recipe_of
+from affectd_train.experiments import cross_validate, recipe_of
 from affectd_train.finish import calibrated, load_float
 from affectd_train.heads import Heads
-from affectd_train.metrics import softmax
+from affectd_train.metrics import predict, softmax
 from affectd_train.train import Recipe, start_network
 
 from .support import AFFECTD, INFERENCE, prepared_in, write_kaggle
@@ -77,6 +77,35 @@ class Repeating(Case):
         for name, value in whole.items():
             np.testing.assert_array_equal(value, resumed[name], err_msg=name)
             np.testing.assert_array_equal(value, again[name], err_msg=f"{name}, when it was over")
+
+    def test_a_run_may_end_within_an_epoch(self) -> None:
+        prepared = prepared_in(self.folder)
+        recipe = replace(SHORT, network="mini_xception", schedule="32:1.3")
+        ended = weights(self.trained(prepared, recipe, "run"))
+        (self.folder / "run" / "final.pt").unlink()   # as if killed before it was written
+        resumed = weights(self.trained(prepared, recipe, "run"))
+        for name, value in ended.items():
+            np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+    def test_a_run_starts_from_another(self) -> None:
+        prepared = prepared_in(self.folder)
+        recipe = replace(SHORT, network="mini_xception")
+        before = weights(self.trained(prepared, recipe, "run"))
+        after = start_network(replace(recipe, start=str(self.folder / "run")), None, prepared.train_images)
+        for name, value in before.items():
+            np.testing.assert_array_equal(value, weights(after)[name], err_msg=name)
+        with self.assertRaisesRegex(SystemExit, "there is no .*else/final.pt"):
+            start_network(replace(recipe, start=str(self.folder / "else")), None, prepared.train_images)
+
+    def test_folds_are_judged_by_what_they_did_not_see(self) -> None:
+        prepared = prepared_in(self.folder)
+        recipe = replace(SHORT, network="mini_xception")
+        found = cross_validate(prepared, recipe, 2, self.folder / "folds", None, CPU)
+        for fold in range(2):
+            held = prepared.without_fold(fold, 2)
+            net, size = load_float(self.folder / "folds" / f"fold{fold}" / "final.pt")
+            own = predict(net, held.hold_images, size, CPU)[:, :len(CLASSES)].argmax(axis=1)
+            self.assertAlmostEqual(found[fold][0], float((own == held.hold_label).mean()), delta=1e-4)
 
     def test_sizes_that_grow_see_as_many_pictures(self) -> None:
         grown = recipe_of("growing-sizes", replace(SHORT, schedule="64:6"))
