@@ -139,6 +139,50 @@ fn class_folders() {
 }
 
 #[test]
+fn accuracy_is_told_person_by_person_where_file_names_say_who_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (happy, sad) = (directory.path().join("happy"), directory.path().join("sad"));
+    for (number, folder, file) in [
+        (0, &happy, "S005_001_00000011.png"),
+        (1, &happy, "S010_001_00000014.png"),
+        (2, &sad, "S005_002_00000016.png"),
+        (3, &sad, "S011_002_00000020.png"),
+    ] {
+        fs::create_dir_all(folder).unwrap();
+        write_gray(&folder.join(file), 48, 48, |x, y| pixel(number, x, y));
+    }
+    let (figures, rows) = figures(directory.path(), &["--subjects", "ckplus", "--folds", "2"]);
+    let right = |file: &str| {
+        let row = rows
+            .iter()
+            .find(|row| row["image"].ends_with(file))
+            .unwrap();
+        u8::from(row["label"] == row["predicted"])
+    };
+    let first = right("S005_001_00000011.png")
+        + right("S005_002_00000016.png")
+        + right("S011_002_00000020.png");
+    let subjects = &figures["subjects"];
+    assert_eq!(subjects["subjects"], 3);
+    assert_eq!(
+        subjects["folds"][0]["subjects"],
+        serde_json::json!(["S005", "S011"])
+    );
+    assert_eq!(subjects["folds"][0]["accuracy"], f64::from(first) / 3.0);
+    assert_eq!(subjects["folds"][1]["images"], 1);
+
+    let output = eval(directory.path(), &["--subjects", "ckplus", "--folds", "2"]);
+    assert!(stdout(&output).contains("subjects  3 in 2 folds: accuracy"));
+    let output = eval(directory.path(), &["--subjects", "jaffe"]);
+    assert!(!output.status.success());
+    let error = stderr(&output);
+    assert!(
+        error.contains("S005_001_00000011.png") && error.contains("KA.AN1.39.png"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_unknown_folder_is_an_error_that_can_be_answered() {
     let directory = tempfile::tempdir().unwrap();
     folders(directory.path());

@@ -173,7 +173,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__eval)
-            opts="-h --model --crop --usage --labels --without-copies --folder --json --predictions --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
+            opts="-h --model --crop --usage --labels --without-copies --folder --subjects --folds --json --predictions --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -196,6 +196,14 @@ _affectd() {
                     return 0
                     ;;
                 --folder)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subjects)
+                    COMPREPLY=($(compgen -W "ckplus jaffe kdef" -- "${cur}"))
+                    return 0
+                    ;;
+                --folds)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

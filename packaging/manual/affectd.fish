@@ -71,6 +71,10 @@ complete -c affectd -n "__fish_affectd_using_subcommand eval" -l usage -d 'Only 
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l labels -d 'Which labels are the truth (mosaic)' -r -f -a "fer2013\t'FER2013\'s own'
 ferplus\t'The majority of FER+\'s ten taggers: the winner among the seven expressions, contempt left out, where it has more than half of all votes. Images without such a winner are left out'"
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folder -d 'What a class folder with another name is, or skip; can be repeated' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l subjects -d 'Also say how accuracy differs between people: whose face it is, as the file names of this data set say (class folders)' -r -f -a "ckplus\t'CK+ (Lucey et al. 2010): `S010_004_00000017.png`, subject `S010`'
+jaffe\t'JAFFE (Lyons et al. 1998): `KA.AN1.39.png`, subject `KA`'
+kdef\t'KDEF (Lundqvist et al. 1998): `AF01ANS.JPG`, subject `F01` in both sessions'"
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folds -d 'The number of folds that the people are dealt into' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l json -d 'Also write the figures as JSON' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l predictions -d 'Also write the answer to each picture as CSV' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r

@@ -13,6 +13,7 @@ use super::pictures::{DetectArgs, Failures, ended};
 use crate::classify::{Classifier, ClassifyError};
 use crate::detect::Detector;
 use crate::evaluate::data::{DataSet, Labels, Sample, Selection};
+use crate::evaluate::subjects::{BySubject, Naming, Spread};
 use crate::evaluate::{Report, Tally};
 use crate::expression::{Expression, Probabilities};
 use crate::frame::Rect;
@@ -58,6 +59,16 @@ pub struct Args {
     #[arg(long = "folder", value_name = "NAME=CLASS", value_parser = folder)]
     pub folders: Vec<(String, Option<Expression>)>,
 
+    /// Also say how accuracy differs between people: whose face it is, as the
+    /// file names of this data set say (class folders)
+    #[arg(long, value_enum, value_name = "DATASET")]
+    pub subjects: Option<Naming>,
+
+    /// The number of folds that the people are dealt into
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "subjects",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub folds: u16,
+
     /// Also write the figures as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -76,7 +87,7 @@ Examples:
   affectd eval fer2013.csv --usage PublicTest --json figures.json
   affectd eval mosaic/ --usage PublicTest --labels ferplus --without-copies
   affectd eval photos/ --crop haar --min-size 60 --predictions answers.csv
-  affectd eval ck+/ --folder contempt=skip
+  affectd eval ck+/ --folder contempt=skip --subjects ckplus
 
 The interval is Wilson's. The expected calibration error is over 15 equally wide
 bins of the top class's probability. Macro F1 is the mean over the classes that
@@ -117,6 +128,7 @@ struct Json<'a> {
     usage: Option<&'a str>,
     labels: &'static str,
     without_copies: bool,
+    subjects: Option<&'a Spread>,
     /// Pictures not evaluated by choice.
     left_out: usize,
     /// Pictures not evaluated because they could not be.
@@ -136,6 +148,7 @@ pub fn run(args: &Args) -> CommandResult {
         Crop::Haar => Some(args.detect.detector()?),
     };
     let mut data = DataSet::open(&args.path, &selection(args))?;
+    let subjects = subjects(args, &data)?;
     // Made before the work, so that a wrong path costs no hour.
     let mut predictions = match &args.predictions {
         Some(path) => Some(Predictions::create(path, args.crop)?),
@@ -147,6 +160,7 @@ pub fn run(args: &Args) -> CommandResult {
     };
 
     let mut tally = Tally::default();
+    let mut people = BySubject::default();
     let mut failures = Failures::default();
     let bar = progress(data.len());
     let start = Instant::now();
@@ -159,6 +173,11 @@ pub fn run(args: &Args) -> CommandResult {
                         match answer {
                             Some((_, probabilities)) => tally.add(sample.truth, &probabilities),
                             None => tally.add_not_found(sample.truth),
+                        }
+                        if let Some(subjects) = &subjects {
+                            let right =
+                                answer.is_some_and(|(_, said)| said.top().0 == sample.truth);
+                            people.add(&subjects[index], right);
                         }
                         (sample.name.to_owned(), sample.truth, answer)
                     })
@@ -186,6 +205,7 @@ pub fn run(args: &Args) -> CommandResult {
     if report.images == 0 {
         return Err(format!("{}: no picture could be evaluated", args.path.display()).into());
     }
+    let spread = subjects.map(|_| people.report(args.folds.into()));
     let rate = report.images as f64 / seconds.as_secs_f64().max(1e-9);
     if let Some((path, file)) = json {
         let manifest = classifier.manifest();
@@ -198,6 +218,7 @@ pub fn run(args: &Args) -> CommandResult {
             usage: args.usage.as_deref(),
             labels: args.labels.name(),
             without_copies: args.without_copies,
+            subjects: spread.as_ref(),
             left_out: data.left_out(),
             unreadable: failures.count(),
             images_per_second: rate,
@@ -207,12 +228,35 @@ pub fn run(args: &Args) -> CommandResult {
     let result = print(
         args,
         &report,
+        spread.as_ref(),
         data.left_out(),
         failures.count(),
         seconds,
         rate,
     );
     ended(result, &failures)
+}
+
+/// Whose face each picture shows, if that is asked for.
+fn subjects(args: &Args, data: &DataSet) -> Result<Option<Vec<String>>, String> {
+    let Some(naming) = args.subjects else {
+        return Ok(None);
+    };
+    (0..data.len())
+        .map(|index| {
+            let path = Path::new(data.name(index));
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            naming.subject(&file).map(str::to_owned).ok_or_else(|| {
+                format!(
+                    "{}: no file name of {}, such as {}; leave --subjects out, or name the data set whose names these are",
+                    path.display(),
+                    naming.name(),
+                    naming.example()
+                )
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 fn selection(args: &Args) -> Selection {
@@ -271,6 +315,7 @@ fn progress(images: usize) -> ProgressBar {
 fn print(
     args: &Args,
     report: &Report,
+    spread: Option<&Spread>,
     left_out: usize,
     unreadable: usize,
     seconds: Duration,
@@ -286,6 +331,9 @@ fn print(
     }
     writeln!(out, "  (model {}, crop {})", args.model, args.crop.name())?;
     writeln!(out, "{report}")?;
+    if let Some(spread) = spread {
+        writeln!(out, "\n{spread}")?;
+    }
     writeln!(
         out,
         "\n{rate:.1} images a second ({:.1} s)",

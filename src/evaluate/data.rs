@@ -202,6 +202,15 @@ impl DataSet {
         self.entries[index].truth
     }
 
+    /// The file of picture `index`, or the number of its row (from 0).
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    #[must_use]
+    pub fn name(&self, index: usize) -> &str {
+        &self.entries[index].name
+    }
+
     /// Reads picture `index`.
     ///
     /// # Errors
@@ -472,7 +481,7 @@ fn by_alias(name: &str) -> Option<Expression> {
     Some(match name.to_ascii_lowercase().as_str() {
         "angry" | "anger" | "an" | "0" => Angry,
         "disgust" | "disgusted" | "di" | "1" => Disgust,
-        "fear" | "fearful" | "afraid" | "scared" | "fe" | "2" => Fear,
+        "fear" | "fearful" | "afraid" | "scared" | "fe" | "af" | "2" => Fear,
         "happy" | "happiness" | "ha" | "joy" | "3" => Happy,
         "sad" | "sadness" | "sa" | "4" => Sad,
         "surprise" | "surprised" | "su" | "5" => Surprise,

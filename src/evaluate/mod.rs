@@ -1,11 +1,13 @@
 //! Evaluate: how often the classifier is right, on pictures whose expression
 //! is known.
 //!
-//! [`data`] delivers the pictures, this file counts. The definitions are the
+//! [`data`] delivers the pictures, this file counts, and [`subjects`] counts
+//! person by person. The definitions are the
 //! usual ones and written at each field, because published figures differ in
 //! them more often than in their third digit.
 
 pub mod data;
+pub mod subjects;
 
 use std::fmt;
 
