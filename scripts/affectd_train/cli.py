@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
                           help="weight of the network without rounding, which is trained beside it")
     quantize.add_argument("--least-recall", type=float, default=0.0,
                           help="raise the bias of classes of which less is found, by FER2013's held-out labels")
+    quantize.add_argument("--go-on-from", type=Path, help="qat/final.pt of another run, of the same float network")
     quantize.add_argument("--train-only", action="store_true", help="stop before the export")
     quantize.add_argument("--no-training", action="store_true", help="calibrate only")
     quantize.add_argument("--no-fidelity", action="store_true",

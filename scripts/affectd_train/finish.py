@@ -64,8 +64,15 @@ def as_inputs(tiles: np.ndarray) -> torch.Tensor:
 def quantize(args: argparse.Namespace, device: torch.device) -> None:
     prepared = Prepared.open(args.prepared)
     net, _ = load_float(args.run / args.checkpoint)
+    def start() -> QuantNet:
+        if args.go_on_from is None:
+            return calibrated(net, prepared)
+        quant = QuantNet(net)
+        quant.load_state_dict(torch.load(args.go_on_from, map_location="cpu", weights_only=True)["net"])
+        return quant
+
     if args.no_training:
-        quant = calibrated(net, prepared)
+        quant = start()
     else:
         recipe = Recipe(schedule=args.schedule, unit=args.unit, rate=args.rate, batch=args.batch,
                         workers=args.workers, warm_up=0.05, weight_decay=0.01, ema=args.ema,
@@ -74,8 +81,7 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
                         teachers=str(args.run) if args.teachers is None else args.teachers,
                         teacher_part=args.teacher_part, twin=args.twin,
                         validate_every=args.validate_every)
-        quant = train(prepared, recipe, args.run / "qat", lambda: calibrated(net, prepared),
-                      device, resume=not args.fresh).cpu()
+        quant = train(prepared, recipe, args.run / "qat", start, device, resume=not args.fresh).cpu()
         if args.train_only:
             return
     cpu = torch.device("cpu")
