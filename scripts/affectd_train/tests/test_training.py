@@ -45,6 +45,12 @@ class Case(unittest.TestCase):
                            lambda: start_network(recipe, None, prepared.train_images), CPU, resume)
 
 
+    def run_cli(self, command: str, *args: object) -> None:
+        words = ["train", command, "--prepared", str(self.folder / "prepared.npz"), *map(str, args)]
+        with mock.patch("sys.argv", words):
+            self.assertEqual(cli.main(), 0)
+
+
 class Repeating(Case):
     def test_a_seed_gives_the_same_weights_and_another_seed_others(self) -> None:
         prepared = prepared_in(self.folder)
@@ -126,11 +132,6 @@ class Networks(Case):
                 self.run_cli("export", "--run", run, "--out", out)
                 self.answers_agree(out, prepared)
 
-    def run_cli(self, command: str, *args: object) -> None:
-        words = ["train", command, "--prepared", str(self.folder / "prepared.npz"), *map(str, args)]
-        with mock.patch("sys.argv", words):
-            self.assertEqual(cli.main(), 0)
-
     def answers_agree(self, path: Path, prepared: Prepared) -> None:
         answers = self.folder / "answers.csv"
         done = subprocess.run([AFFECTD, "eval", self.folder / "fer2013.csv", "--usage", "PublicTest",
@@ -148,6 +149,20 @@ class Networks(Case):
 class Integers(Case):
     """The int8 file: PyTorch's fake quantization, ONNX Runtime in f32 and affectd in
     integers must agree to the last bit, because the scales leave nothing to round."""
+
+    def test_quantization_goes_on_from_another_run(self) -> None:
+        prepared = prepared_in(self.folder)
+        prepared.save(self.folder / "prepared.npz")
+        for run in ("one", "other"):
+            self.trained(prepared, SHORT, run)
+        quantize = ("quantize", "--batch", "16", "--train-only", "--schedule")
+        self.run_cli(*quantize, "96:2", "--rate", "1e-2", "--run", self.folder / "one")
+        first = self.folder / "one" / "qat" / "final.pt"
+        self.run_cli(*quantize, "96:1", "--rate", "1e-9", "--run", self.folder / "other", "--go-on-from", first)
+        one, other = (torch.load(self.folder / run / "qat" / "final.pt", weights_only=True)["net"]
+                      for run in ("one", "other"))
+        for name, value in one.items():
+            torch.testing.assert_close(other[name], value, rtol=0, atol=1e-5, msg=name)
 
     def test_three_runtimes_give_the_same_bits(self) -> None:
         prepared = prepared_in(self.folder)
