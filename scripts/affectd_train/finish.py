@@ -18,19 +18,11 @@ from .heads import Heads
 from .metrics import as_text, fit_temperature, predict, report, summary_line, with_missed
 from .quant import QuantNet
 from .robustness import measure
-from .train import Recipe, train
+from .train import Recipe, load_float, train
 
 TRAINING_DATA = ["FER2013 Training (Goodfellow et al. 2013), copies and non-faces removed",
                  "FER+ votes (Barsoum et al. 2016, MIT)"]
 LICENCE = "Apache-2.0"   # that of the ImageNet start weights
-
-
-def load_float(checkpoint: Path) -> tuple[nn.Module, int]:
-    """A trained network and the size of its pictures."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    net = networks.build(stored["recipe"]["network"])
-    net.load_state_dict(stored.get("average", stored["net"]))
-    return net.eval(), Recipe(**stored["recipe"]).phases()[-1][0]
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """What papers do to a face before the network sees it, to be measured against doing
 nothing: `scripts/train ablate`. The shipped model uses none of it; models/README.md
-says what those that were measured did to accuracy. Each takes and gives a tile, u8 [48, 48].
+says what each did to accuracy. Each takes and gives a tile, u8 [48, 48].
 """
 
 from __future__ import annotations

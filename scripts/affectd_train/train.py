@@ -243,6 +243,14 @@ def update_average(average: list[torch.Tensor], now: list[torch.Tensor], decay: 
     torch._foreach_lerp_(average, now, 1 - decay)
 
 
+def load_float(checkpoint: Path) -> tuple[nn.Module, int]:
+    """A trained network and the size of its pictures."""
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    net = networks.build(stored["recipe"]["network"])
+    net.load_state_dict(stored.get("average", stored["net"]))
+    return net.eval(), Recipe(**stored["recipe"]).phases()[-1][0]
+
+
 class Teachers:
     """The mean answer of trained networks, each at the size that it was trained at."""
 
@@ -251,12 +259,9 @@ class Teachers:
         # Several times as fast, where a CPU can; training itself is not.
         self.halved = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
         for run in runs:
-            stored = torch.load(run / "final.pt", map_location="cpu", weights_only=True)
-            recipe = Recipe(**stored["recipe"])
-            net = networks.build(recipe.network)
-            net.load_state_dict(stored["net"])
-            net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-            self.nets.append((net, recipe.phases()[-1][0]))
+            net, size = load_float(run / "final.pt")
+            net = net.to(device, memory_format=torch.channels_last).requires_grad_(False)
+            self.nets.append((net, size))
 
     @torch.no_grad()
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -19,10 +19,10 @@ import torch
 from affectd_train import CLASSES, cli, export, model, networks, train
 from affectd_train.data import Prepared, load, prepare, resize_pillow
 from affectd_train.experiments import cross_validate, recipe_of
-from affectd_train.finish import calibrated, load_float
+from affectd_train.finish import calibrated
 from affectd_train.heads import Heads
 from affectd_train.metrics import predict, softmax
-from affectd_train.train import Recipe, start_network
+from affectd_train.train import Recipe, load_float, start_network
 
 from .support import AFFECTD, INFERENCE, prepared_in, write_kaggle
 
