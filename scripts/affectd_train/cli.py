@@ -20,6 +20,8 @@ examples:
   scripts/train evaluate models/mobilenet_v2_96.onnx
   scripts/train train --network efficientnet_lite2 --run runs/teacher
   scripts/train train --teachers runs/teacher --run runs/student
+  scripts/train train --network vgg16@64+resnet18@96 --start none --run runs/two
+                                                          # side by side, into runs/two/1-vgg16, 2-resnet18
   scripts/train train --start runs/student --run runs/more  # from what was trained
   scripts/train train --network resnet18 --start torchvision --run runs/resnet18
   scripts/train export --run runs/resnet18 --out runs/resnet18/resnet18.onnx

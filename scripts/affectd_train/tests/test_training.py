@@ -103,6 +103,32 @@ class Repeating(Case):
         with self.assertRaisesRegex(SystemExit, "there is no .*else/final.pt"):
             start_network(replace(recipe, start=str(self.folder / "else")), None, prepared.train_images)
 
+    def test_networks_trained_together_end_as_each_alone(self) -> None:
+        prepared = prepared_in(self.folder)
+        teacher = replace(SHORT, network="mini_xception", seed=2)
+        self.trained(prepared, teacher, "teacher")
+        recipe = replace(SHORT, dropout=0.0, teachers=str(self.folder / "teacher"))
+        names = ("mini_xception", "convnet12")
+        self.trained(prepared, replace(recipe, network="mini_xception+convnet12@32"), "both")
+        for place, name in enumerate(names, 1):
+            self.trained(prepared, replace(recipe, network=name), name)
+            alone, _ = load_float(self.folder / name / "final.pt")
+            one, size = load_float(self.folder / "both" / f"{place}-{name}" / "final.pt")
+            self.assertEqual(size, 32)
+            for key, value in weights(alone).items():
+                np.testing.assert_allclose(value, weights(one)[key], rtol=1e-4, atol=1e-5, err_msg=f"{name} {key}")
+        whole, _ = load_float(self.folder / "both" / "final.pt")
+        mean = np.exp(predict(whole, prepared.test_images, 32, CPU)).reshape(-1, 2, 7)
+        expected = np.mean([softmax(predict(net, prepared.test_images, 32, CPU).reshape(-1, 7)).reshape(-1, 2, 7)
+                            for net in whole.nets], axis=0)
+        np.testing.assert_allclose(mean, expected, atol=1e-5)
+
+    def test_networks_that_cannot_be_trained_together_are_named(self) -> None:
+        for network, reason in (("vgg16@big+resnet18", "big is not a size"), ("vgg16+vgg16", "twice"),
+                                ("vgg16+vgg61", "there is no network vgg61")):
+            with self.assertRaisesRegex(SystemExit, reason):
+                networks.build(network)
+
     def test_folds_are_judged_by_what_they_did_not_see(self) -> None:
         prepared = prepared_in(self.folder)
         recipe = replace(SHORT, network="mini_xception")
@@ -112,6 +138,10 @@ class Repeating(Case):
             net, size = load_float(self.folder / "folds" / f"fold{fold}" / "final.pt")
             own = predict(net, held.hold_images, size, CPU)[:, :len(CLASSES)].argmax(axis=1)
             self.assertAlmostEqual(found[fold][0], float((own == held.hold_label).mean()), delta=1e-4)
+
+    def test_one_fold_is_too_few(self) -> None:
+        with self.assertRaisesRegex(SystemExit, "at least two are needed"):
+            cross_validate(prepared_in(self.folder), SHORT, 1, self.folder / "folds", None, CPU)
 
     def test_sizes_that_grow_see_as_many_pictures(self) -> None:
         grown = recipe_of("growing-sizes", replace(SHORT, schedule="64:6"))
