@@ -365,9 +365,8 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         average = make_net()
         average.load_state_dict(over["net"])
         return average.to(device)
-    # A run by the clock cannot be repeated to the bit: it may use the fastest kernels.
+    # A run by the clock cannot be repeated to the bit: it may use the faster kernels.
     torch.backends.cudnn.deterministic = recipe.unit != "minutes"
-    torch.backends.cudnn.benchmark = recipe.unit == "minutes"
     checkpoint = run / "last.pt"
     where = Position()
     net, stored = make_net(), None
@@ -426,7 +425,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         signal.signal(kind, lambda *_: stopped.set())
 
     done = where.epoch if recipe.unit == "epochs" else where.seconds / 60
-    progress, saved = done / total, time.monotonic()
+    progress, counted, saved = done / total, time.monotonic(), time.monotonic()
     while progress < 1:
         order = torch.from_numpy(epoch_order(labels, recipe, where.epoch)).to(device)
         steps = len(order) // recipe.batch
@@ -464,7 +463,6 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             return loss_of(replica, inputs, wanted)
 
         for number in bar:
-            began = time.monotonic()
             progress = progress_at(number)
             if progress >= 1:
                 break
@@ -494,8 +492,10 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             running = loss.clone() if running is None else torch.lerp(running, loss, 0.02)
             where.step += 1
             where.step_in_epoch = number + 1
+            now = time.monotonic()
             if not fresh:   # capturing graphs: a schedule in minutes would lose its warm-up
-                where.seconds += time.monotonic() - began
+                where.seconds += now - counted
+            counted = now
             if where.step % 50 == 0:   # reading the loss waits for a GPU
                 bar.set_postfix(loss=f"{running:.3f}", size=size, rate=f"{rate:.1e}",
                                 done=f"{progress:.0%}", refresh=False)
@@ -513,11 +513,8 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         if recipe.unit == "epochs":
             progress = (where.epoch + where.step_in_epoch / steps) / total
         if progress < 1 and where.epoch % recipe.validate_every:
-            save()
             continue
-        began = time.monotonic()
         figures = validate(average, prepared, size, device)
-        where.seconds += time.monotonic() - began
         where.history.append({"epoch": where.epoch, "step": where.step, "size": size,
                               "loss": float(running), "rate": rate, "seconds": where.seconds, **figures})
         print(json.dumps(where.history[-1]), flush=True)
