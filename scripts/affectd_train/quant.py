@@ -26,6 +26,28 @@ INPUT_SCALE = 1 / (255 * STD)       # 2^-7: one quantum a luma step
 INPUT_ZERO = round(MEAN * 255)
 
 
+class FakeQuantize(torch.autograd.Function):
+    """torch.fake_quantize_per_tensor_affine for a scale that is a power of two, to the
+    bit, and on CPUs four times as fast: PyTorch's own was three fifths of a step."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, scale: float, zero: int) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.inside = (-zero - 0.5) * scale, (255 - zero + 0.5) * scale
+        return (x / scale).round_().clamp_(-zero, 255 - zero).mul_(scale)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        x, = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient, x, *ctx.inside), None, None
+
+
+def fake_quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    if x.device.type == "cpu":
+        return FakeQuantize.apply(x, float(scale), int(zero))
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
+
+
 class Range(nn.Module):
     """Scale and zero point of one activation tensor."""
 
@@ -42,7 +64,7 @@ class Range(nn.Module):
             self.observe(x)
         if self.mode != "round":
             return x
-        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero, 0, 255)
+        return fake_quantize(x, self.scale, self.zero)
 
     def top(self) -> torch.Tensor:
         return self.scale * 255
@@ -144,7 +166,8 @@ class QuantConv(nn.Module):
         if self.relu and self.output.mode == "observe":
             y = F.relu6(y)   # what the float network was trained with
         elif self.relu and self.output.mode == "float":
-            y = torch.minimum(F.relu(y), self.output.top())
+            top = self.output.top()   # as a number it would be waited for on a GPU
+            y = F.hardtanh(y, 0.0, float(top)) if y.device.type == "cpu" else torch.minimum(F.relu(y), top)
         return self.output(y)
 
 
@@ -190,7 +213,7 @@ class QuantNet(nn.Module):
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """Features [n, 1280, 1, 1]."""
-        x = torch.fake_quantize_per_tensor_affine(x, self.input_scale, self.input_zero, 0, 255)
+        x = fake_quantize(x, self.input_scale, self.input_zero)
         for block in self.blocks:
             x = block(x)
         return self.pool(x.mean(dim=(2, 3), keepdim=True))
@@ -202,14 +225,18 @@ class QuantNet(nn.Module):
         self.set_mode("round")
         return y
 
-    @torch.no_grad()
     def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Puts a last layer [7, 1280] in the place of the two heads."""
+        """Puts a last layer [7, 1280] in the place of the heads of training."""
+        self.replace_heads(weight, bias)
+        self.dense.output.mode = "float"   # until settle_logits
+
+    @torch.no_grad()
+    def replace_heads(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """A last layer [7 a head, 1280]."""
         dense, one = self.dense, torch.ones_like(bias)
         dense.weight = nn.Parameter(weight.view(*weight.shape, 1, 1).clone())
         dense.beta, dense.gamma = nn.Parameter(bias.clone()), nn.Parameter(one.clone())
         dense.mean, dense.deviation = torch.zeros_like(one), one.clone()
-        dense.output.mode = "float"   # until settle_logits
 
     def ranges(self) -> list[Range]:
         return [m for m in self.modules() if isinstance(m, Range)]
