@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     common_run(quantize)
     quantize.add_argument("--checkpoint", help="in RUN", default="final.pt")
     quantize.add_argument("--out", type=Path, default=ROOT / "models" / "mobilenet_v2_96.onnx")
-    quantize.add_argument("--schedule", default="96:3")
+    quantize.add_argument("--schedule", help="SIZE:AMOUNT,…; without it three of RUN's own size")
     quantize.add_argument("--unit", default="epochs", help="epochs or minutes")
     quantize.add_argument("--rate", type=float, default=2e-4)
     quantize.add_argument("--batch", type=int, default=64)

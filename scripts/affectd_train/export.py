@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from . import CLASSES
-from .model import MEAN, SIZE, STD
+from .model import MEAN, STD
 from .quant import INPUT_SCALE, INPUT_ZERO, QuantConv, QuantNet, Range
 
 OPSET = 13
@@ -72,7 +72,7 @@ class GraphWriter:
 
 
 @torch.no_grad()
-def to_onnx(net: QuantNet, size: int = SIZE) -> onnx.ModelProto:
+def to_onnx(net: QuantNet) -> onnx.ModelProto:
     writer = GraphWriter()
     x = writer.quantized("input", "input", INPUT_SCALE, INPUT_ZERO)
     for index, block in enumerate(net.blocks):
@@ -89,7 +89,7 @@ def to_onnx(net: QuantNet, size: int = SIZE) -> onnx.ModelProto:
     writer.node("Flatten", [logits], "logits", "flatten", axis=1)
     graph = helper.make_graph(
         writer.nodes, "mobilenet_v2",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 1, size, size])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 1, net.size, net.size])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(CLASSES)])],
         writer.initializers)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)],

@@ -42,24 +42,27 @@ def refresh_statistics(net: nn.Module, inputs: torch.Tensor, batch: int = 64) ->
         norm.momentum = value
 
 
-def calibrated(net: nn.Module, prepared: Prepared, count: int = 512) -> QuantNet:
-    refresh_statistics(net, as_inputs(prepared.train_images[-1024:]))
-    quant = QuantNet(net)
-    quant.calibrate(as_inputs(prepared.train_images[:count]))
+def calibrated(net: nn.Module, size: int, prepared: Prepared, count: int = 512) -> QuantNet:
+    refresh_statistics(net, as_inputs(prepared.train_images[-1024:], size))
+    quant = QuantNet(net, size)
+    quant.calibrate(as_inputs(prepared.train_images[:count], size))
     return quant
 
 
-def as_inputs(tiles: np.ndarray) -> torch.Tensor:
-    return model.normalise(torch.from_numpy(resize_pillow(tiles, model.SIZE)).unsqueeze(1))
+def as_inputs(tiles: np.ndarray, size: int) -> torch.Tensor:
+    return model.normalise(torch.from_numpy(resize_pillow(tiles, size)).unsqueeze(1))
 
 
 def quantize(args: argparse.Namespace, device: torch.device) -> None:
     prepared = Prepared.open(args.prepared)
-    net, _ = load_float(args.run / args.checkpoint)
+    net, size = load_float(args.run / args.checkpoint)
+    schedule = args.schedule or f"{size}:3"
+    size = Recipe(schedule=schedule).phases()[-1][0]
+
     def start() -> QuantNet:
         if args.go_on_from is None:
-            return calibrated(net, prepared)
-        quant = QuantNet(net)
+            return calibrated(net, size, prepared)
+        quant = QuantNet(net, size)
         stored = torch.load(args.go_on_from, map_location="cpu", weights_only=True)["net"]
         quant.replace_heads(stored["dense.weight"].flatten(1), stored["dense.beta"])   # as many
         quant.load_state_dict(stored)
@@ -74,7 +77,7 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
     if args.no_training:
         quant = start()
     else:
-        recipe = Recipe(schedule=args.schedule, unit=args.unit, rate=args.rate, batch=args.batch,
+        recipe = Recipe(schedule=schedule, unit=args.unit, rate=args.rate, batch=args.batch,
                         workers=args.workers, warm_up=0.05, weight_decay=0.01, ema=args.ema,
                         strength=args.strength, mixup_part=args.mixup_part, calm_end=0.3, dropout=0.0,
                         freeze_blocks=args.freeze_blocks, freeze_at=args.freeze_at,
@@ -97,12 +100,12 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
     last = networks.last_layer(net)
     last.weight, last.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
     # From tiles that were held out of training, not from PublicTest.
-    logits = predict(quant, prepared.hold_images, model.SIZE, cpu)
+    logits = predict(quant, prepared.hold_images, size, cpu)
     temperature = fit_temperature(logits, prepared.hold_label)
-    quant.settle_logits(as_inputs(prepared.hold_images), temperature)
+    quant.settle_logits(as_inputs(prepared.hold_images, size), temperature)
     for doubtful in quant.exact_in_f32():
         print(f"not exact in f32 for every input: {doubtful}")
-    write_model(args, to_onnx(quant), quant, temperature, model.SIZE)
+    write_model(args, to_onnx(quant), quant, temperature, size)
     if not args.no_fidelity:
         for line in fidelity(quant, net, args.out, prepared):
             print(line)
@@ -148,11 +151,11 @@ def fidelity(quant: QuantNet, before: nn.Module, path: Path, prepared: Prepared)
     cpu = torch.device("cpu")
     tiles, label = prepared.test_images, prepared.test_label
     exported = run_onnx(path, tiles, "ONNX Runtime").argmax(axis=1)
-    rounded = predict(quant, tiles, model.SIZE, cpu).argmax(axis=1)
+    rounded = predict(quant, tiles, quant.size, cpu).argmax(axis=1)
     quant.set_mode("float")
-    twin = predict(quant, tiles, model.SIZE, cpu).argmax(axis=1)
+    twin = predict(quant, tiles, quant.size, cpu).argmax(axis=1)
     quant.set_mode("round")
-    start = predict(before, tiles, model.SIZE, cpu).argmax(axis=1)
+    start = predict(before, tiles, quant.size, cpu).argmax(axis=1)
 
     def line(name: str, other: np.ndarray) -> str:
         return (f"{name}: accuracy {(other == label).mean():.4f}, "

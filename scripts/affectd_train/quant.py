@@ -189,8 +189,9 @@ class QuantBlock(nn.Module):
 class QuantNet(nn.Module):
     """The integer network, trainable; made from a trained float network."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, size: int):
         super().__init__()
+        self.size = size   # of its pictures
         blocks = []
         for index, block in enumerate(net.features):
             convs = [QuantConv(l.name, l.conv, l.norm, l.relu6) for l in layers_of_block(index, block)]

@@ -220,12 +220,12 @@ class Integers(Case):
         self.assertEqual(stored["net"]["dense.weight"].shape[0], 3 * len(CLASSES))
         self.assertEqual(len(stored["position"]["history"][-1]["public_answer"]), 3)
         net, _ = load_float(self.folder / "run" / "final.pt")
-        quant = calibrated(net, prepared, 64)
+        quant = calibrated(net, 96, prepared, 64)
         quant.replace_heads(stored["net"]["dense.weight"].flatten(1), stored["net"]["dense.beta"])
         quant.load_state_dict(stored["net"])
         quant.set_head(*Heads(quant, prepared).learned[0])
         temperature = fit_temperature(predict(quant, prepared.hold_images, model.SIZE, CPU), prepared.hold_label)
-        quant.settle_logits(as_inputs(prepared.hold_images), temperature)
+        quant.settle_logits(as_inputs(prepared.hold_images, 96), temperature)
         np.testing.assert_array_equal(export.run_onnx(out, prepared.test_images),
                                       predict(quant, prepared.test_images, model.SIZE, CPU))
 
@@ -254,17 +254,22 @@ class Integers(Case):
     def test_three_runtimes_give_the_same_bits(self) -> None:
         prepared = prepared_in(self.folder)
         self.trained(prepared, replace(SHORT, schedule="96:2", rate=3e-3), "run")
+        for size in (96, 112):
+            with self.subTest(size=size):
+                self.three_runtimes(prepared, size)
+
+    def three_runtimes(self, prepared: Prepared, size: int) -> None:
         net, _ = load_float(self.folder / "run" / "final.pt")
-        quant = calibrated(net, prepared, 64)
+        quant = calibrated(net, size, prepared, 64)
         quant.set_head(*Heads(quant, prepared).one(0.4))
-        tiles = torch.from_numpy(resize_pillow(prepared.test_images, model.SIZE)).unsqueeze(1)
+        tiles = torch.from_numpy(resize_pillow(prepared.test_images, size)).unsqueeze(1)
         quant.settle_logits(model.normalise(tiles))
         self.assertEqual(quant.exact_in_f32(), [])
 
         path = self.folder / "int8.onnx"
         onnx.save(export.to_onnx(quant), path)
         path.with_suffix(".toml").write_text(export.manifest(
-            path, model.SIZE, "test", "MIT", ["drawn faces"], {"scale": 1.0, "shift_x": 0.0, "shift_y": 0.0}, {}))
+            path, size, "test", "MIT", ["drawn faces"], {"scale": 1.0, "shift_x": 0.0, "shift_y": 0.0}, {}))
 
         inputs = export.normalised(tiles.numpy())
         with torch.no_grad():
