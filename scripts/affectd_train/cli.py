@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     quantize = command("quantize", "fine-tune with quantization, export ONNX and manifest")
     common_run(quantize)
     quantize.add_argument("--checkpoint", help="in RUN", default="final.pt")
-    quantize.add_argument("--out", type=Path, default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    quantize.add_argument("--out", type=Path, help="without it models/mobilenet_v2_SIZE.onnx")
     quantize.add_argument("--schedule", help="SIZE:AMOUNT,…; without it three of RUN's own size")
     quantize.add_argument("--unit", default="epochs", help="epochs or minutes")
     quantize.add_argument("--rate", type=float, default=2e-4)
@@ -82,9 +82,6 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--teacher-part", type=float, default=0.9)
     quantize.add_argument("--twin", type=float, default=0.5,
                           help="weight of the network without rounding, which is trained beside it")
-    quantize.add_argument("--answer-ferplus", type=float, default=0.0,
-                          help="train a third head too, the one answer for both truths, in which FER+ has this weight")
-    quantize.add_argument("--answer-fear", type=float, default=1.0, help="so many times a found fear counts in it")
     quantize.add_argument("--least-recall", type=float, default=0.0,
                           help="raise the bias of classes of which less is found, by FER2013's held-out labels")
     quantize.add_argument("--go-on-from", type=Path, help="qat/final.pt of another run, of the same float network")
@@ -144,9 +141,8 @@ def common_run(command: argparse.ArgumentParser) -> None:
 
 
 def about_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--ferplus-weight", type=float,
-                         help="of the head for FER+ votes in the exported one, against that for FER2013's "
-                              "labels; without it 0.4, or the answer that was trained (--answer-ferplus)")
+    command.add_argument("--ferplus-weight", type=float, default=0.4,
+                         help="of the head for FER+ votes in the exported one, against that for FER2013's labels")
     command.add_argument("--crop", type=float, nargs=3, default=(1.02, 0.0, 0.0),
                          metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
     command.add_argument("--origin", default="affectd developers, scripts/train")

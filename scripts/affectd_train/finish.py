@@ -22,6 +22,7 @@ from .train import Recipe, load_float, train
 
 TRAINING_DATA = ["FER2013 Training (Goodfellow et al. 2013), copies and non-faces removed",
                  "FER+ votes (Barsoum et al. 2016, MIT)"]
+MODELS = Path(__file__).resolve().parents[2] / "models"
 LICENCE = "Apache-2.0"   # that of the ImageNet start weights
 
 
@@ -58,20 +59,13 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
     net, size = load_float(args.run / args.checkpoint)
     schedule = args.schedule or f"{size}:3"
     size = Recipe(schedule=schedule).phases()[-1][0]
+    args.out = args.out or MODELS / f"mobilenet_v2_{size}.onnx"
 
     def start() -> QuantNet:
         if args.go_on_from is None:
             return calibrated(net, size, prepared)
         quant = QuantNet(net, size)
-        stored = torch.load(args.go_on_from, map_location="cpu", weights_only=True)["net"]
-        quant.replace_heads(stored["dense.weight"].flatten(1), stored["dense.beta"])   # as many
-        quant.load_state_dict(stored)
-        return quant
-
-    def start_training() -> QuantNet:
-        quant = start()
-        if args.answer_ferplus:
-            add_answer(quant, Heads(quant, prepared), args.answer_ferplus)
+        quant.load_state_dict(torch.load(args.go_on_from, map_location="cpu", weights_only=True)["net"])
         return quant
 
     if args.no_training:
@@ -83,19 +77,15 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
                         freeze_blocks=args.freeze_blocks, freeze_at=args.freeze_at,
                         teachers=str(args.run) if args.teachers is None else args.teachers,
                         teacher_part=args.teacher_part, twin=args.twin,
-                        answer_ferplus=args.answer_ferplus, answer_fear=args.answer_fear,
                         validate_every=args.validate_every)
-        quant = train(prepared, recipe, args.run / "qat", start_training, device, resume=not args.fresh).cpu()
+        quant = train(prepared, recipe, args.run / "qat", start, device, resume=not args.fresh).cpu()
         if args.train_only:
             return
     cpu = torch.device("cpu")
     heads = Heads(quant, prepared)
     for line in heads.table([0.3, 0.4, 0.5, 0.6], args.least_recall):
         print(line, flush=True)
-    if heads.learned and args.ferplus_weight is None:
-        weight, bias = heads.raised(*heads.learned[0], args.least_recall)
-    else:
-        weight, bias = heads.one(ferplus_weight(args), args.least_recall)
+    weight, bias = heads.one(args.ferplus_weight, args.least_recall)
     quant.set_head(weight, bias)
     last = networks.last_layer(net)
     last.weight, last.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
@@ -111,21 +101,11 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
             print(line)
 
 
-def ferplus_weight(args: argparse.Namespace) -> float:
-    return 0.4 if args.ferplus_weight is None else args.ferplus_weight
-
-
-def add_answer(quant: QuantNet, heads: Heads, ferplus_weight: float) -> None:
-    """A third head beside the other two, fitted to them to begin with."""
-    layers = (heads.labels, heads.votes, heads.one(ferplus_weight))
-    quant.replace_heads(*(torch.cat(tensors) for tensors in zip(*layers)))
-
-
 def export(args: argparse.Namespace) -> None:
     """Any trained network as an ONNX file of floats, for the size that it was trained at."""
     prepared = Prepared.open(args.prepared)
     net, size = load_float(args.run / args.checkpoint)
-    networks.fold_heads(net, ferplus_weight(args))
+    networks.fold_heads(net, args.ferplus_weight)
     logits = predict(net, prepared.hold_images, size, torch.device("cpu"))
     temperature = fit_temperature(logits, prepared.hold_label)
     write_model(args, float_to_onnx(net, temperature, size), net, temperature, size)

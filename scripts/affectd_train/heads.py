@@ -69,8 +69,7 @@ class Heads:
     def __init__(self, net: QuantNet, prepared: Prepared):
         self.prepared = prepared
         weight, bias = (t.detach() for t in net.dense.folded())
-        # `learned`: the one answer that quantization-aware training taught, if it did.
-        self.labels, self.votes, *self.learned = zip(weight.flatten(1).split(N), bias.split(N))
+        self.labels, self.votes = zip(weight.flatten(1).chunk(2), bias.chunk(2))
         self.train = features(net, prepared.train_images)
         self.hold = features(net, prepared.hold_images)
 
@@ -88,14 +87,10 @@ class Heads:
         return total / total.sum(dim=1, keepdim=True)
 
     def one(self, ferplus_weight: float, least_recall: float = 0.0) -> Layer:
-        """Weight [7, 1280] and bias of the one head, fitted."""
+        """Weight [7, 1280] and bias of the one head. The bias of a class of which too few
+        held-out pictures are found, by their labels, is raised until `least_recall` are."""
         start = tuple(torch.lerp(a, b, ferplus_weight) for a, b in zip(self.labels, self.votes))
-        return self.raised(*fit(self.train, start, self.target(self.train, ferplus_weight), 1e-5), least_recall)
-
-    def raised(self, weight: torch.Tensor, bias: torch.Tensor, least_recall: float) -> Layer:
-        """The bias of a class of which too few held-out pictures are found, by their
-        labels, is raised until `least_recall` are."""
-        bias = bias.clone()
+        weight, bias = fit(self.train, start, self.target(self.train, ferplus_weight), 1e-5)
         label = torch.from_numpy(self.prepared.hold_label)
         many = torch.bincount(label, minlength=N) >= ENOUGH
         answers = logits(self.hold, (weight, bias))
@@ -111,13 +106,11 @@ class Heads:
     def table(self, weights: list[float], least_recall: float = 0.0) -> list[str]:
         """What each weight of FER+ makes of the held-out tiles."""
         lines = [f"held out, by FER+'s weight: {'FER2013':>10}{'macro F1':>10}{'least recall':>14}{'FER+':>8}"]
-        layers = {f"{w:.3f}": self.one(w, least_recall) for w in weights}
-        layers |= {"learned": self.raised(*layer, least_recall) for layer in self.learned}
-        for name, layer in layers.items():
-            answers = logits(self.hold, layer).numpy()
+        for ferplus_weight in weights:
+            answers = logits(self.hold, self.one(ferplus_weight, least_recall)).numpy()
             label, votes = (report(answers, truth) for truth in
                             (self.prepared.hold_label, self.prepared.hold_ferplus))
             least = min(c["recall"] for c in label["classes"])
-            lines.append(f"{name:>27} {label['accuracy']:10.4f}{label['macro_f1']:10.4f}"
+            lines.append(f"{ferplus_weight:27.3f} {label['accuracy']:10.4f}{label['macro_f1']:10.4f}"
                          f"{least:14.3f}{votes['accuracy']:8.4f}")
         return lines

@@ -226,18 +226,14 @@ class QuantNet(nn.Module):
         self.set_mode("round")
         return y
 
-    def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Puts a last layer [7, 1280] in the place of the heads of training."""
-        self.replace_heads(weight, bias)
-        self.dense.output.mode = "float"   # until settle_logits
-
     @torch.no_grad()
-    def replace_heads(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """A last layer [7 a head, 1280]."""
+    def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Puts a last layer [7, 1280] in the place of the two heads."""
         dense, one = self.dense, torch.ones_like(bias)
         dense.weight = nn.Parameter(weight.view(*weight.shape, 1, 1).clone())
         dense.beta, dense.gamma = nn.Parameter(bias.clone()), nn.Parameter(one.clone())
         dense.mean, dense.deviation = torch.zeros_like(one), one.clone()
+        dense.output.mode = "float"   # until settle_logits
 
     def ranges(self) -> list[Range]:
         return [m for m in self.modules() if isinstance(m, Range)]

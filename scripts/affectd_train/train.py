@@ -21,12 +21,11 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from . import CLASSES, model, networks
+from . import model, networks
 from .augment import Draws, augment, mixup
 from .data import Prepared
 from .metrics import predict
 
-VOTERS = 10   # of each FER+ picture
 TFLITE = Path(__file__).resolve().parents[3] / "shared/data/imagenet/mobilenet_v2_1.0_224_quant.tflite"
 
 
@@ -48,8 +47,6 @@ class Recipe:
     teachers: str = ""             # RUN,… whose mean answer is learned …
     teacher_part: float = 0.8      # … with this weight against labels and votes
     twin: float = 0.0              # quantized: weight of the network without rounding
-    answer_ferplus: float = 0.0    # quantized: weight of FER+ in a third head, which is the
-    answer_fear: float = 1.0       # … one answer; so many times a found fear counts in it
     mixup_alpha: float = 0.2
     mixup_part: float = 0.3        # of the pictures
     dropout: float = 0.2
@@ -313,7 +310,7 @@ class Teachers:
             x = networks.resized(inputs, size)
             with half_precision(self.device, self.halved):
                 logits = net(x.to(memory_format=torch.channels_last))
-            total = total + each_head(logits).softmax(dim=2)
+            total = total + both_heads(logits).softmax(dim=2)
         return (total / len(self.nets)).flatten(1)
 
 
@@ -323,27 +320,13 @@ def half_precision(device: torch.device, enabled: bool):
                           cache_enabled=False)
 
 
-def each_head(logits: torch.Tensor) -> torch.Tensor:
-    return logits.float().view(len(logits), -1, networks.N_CLASSES)
+def both_heads(logits: torch.Tensor) -> torch.Tensor:
+    return logits.float().view(len(logits), 2, networks.N_CLASSES)
 
 
 def heads_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the heads, a target of zeros counting for nothing."""
-    return -(each_head(target) * each_head(logits).log_softmax(dim=2)).sum(dim=(1, 2)).mean()
-
-
-def with_answer(wanted: torch.Tensor, ferplus: float, fear: float) -> torch.Tensor:
-    """[n, 14], of labels and votes, to [n, 21] with the distribution of the one answer that is
-    best for both: the weighted sum of the chance that the label is c and that most voters
-    say c. Of ten voters who each say so with its share, more than half do by the binomial law."""
-    labels, votes = wanted.chunk(2, dim=1)
-    share = votes / votes.sum(dim=1, keepdim=True).clamp_min(1e-6)
-    most = sum(math.comb(VOTERS, n) * share ** n * (1 - share) ** (VOTERS - n)
-               for n in range(VOTERS // 2 + 1, VOTERS + 1))
-    counts = torch.ones(networks.N_CLASSES, device=wanted.device)
-    counts[CLASSES.index("fear")] = fear
-    answer = (1 - ferplus) * labels * counts + ferplus * most
-    return torch.cat([wanted, answer / answer.sum(dim=1, keepdim=True)], dim=1)
+    """Cross entropy of the two heads, a target of zeros counting for nothing."""
+    return -(both_heads(target) * both_heads(logits).log_softmax(dim=2)).sum(dim=(1, 2)).mean()
 
 
 def targets_of(prepared: Prepared, smoothing: float) -> torch.Tensor:
@@ -408,20 +391,18 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     mean_weights, weights = averaged(average), averaged(net)
     teachers = Teachers([Path(t) for t in recipe.teachers.split(",")], device) if recipe.teachers else None
     quantized = hasattr(net, "unrounded")   # rounds in f32
-    if not quantized and (recipe.twin or recipe.answer_ferplus):
-        raise SystemExit("--twin and --answer-ferplus are for `quantize`")
+    if recipe.twin and not quantized:
+        raise SystemExit("--twin is for `quantize`: only there is a network without rounding beside the one with it")
 
     def loss_of(replica: nn.Module, inputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         with half_precision(device, gpu and not quantized):
             logits = replica(inputs)
         if isinstance(logits, list):
             return sum(heads_loss(each, wanted) for each in logits)
-        if recipe.answer_ferplus:
-            wanted = with_answer(wanted, recipe.answer_ferplus, recipe.answer_fear)
         loss = heads_loss(logits, wanted)
         if recipe.twin:
             exact = replica.unrounded(inputs)
-            answer = each_head(exact.detach()).softmax(dim=2)
+            answer = both_heads(exact.detach()).softmax(dim=2)
             loss = loss + recipe.twin * (heads_loss(exact, wanted)
                                          + heads_loss(logits, answer.flatten(1)))
         return loss
@@ -564,8 +545,7 @@ def save_final(net: nn.Module, recipe: Recipe, where: Position, run: Path) -> No
 
 def validate(net: nn.Module, prepared: Prepared, size: int, device: torch.device) -> dict:
     """Held-out training tiles and PublicTest without copies, by both heads in equal
-    parts, by the head of the labels in question (`_own`), and by the one answer of both where
-    there is one, with its recall of fear (`_answer`)."""
+    parts, and by the head of the labels in question (`_own`)."""
     found = {}
     clean = prepared.test_clean
     for part, tiles, fer, ferplus in (
@@ -573,8 +553,8 @@ def validate(net: nn.Module, prepared: Prepared, size: int, device: torch.device
             ("public", prepared.test_images[clean], prepared.test_label[clean], prepared.test_ferplus[clean])):
         if not len(tiles):
             continue
-        heads = predict(net, tiles, size, device).reshape(len(tiles), -1, len(CLASSES))
-        both, voted = heads[:, :2].mean(axis=1).argmax(axis=1), ferplus >= 0
+        heads = predict(net, tiles, size, device).reshape(len(tiles), 2, -1)
+        both, voted = heads.mean(axis=1).argmax(axis=1), ferplus >= 0
         own = heads.argmax(axis=2)
         found |= {
             f"{part}_accuracy": float((both == fer).mean()),
@@ -583,9 +563,4 @@ def validate(net: nn.Module, prepared: Prepared, size: int, device: torch.device
                             round(float((own[:, 1] == ferplus)[voted].mean()), 4)],
             f"{part}_recall": [round(float((both[fer == c] == c).mean()), 3) for c in range(7)],
         }
-        if heads.shape[1] == 3:
-            answer = own[:, 2]
-            found[f"{part}_answer"] = [round(float((answer == fer).mean()), 4),
-                                       round(float((answer == ferplus)[voted].mean()), 4),
-                                       round(float((answer == fer)[fer == CLASSES.index("fear")].mean()), 4)]
     return found

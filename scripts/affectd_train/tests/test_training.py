@@ -19,9 +19,9 @@ import torch
 from affectd_train import CLASSES, cli, export, model, networks, train
 from affectd_train.data import Prepared, load, prepare, resize_pillow
 from affectd_train.experiments import cross_validate, recipe_of
-from affectd_train.finish import as_inputs, calibrated
+from affectd_train.finish import calibrated
 from affectd_train.heads import Heads
-from affectd_train.metrics import fit_temperature, predict, softmax
+from affectd_train.metrics import predict, softmax
 from affectd_train.quant import fake_quantize
 from affectd_train.train import Recipe, load_float, start_network
 
@@ -209,47 +209,9 @@ class Integers(Case):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)
             self.assertTrue(0 < int((ours.grad == 0).sum()) < 4096)
 
-    def test_the_one_answer_is_learned_with_the_integers(self) -> None:
-        prepared = prepared_in(self.folder)
-        prepared.save(self.folder / "prepared.npz")
-        self.trained(prepared, SHORT, "run")
-        out = self.folder / "int8.onnx"
-        self.run_cli("quantize", "--batch", "16", "--schedule", "96:2", "--rate", "1e-3", "--run", self.folder / "run",
-                     "--answer-ferplus", "0.4", "--answer-fear", "1.4", "--out", out, "--no-fidelity")
-        stored = torch.load(self.folder / "run" / "qat" / "final.pt", weights_only=True)
-        self.assertEqual(stored["net"]["dense.weight"].shape[0], 3 * len(CLASSES))
-        self.assertEqual(len(stored["position"]["history"][-1]["public_answer"]), 3)
-        net, _ = load_float(self.folder / "run" / "final.pt")
-        quant = calibrated(net, 96, prepared, 64)
-        quant.replace_heads(stored["net"]["dense.weight"].flatten(1), stored["net"]["dense.beta"])
-        quant.load_state_dict(stored["net"])
-        quant.set_head(*Heads(quant, prepared).learned[0])
-        temperature = fit_temperature(predict(quant, prepared.hold_images, model.SIZE, CPU), prepared.hold_label)
-        quant.settle_logits(as_inputs(prepared.hold_images, 96), temperature)
-        np.testing.assert_array_equal(export.run_onnx(out, prepared.test_images),
-                                      predict(quant, prepared.test_images, model.SIZE, CPU))
-
-    def test_what_both_truths_say_is_the_one_answer(self) -> None:
-        happy, sad, fear = (CLASSES.index(name) for name in ("happy", "sad", "fear"))
-        wanted = torch.zeros(3, 14)
-        wanted[:, happy], wanted[:, fear] = 0.45, 0.55   # the label may be either, fear sooner
-        wanted[0, 7 + sad] = 1.0                         # and voters all say sad,
-        wanted[1, 7:] = 1 / 7                            # or each another,
-        wanted[2, 7 + happy], wanted[2, 7 + fear] = 0.8, 0.2
-
-        def answers(ferplus: float, fear: float = 1.0) -> list[int]:
-            answer = train.with_answer(wanted, ferplus, fear)[:, 14:]
-            torch.testing.assert_close(answer.sum(dim=1), torch.ones(3))
-            return answer.argmax(dim=1).tolist()
-
-        self.assertEqual(answers(1e-9), [fear, fear, fear])
-        self.assertEqual(answers(0.3), [fear, fear, happy])
-        self.assertEqual(answers(0.5), [sad, fear, happy])
-        self.assertEqual(answers(0.3, 3.0), [fear, fear, fear])
-
-    def test_a_float_network_has_no_third_head(self) -> None:
-        with self.assertRaisesRegex(SystemExit, "are for `quantize`"):
-            self.trained(prepared_in(self.folder), replace(SHORT, answer_ferplus=0.4), "run")
+    def test_a_float_network_has_no_twin(self) -> None:
+        with self.assertRaisesRegex(SystemExit, "is for `quantize`"):
+            self.trained(prepared_in(self.folder), replace(SHORT, twin=0.5), "run")
 
     def test_three_runtimes_give_the_same_bits(self) -> None:
         prepared = prepared_in(self.folder)
