@@ -77,7 +77,7 @@ class Together(nn.Module):
         if self.training:
             return answers
         mean = torch.stack([a.float().view(len(x), -1, N_CLASSES).softmax(dim=2) for a in answers]).mean(dim=0)
-        return mean.log().flatten(1)
+        return mean.clamp_min(1e-12).log().flatten(1)
 
 
 def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
