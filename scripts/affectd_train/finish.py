@@ -11,18 +11,18 @@ import onnx
 import torch
 from torch import nn
 
-from . import model, networks
-from .data import Prepared, near_copies, resize_pillow
+from . import networks
+from .cli import ROOT
+from .data import Prepared, near_copies
 from .export import float_to_onnx, manifest, run_affectd, run_onnx, to_onnx
 from .heads import Heads
-from .metrics import as_text, fit_temperature, predict, report, summary_line, with_missed
+from .metrics import as_inputs, as_text, fit_temperature, predict, report, summary_line, with_missed
 from .quant import QuantNet
 from .robustness import measure
 from .train import Recipe, load_float, train
 
 TRAINING_DATA = ["FER2013 Training (Goodfellow et al. 2013), copies and non-faces removed",
                  "FER+ votes (Barsoum et al. 2016, MIT)"]
-MODELS = Path(__file__).resolve().parents[2] / "models"
 LICENCE = "Apache-2.0"   # that of the ImageNet start weights
 
 
@@ -50,16 +50,12 @@ def calibrated(net: nn.Module, size: int, prepared: Prepared, count: int = 512) 
     return quant
 
 
-def as_inputs(tiles: np.ndarray, size: int) -> torch.Tensor:
-    return model.normalise(torch.from_numpy(resize_pillow(tiles, size)).unsqueeze(1))
-
-
 def quantize(args: argparse.Namespace, device: torch.device) -> None:
     prepared = Prepared.open(args.prepared)
     net, size = load_float(args.run / args.checkpoint)
     schedule = args.schedule or f"{size}:3"
     size = Recipe(schedule=schedule).phases()[-1][0]
-    args.out = args.out or MODELS / f"mobilenet_v2_{size}.onnx"
+    args.out = args.out or ROOT / "models" / f"mobilenet_v2_{size}.onnx"
 
     def start() -> QuantNet:
         if args.go_on_from is None:

@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from . import CLASSES
-from .data import Prepared, resize_pillow
-from .metrics import fit_temperature, report
-from .model import normalise
+from .data import Prepared
+from .metrics import as_inputs, fit_temperature, report
 from .quant import QuantNet
 
 N = len(CLASSES)
@@ -36,7 +35,7 @@ def features(net: QuantNet, tiles: np.ndarray, batch: int = 256) -> torch.Tensor
     net.set_mode("float")
     found = []
     for i in tqdm(range(0, len(tiles), batch), desc="features", mininterval=5.0):
-        x = normalise(torch.from_numpy(resize_pillow(tiles[i:i + batch], net.size)).unsqueeze(1))
+        x = as_inputs(tiles[i:i + batch], net.size)
         found.append(net.pooled(x.to(memory_format=torch.channels_last)).flatten(1))
     net.set_mode("round")
     return torch.cat(found)

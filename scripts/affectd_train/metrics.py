@@ -15,6 +15,11 @@ from .model import normalise
 N = len(CLASSES)
 
 
+def as_inputs(tiles: np.ndarray, size: int) -> torch.Tensor:
+    """u8 tiles to the network's input [n, 1, size, size], resized by the manifest's rule."""
+    return normalise(torch.from_numpy(resize_pillow(tiles, size)).unsqueeze(1))
+
+
 @torch.no_grad()
 def predict(net: nn.Module, images: np.ndarray, size: int,
             device: torch.device, batch: int = 256) -> np.ndarray:

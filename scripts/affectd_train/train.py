@@ -204,14 +204,13 @@ class Graphed:
     def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, loss_of):
         self.net, self.optimizer, self.loss_of = net, optimizer, loss_of
         self.stream, self.graph = torch.cuda.Stream(), None
-        self.fresh = False   # the last step captured
+        self.captures = 0
         self.inputs = self.wanted = self.loss = None
         networks.seed_dropout(net, None)   # the process's own generator is kept by graphs
 
     def step(self, inputs: torch.Tensor, wanted: torch.Tensor, seed: int) -> torch.Tensor:
         torch.cuda.manual_seed(seed)
-        self.fresh = self.inputs is None or self.inputs.shape != inputs.shape
-        if self.fresh:
+        if self.inputs is None or self.inputs.shape != inputs.shape:
             self.capture(inputs, wanted)
         self.inputs.copy_(inputs)
         self.wanted.copy_(wanted)
@@ -219,6 +218,7 @@ class Graphed:
         return self.loss
 
     def capture(self, inputs: torch.Tensor, wanted: torch.Tensor) -> None:
+        self.captures += 1
         self.inputs, self.wanted = inputs.clone(), wanted.clone()
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -244,11 +244,10 @@ class Ahead:
     def __init__(self, teachers: Teachers):
         self.teachers, self.stream = teachers, torch.cuda.Stream()
         self.graph = self.inputs = self.found = None
-        self.fresh = False   # the last question captured
+        self.captures = 0
 
     def ask(self, inputs: torch.Tensor) -> None:
-        self.fresh = self.inputs is None or self.inputs.shape != inputs.shape
-        if self.fresh:
+        if self.inputs is None or self.inputs.shape != inputs.shape:
             self.capture(inputs)
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -261,6 +260,7 @@ class Ahead:
         return self.found
 
     def capture(self, inputs: torch.Tensor) -> None:
+        self.captures += 1
         torch.cuda.synchronize()
         self.inputs = inputs.clone()
         self.stream.wait_stream(torch.cuda.current_stream())
@@ -409,6 +409,10 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
 
     graphed = Graphed(net, optimizer, loss_of) if gpu else None
     ahead = Ahead(teachers) if gpu and teachers else None
+
+    def captures() -> int:
+        return sum(one.captures for one in (graphed, ahead) if one)
+
     images = torch.from_numpy(prepared.train_images).to(device)
     targets = targets_of(prepared, recipe.smoothing).to(device)
     labels = prepared.train_fer.argmax(axis=1)
@@ -465,7 +469,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             return loss_of(replica, inputs, wanted)
 
         for number in bar:
-            progress = progress_at(number)
+            progress, captured = progress_at(number), captures()
             if progress >= 1:
                 break
             size, rate = recipe.size_at(progress), recipe.rate_at(progress)
@@ -480,22 +484,19 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             replicas.train_mode()
             if gpu:
                 inputs, wanted, seed = coming or whole_batch(number, where.step)
-                fresh = ahead is not None and ahead.fresh
                 if ahead:
                     wanted = torch.lerp(wanted, ahead.answers(), recipe.teacher_part)
                 coming = whole_batch(number + 1, where.step + 1) if number + 1 < steps else None
                 loss = graphed.step(inputs, wanted, seed)
-                fresh |= graphed.fresh or (ahead is not None and ahead.fresh)
             else:
                 loss = replicas.step(replica_loss)
                 optimizer.step()
-                fresh = False
             update_average(mean_weights, weights, min(recipe.ema, (1 + where.step) / (10 + where.step)))
             running = loss.clone() if running is None else torch.lerp(running, loss, 0.02)
             where.step += 1
             where.step_in_epoch = number + 1
             now = time.monotonic()
-            if not fresh:   # capturing graphs: a schedule in minutes would lose its warm-up
+            if captures() == captured:   # else a schedule in minutes would lose its warm-up
                 where.seconds += now - counted
             counted = now
             if where.step % 50 == 0:   # reading the loss waits for a GPU
