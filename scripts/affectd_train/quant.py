@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .model import MEAN, STD, all_layers, layers_of_block, normalise
+from .model import MEAN, STD, layers_of_block
 
 INPUT_SCALE = 1 / (255 * STD)       # 2^-7: one quantum a luma step
 INPUT_ZERO = round(MEAN * 255)
