@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 /// The shipped model, or the tests' tiny one where it is not there.
 fn model() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shipped = root.join("models/mobilenet_v2_96.onnx");
+    let shipped = root.join("models/mobilenet_v2_112.onnx");
     if shipped.exists() {
         shipped
     } else {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The classifier that is used where none is named.
-pub const DEFAULT_MODEL: &str = "mobilenet_v2_96";
+pub const DEFAULT_MODEL: &str = "mobilenet_v2_112";
 
 /// The cascade that is used where none is named.
 pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_default.xml";

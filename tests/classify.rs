@@ -237,7 +237,7 @@ fn broken_files_are_errors() {
 /// apart.
 #[test]
 fn the_shipped_model_runs_in_integers() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mobilenet_v2_96");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mobilenet_v2_112");
     let mut classifier = Classifier::load(&model).unwrap();
     assert!(classifier.working_memory().is_some());
     let mut all = Vec::new();

@@ -26,7 +26,7 @@ fn hello(live: bool) -> Hello {
     Hello {
         source: "replay:faces 640x480".to_owned(),
         live,
-        model: "mobilenet_v2_96".to_owned(),
+        model: "mobilenet_v2_112".to_owned(),
         outputs: vec!["gpio".to_owned(), "display".to_owned()],
     }
 }
@@ -154,7 +154,7 @@ fn story(run: &mut Run) {
 fn every_line_is_as_the_schema_says() {
     let probabilities = r#""probabilities":{"angry":0.01,"disgust":0.02,"fear":0.03,"happy":0.8765,"sad":0.02,"surprise":0.03,"neutral":0.0135},"since":1.04,"change":true}"#;
     let first = format!(
-        r#"{{"schema":1,"type":"hello","time":0.0,"frame":0,"version":"{}","source":"replay:faces 640x480","live":false,"model":"mobilenet_v2_96","outputs":["gpio","display"],"classes":["angry","disgust","fear","happy","sad","surprise","neutral"],"period_ms":0}}"#,
+        r#"{{"schema":1,"type":"hello","time":0.0,"frame":0,"version":"{}","source":"replay:faces 640x480","live":false,"model":"mobilenet_v2_112","outputs":["gpio","display"],"classes":["angry","disgust","fear","happy","sad","surprise","neutral"],"period_ms":0}}"#,
         env!("CARGO_PKG_VERSION")
     );
     let expected = [

@@ -15,9 +15,9 @@ examples:
   scripts/train prepare                                   # reads ../shared/data
   scripts/train prepare --data ~/kaggle                   # fer2013.csv + fer2013new.csv
   scripts/train train --run runs/first                    # resumes when it was stopped
-  scripts/train train --run runs/quick --unit minutes --schedule 64:25,96:40 --workers 2
-  scripts/train quantize --run runs/first --out models/mobilenet_v2_96.onnx
-  scripts/train evaluate models/mobilenet_v2_96.onnx
+  scripts/train train --run runs/quick --unit minutes --schedule 64:25,112:50 --workers 2
+  scripts/train quantize --run runs/first --out models/mobilenet_v2_112.onnx
+  scripts/train evaluate models/mobilenet_v2_112.onnx
   scripts/train train --network efficientnet_lite2 --run runs/teacher
   scripts/train train --teachers runs/teacher --run runs/student
   scripts/train train --network vgg16@64+resnet18@96 --start none --run runs/two
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     about_model(export)
 
     evaluate = command("evaluate", "figures of an exported model on PublicTest")
-    evaluate.add_argument("model", type=Path, nargs="?", default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    evaluate.add_argument("model", type=Path, nargs="?", default=ROOT / "models" / "mobilenet_v2_112.onnx")
     evaluate.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     evaluate.add_argument("--json", type=Path)
     evaluate.add_argument("--inference", type=Path,
@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
 
     plot = command("plot", "curves, confusion matrix and reliability diagram as PNG")
     common_run(plot)
-    plot.add_argument("--model", type=Path, default=ROOT / "models" / "mobilenet_v2_96.onnx")
+    plot.add_argument("--model", type=Path, default=ROOT / "models" / "mobilenet_v2_112.onnx")
     plot.add_argument("--figures", type=Path, help="what `evaluate --robustness --json` wrote")
     plot.add_argument("--out", type=Path, default=RUNS / "plots")
 

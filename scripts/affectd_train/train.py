@@ -34,7 +34,7 @@ class Recipe:
     """Everything that decides the result; written into every checkpoint."""
 
     network: str = "mobilenet_v2"  # another of networks.BUILDERS, or NAME@SIZE+NAME@SIZE+…
-    schedule: str = "64:12,96:20"  # SIZE:AMOUNT,… in `unit`s
+    schedule: str = "64:12,112:20"  # SIZE:AMOUNT,… in `unit`s
     unit: str = "epochs"           # or minutes: then the run fits the time it has
     batch: int = 64
     workers: int = 1               # CPU: replicas of one thread each; see train()

@@ -133,7 +133,7 @@ pub enum ClassifyError {
 /// use affectd::classify::Classifier;
 /// use affectd::frame::{LumaView, Rect};
 ///
-/// let mut classifier = Classifier::load("models/mobilenet_v2_96".as_ref())?;
+/// let mut classifier = Classifier::load("models/mobilenet_v2_112".as_ref())?;
 /// let pixels = vec![128; 640 * 480];
 /// let picture = LumaView::new(&pixels, 640, 480, 640)?;
 /// let probabilities = classifier.classify(&picture, Rect::new(200, 120, 180, 180))?;

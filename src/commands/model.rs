@@ -14,7 +14,7 @@ use crate::classify::{Classifier, StepProfile};
 /// the kernel that computes it and its share of the time. Steps "by N rows" take
 /// turns with their neighbours over bands of so many rows.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  affectd model models/mobilenet_v2_96.onnx")]
+#[command(after_help = "Example:\n  affectd model models/mobilenet_v2_112.onnx")]
 pub struct Args {
     /// NAME.onnx or NAME.toml of a model
     file: PathBuf,
