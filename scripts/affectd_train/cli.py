@@ -124,7 +124,7 @@ def recipe_arguments(command: argparse.ArgumentParser, **defaults: object) -> No
 
     for f in fields(Recipe):
         command.add_argument("--" + f.name.replace("_", "-"), type=type(f.default),
-                             default=defaults.get(f.name, f.default))
+                             default=defaults.get(f.name, f.default), help=f.metadata["help"])
     command.add_argument("--start-weights", type=Path, help="file of ImageNet weights, where they lie elsewhere")
 
 
@@ -137,7 +137,7 @@ def recipe_of(args: argparse.Namespace):
 def common_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     command.add_argument("--run", type=Path, default=RUNS / "mobilenet_v2")
-    command.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where it is computed")
 
 
 def about_model(command: argparse.ArgumentParser) -> None:
@@ -153,6 +153,8 @@ def device_of(name: str):
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device cuda: PyTorch finds no CUDA device here")
     return torch.device(name)
 
 

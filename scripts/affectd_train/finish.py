@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
+from torchvision.models import MobileNetV2
 
 from . import networks
 from .cli import ROOT
@@ -53,6 +54,9 @@ def calibrated(net: nn.Module, size: int, prepared: Prepared, count: int = 512) 
 def quantize(args: argparse.Namespace, device: torch.device) -> None:
     prepared = Prepared.open(args.prepared)
     net, size = load_float(args.run / args.checkpoint)
+    if not isinstance(net, MobileNetV2):
+        raise SystemExit(f"--run {args.run}: only a mobilenet_v2 can be quantized; `scripts/train export` writes "
+                         "any network in floats")
     schedule = args.schedule or f"{size}:3"
     size = Recipe(schedule=schedule).phases()[-1][0]
     args.out = args.out or ROOT / "models" / f"mobilenet_v2_{size}.onnx"
@@ -145,9 +149,13 @@ def fidelity(quant: QuantNet, before: nn.Module, path: Path, prepared: Prepared)
 
 
 def evaluate(args: argparse.Namespace) -> dict:
+    for needed in (args.model, args.model.with_suffix(".toml"), args.inference):
+        if needed and not needed.exists():
+            raise SystemExit(f"there is no {needed}")
     prepared = Prepared.open(args.prepared)
     clean = prepared.test_clean
     tiles = prepared.test_images[clean]
+
     def run(tiles: np.ndarray) -> np.ndarray:
         if args.inference:
             return run_affectd(args.inference, args.model, tiles)

@@ -7,11 +7,12 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Callable
 
@@ -26,37 +27,58 @@ from .augment import Draws, augment, mixup
 from .data import Prepared
 from .metrics import predict
 
+LEAST_SIZE = 32   # that VGG16 can halve five times
+PHASE = re.compile(r"\d+:\d*\.?\d+")
 TFLITE = Path(__file__).resolve().parents[3] / "shared/data/imagenet/mobilenet_v2_1.0_224_quant.tflite"
+
+
+def option(default: object, meaning: str, least: float = -math.inf, most: float = math.inf) -> object:
+    """A field of the recipe, with what `--help` says of it and the range of a number."""
+    return field(default=default, metadata={"help": meaning, "least": least, "most": most})
 
 
 @dataclass
 class Recipe:
-    """Everything that decides the result; written into every checkpoint."""
+    """Everything that decides the result; written into every checkpoint. One that
+    cannot be trained ends the program."""
 
-    network: str = "mobilenet_v2"  # another of networks.BUILDERS, or NAME@SIZE+NAME@SIZE+…
-    schedule: str = "64:12,112:20"  # SIZE:AMOUNT,… in `unit`s
-    unit: str = "epochs"           # or minutes: then the run fits the time it has
-    batch: int = 64
-    workers: int = 1               # CPU: replicas of one thread each; see train()
-    rate: float = 1.5e-3
-    warm_up: float = 0.03          # part of the whole run
-    weight_decay: float = 0.02
-    ema: float = 0.998
-    disgust_repeat: int = 3        # times each disgust tile is seen in an epoch
-    smoothing: float = 0.1         # of FER2013's labels; votes are smooth by themselves
-    teachers: str = ""             # RUN,… whose mean answer is learned …
-    teacher_part: float = 0.8      # … with this weight against labels and votes
-    twin: float = 0.0              # quantized: weight of the network without rounding
-    mixup_alpha: float = 0.2
-    mixup_part: float = 0.3        # of the pictures
-    dropout: float = 0.2
-    strength: float = 1.0          # of the augmentation
-    calm_end: float = 0.1          # last part of the run: augmentation at half strength
-    freeze_blocks: int = 0         # so many first blocks stay as they are …
-    freeze_at: float = 0.7         # … from this part of the run on: they cost most
-    validate_every: int = 1        # epochs
-    seed: int = 1
-    start: str = "imagenet"        # or torchvision, none, RUN: see start_network
+    network: str = option("mobilenet_v2", "its name, or NAME@SIZE+NAME@SIZE+… for several on the same pictures")
+    schedule: str = option("64:12,112:20", "SIZE:AMOUNT,…: side of the pictures, and how long, in units")
+    unit: str = option("epochs", "of the schedule: epochs, or minutes, so that the run fits the time it has")
+    batch: int = option(64, "pictures of a step", 1)
+    workers: int = option(1, "on a CPU: replicas of one thread each", 1)
+    rate: float = option(1.5e-3, "greatest learning rate of AdamW; a cosine brings it down", 0)
+    warm_up: float = option(0.03, "part of the whole run in which the rate rises", 0, 0.9)
+    weight_decay: float = option(0.02, "of AdamW", 0)
+    ema: float = option(0.998, "decay of the weights' moving average, which is what is kept", 0, 1)
+    disgust_repeat: int = option(3, "times that each disgust tile is seen in an epoch", 1)
+    smoothing: float = option(0.1, "of FER2013's labels; votes are smooth by themselves", 0, 1)
+    teachers: str = option("", "RUN,… whose mean answer is learned")
+    teacher_part: float = option(0.8, "weight of that answer against labels and votes", 0, 1)
+    twin: float = option(0.0, "quantized: weight of the network without rounding, trained beside it", 0)
+    mixup_alpha: float = option(0.2, "of mixup's beta distribution", 0)
+    mixup_part: float = option(0.3, "part of the pictures that is mixed", 0, 1)
+    dropout: float = option(0.2, "before the last layer", 0, 1)
+    strength: float = option(1.0, "of the augmentation", 0)
+    calm_end: float = option(0.1, "last part of the run, with augmentation at half strength", 0, 1)
+    freeze_blocks: int = option(0, "so many first blocks stay as they are towards the end: they cost most", 0)
+    freeze_at: float = option(0.7, "part of the run from which on they do", 0, 1)
+    validate_every: int = option(1, "epochs between two validations", 1)
+    seed: int = option(1, "of everything that is drawn", 0)
+    start: str = option("imagenet", "imagenet (mobilenet_v2 and efficientnet_lite2), torchvision, none, or a RUN")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, least, most = getattr(self, f.name), f.metadata["least"], f.metadata["most"]
+            if isinstance(value, (int, float)) and not (math.isfinite(value) and least <= value <= most):
+                wanted = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+                raise SystemExit(f"--{f.name.replace('_', '-')} {value}: a number {wanted} is needed")
+        if self.unit not in ("epochs", "minutes"):
+            raise SystemExit(f"--unit {self.unit}: there are epochs and minutes")
+        for part in self.schedule.split(","):
+            if not PHASE.fullmatch(part) or int(part.split(":")[0]) < LEAST_SIZE or not float(part.split(":")[1]):
+                raise SystemExit(f"--schedule {self.schedule}: {part or 'nothing'} is not SIZE:AMOUNT, with a side of "
+                                 f"at least {LEAST_SIZE} pixels and a number of {self.unit} above 0")
 
     def phases(self) -> list[tuple[int, float]]:
         return [(int(size), float(amount)) for size, amount in
@@ -284,6 +306,8 @@ def update_average(average: list[torch.Tensor], now: list[torch.Tensor], decay: 
 
 def load_float(checkpoint: Path) -> tuple[nn.Module, int]:
     """A trained network and the size of its pictures."""
+    if not checkpoint.exists():
+        raise SystemExit(f"there is no {checkpoint}: `scripts/train train --run {checkpoint.parent}` makes it")
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     net = networks.build(stored["recipe"]["network"])
     net.load_state_dict(stored.get("average", stored["net"]))

@@ -124,6 +124,28 @@ class Repeating(Case):
                             for net in whole.nets], axis=0)
         np.testing.assert_allclose(mean, expected, atol=1e-5)
 
+    def test_what_cannot_be_trained_is_named(self) -> None:
+        for argument, reason in ((("--schedule", "96"), "96 is not SIZE:AMOUNT"),
+                                 (("--schedule", "64:1,"), "nothing is not SIZE:AMOUNT"),
+                                 (("--schedule", "64:0"), "above 0"), (("--schedule", "64:-1"), "above 0"),
+                                 (("--schedule", "31:1"), "at least 32"), (("--unit", "hours"), "epochs and minutes"),
+                                 (("--batch", "0"), "of at least 1"), (("--rate", "nan"), "of at least 0"),
+                                 (("--mixup-part", "1.5"), "from 0 to 1")):
+            with self.assertRaisesRegex(SystemExit, f"{' '.join(argument)}.*{reason}"):
+                cli.recipe_of(cli.parser().parse_args(["train", *argument]))
+
+    def test_what_is_not_there_or_cannot_be_quantized_is_named(self) -> None:
+        prepared = prepared_in(self.folder)
+        prepared.save(self.folder / "prepared.npz")
+        self.trained(prepared, replace(SHORT, network="mini_xception"), "small")
+        small, none, model_file = (self.folder / name for name in ("small", "none", "none.onnx"))
+        for arguments, reason in ((("quantize", "--run", none), "there is no .*none/final.pt"),
+                                  (("train", "--start", "none", "--teachers", none), "there is no .*none/final.pt"),
+                                  (("quantize", "--run", small), "only a mobilenet_v2"),
+                                  (("evaluate", model_file), "there is no .*none.onnx")):
+            with self.subTest(arguments=arguments), self.assertRaisesRegex(SystemExit, reason):
+                self.run_cli(*arguments)
+
     def test_networks_that_cannot_be_trained_together_are_named(self) -> None:
         for network, reason in (("vgg16@big+resnet18", "big is not a size"), ("vgg16+vgg16", "twice"),
                                 ("vgg16+vgg61", "there is no network vgg61")):
