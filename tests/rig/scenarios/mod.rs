@@ -102,7 +102,7 @@ fn robot(replacements: &[(&str, &str)]) -> String {
 }
 
 /// Where it does not matter what a face shows, a miniature network tells: the
-/// emulated processor takes half a second for the real one.
+/// emulated processor takes most of a second for the real one.
 const QUICK: (&str, &str) = ("\"mobilenet_v2_112\"", "\"/rig/tiny.onnx\"");
 
 /// A line for each processed frame, and some while none comes.
