@@ -20,7 +20,7 @@ from .heads import Heads
 from .metrics import as_inputs, as_text, fit_temperature, predict, report, summary_line, with_missed
 from .quant import QuantNet
 from .robustness import measure
-from .train import Recipe, load_float, train
+from .train import Recipe, load_float, stored_at, train
 
 TRAINING_DATA = ["FER2013 Training (Goodfellow et al. 2013), copies and non-faces removed",
                  "FER+ votes (Barsoum et al. 2016, MIT)"]
@@ -65,7 +65,7 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
         if args.go_on_from is None:
             return calibrated(net, size, prepared)
         quant = QuantNet(net, size)
-        quant.load_state_dict(torch.load(args.go_on_from, map_location="cpu", weights_only=True)["net"])
+        quant.load_state_dict(stored_at(args.go_on_from)["net"])
         return quant
 
     if args.no_training:

@@ -22,7 +22,6 @@ from . import CLASSES
 # point 128 the input's quantum is just its luma.
 MEAN = 128 / 255
 STD = 128 / 255
-SIZE = 96
 
 
 class TinyDepthwise(torch.autograd.Function):

@@ -27,6 +27,7 @@ from .augment import Draws, augment, mixup
 from .data import Prepared
 from .metrics import predict
 
+START_SIZE = 96   # of the tiles from which the start weights' BatchNorm is restored
 LEAST_SIZE = 32   # that VGG16 can halve five times
 PHASE = re.compile(r"\d+:\d*\.?\d+")
 TFLITE = Path(__file__).resolve().parents[3] / "shared/data/imagenet/mobilenet_v2_1.0_224_quant.tflite"
@@ -124,10 +125,7 @@ def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> n
     if recipe.start in ("none", "torchvision"):
         return net
     if recipe.start != "imagenet":
-        before = Path(recipe.start) / "final.pt"
-        if not before.exists():
-            raise SystemExit(f"--start {recipe.start}: there is no {before}")
-        net.load_state_dict(torch.load(before, map_location="cpu", weights_only=True)["net"])
+        net.load_state_dict(stored_at(Path(recipe.start) / "final.pt")["net"])
         return net
     if recipe.network == "efficientnet_lite2":
         if weights is None:
@@ -140,7 +138,7 @@ def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> n
         if not weights.exists():
             raise SystemExit(f"start weights {weights} are not there (--start-weights)")
         few = torch.from_numpy(images[:256]).unsqueeze(1).float()
-        few = F.interpolate(few, size=model.SIZE, mode="bilinear")
+        few = F.interpolate(few, size=START_SIZE, mode="bilinear")
         model.load_tflite(net, weights, model.normalise(few))
     else:
         raise SystemExit(f"no ImageNet weights of {recipe.network} are at hand: "
@@ -304,11 +302,16 @@ def update_average(average: list[torch.Tensor], now: list[torch.Tensor], decay: 
     torch._foreach_lerp_(average, now, 1 - decay)
 
 
+def stored_at(checkpoint: Path) -> dict:
+    """What a run has saved."""
+    if not checkpoint.exists():
+        raise SystemExit(f"there is no {checkpoint}: a run of `scripts/train` leaves it when it ends")
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)
+
+
 def load_float(checkpoint: Path) -> tuple[nn.Module, int]:
     """A trained network and the size of its pictures."""
-    if not checkpoint.exists():
-        raise SystemExit(f"there is no {checkpoint}: `scripts/train train --run {checkpoint.parent}` makes it")
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    stored = stored_at(checkpoint)
     net = networks.build(stored["recipe"]["network"])
     net.load_state_dict(stored.get("average", stored["net"]))
     return net.eval(), Recipe(**stored["recipe"]).phases()[-1][0]
@@ -552,6 +555,10 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
         save()
         saved = time.monotonic()
     save_final(average, recipe, where, run)
+    if isinstance(average, networks.Together):
+        for part, one in zip(average.parts, average.nets):
+            figures = validate(one, prepared, part.size or recipe.phases()[-1][0], device)
+            print(json.dumps({"network": part.name, **figures}), flush=True)
     return average
 
 

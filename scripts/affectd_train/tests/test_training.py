@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import json
 import os
 import signal
 import subprocess
@@ -110,12 +113,17 @@ class Repeating(Case):
         self.trained(prepared, teacher, "teacher")
         recipe = replace(SHORT, dropout=0.0, teachers=str(self.folder / "teacher"))
         names = ("mini_xception", "convnet12")
-        self.trained(prepared, replace(recipe, network="mini_xception+convnet12@32"), "both")
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            self.trained(prepared, replace(recipe, network="mini_xception+convnet12@32"), "both")
+        figures = said.getvalue().splitlines()[-len(names):]
         for place, name in enumerate(names, 1):
             self.trained(prepared, replace(recipe, network=name), name)
             alone, _ = load_float(self.folder / name / "final.pt")
             one, size = load_float(self.folder / "both" / f"{place}-{name}" / "final.pt")
             self.assertEqual(size, 32)
+            judged = {"network": name, **train.validate(one, prepared, 32, CPU)}
+            self.assertEqual(figures[place - 1], json.dumps(judged))
             for key, value in weights(alone).items():
                 np.testing.assert_allclose(value, weights(one)[key], rtol=1e-4, atol=1e-5, err_msg=f"{name} {key}")
         whole, _ = load_float(self.folder / "both" / "final.pt")
