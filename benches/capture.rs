@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use affectd::capture::PixelFormat;
 use affectd::capture::convert::Layout;
-use affectd::media::jpeg;
+use affectd::image::jpeg;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const WIDTH: u32 = 640;

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use affectd::classify::Classifier;
 use affectd::frame::{LumaView, Rect};
+use affectd::observe::Classifier;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// The shipped model, or the tests' tiny one where it is not there.

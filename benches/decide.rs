@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use affectd::decide::{Decider, Face, Options};
 use affectd::detect::Detection;
-use affectd::expression::Probabilities;
 use affectd::frame::{Rect, Timestamp};
+use affectd::observe::expression::Probabilities;
 use affectd::track::{self, Policy, Tracker};
 use criterion::{Criterion, criterion_group, criterion_main};
 

@@ -4,8 +4,9 @@
 
 use std::hint::black_box;
 
-use affectd::expression::Expression;
-use affectd::output::display::{Canvas, Grain, Level, Part, Theme, View, draw};
+use affectd::draw::{Canvas, Grain, Part, Theme};
+use affectd::observe::expression::Expression;
+use affectd::output::display::{Level, View, draw};
 use criterion::{Criterion, criterion_group, criterion_main};
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb565, Rgb888};
 

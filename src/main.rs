@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use affectd::commands::Cli;
-use affectd::memory::FrameAllocator;
+use affectd::host::memory::FrameAllocator;
 use clap::Parser;
 
 #[global_allocator]

@@ -9,7 +9,7 @@ use affectd::capture::{
     CaptureError, Captured, Options, Pace, PixelFormat, Source, SourceSpec, cameras, open,
 };
 use affectd::frame::LumaView;
-use affectd::media::{self, RgbImage};
+use affectd::image::{self, RgbImage};
 use tempfile::tempdir;
 
 const NOW: Duration = Duration::ZERO;
@@ -40,7 +40,7 @@ fn jpeg(value: u8) -> Vec<u8> {
 
 fn write_png(path: &Path, value: u8) {
     let pixels = [value; 12];
-    media::write_png_luma(path, LumaView::new(&pixels, 4, 3, 4).unwrap()).unwrap();
+    image::write_png_luma(path, LumaView::new(&pixels, 4, 3, 4).unwrap()).unwrap();
 }
 
 /// First pixel, milliseconds and sequence of every frame until the end.
@@ -205,7 +205,7 @@ fn pictures_from_1x1_to_the_largest_side() {
             height,
             pixels: vec![100; (width * height * 3) as usize],
         };
-        media::write_png_rgb(&path, &image).unwrap();
+        image::write_png_rgb(&path, &image).unwrap();
         let mut source = open(&options(&path)).unwrap();
         let Captured::Frame(frame) = source.next(NOW) else {
             panic!("no frame");

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use affectd::classify::{Classifier, ModelError};
 use affectd::frame::{LumaView, Rect};
+use affectd::observe::{Classifier, ModelError};
 use sha2::{Digest, Sha256};
 
 fn data(name: &str) -> PathBuf {
@@ -55,7 +55,7 @@ fn crops_are_pillows() {
             fields[9].parse::<f64>().unwrap()
         ))
         .unwrap();
-        let mut cropper = affectd::classify::Cropper::new(int(10) as usize, int(11) as usize);
+        let mut cropper = affectd::observe::Cropper::new(int(10) as usize, int(11) as usize);
         let crop = if face.width == 0 {
             cropper.whole(&view)
         } else {
@@ -80,7 +80,7 @@ fn strides_are_honoured() {
         padded.extend_from_slice(row);
         padded.extend_from_slice(&[255; 13]);
     }
-    let mut cropper = affectd::classify::Cropper::new(24, 24);
+    let mut cropper = affectd::observe::Cropper::new(24, 24);
     let tight = LumaView::new(&pixels, 50, 40, 50).unwrap();
     let wide = LumaView::new(&padded, 50, 40, 63).unwrap();
     let expected = cropper.whole(&tight).to_vec();

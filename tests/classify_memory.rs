@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use affectd::classify::Classifier;
 use affectd::frame::{LumaView, Rect};
-use affectd::memory::{self, FrameAllocator};
+use affectd::host::memory::{self, FrameAllocator};
+use affectd::observe::Classifier;
 
 #[global_allocator]
 static ALLOCATOR: FrameAllocator = FrameAllocator;

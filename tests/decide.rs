@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use affectd::decide::{Decider, Decision, Face, Options, State};
-use affectd::expression::{Expression, Probabilities};
 use affectd::frame::{Rect, Timestamp};
+use affectd::observe::expression::{Expression, Probabilities};
 use proptest::prelude::*;
 
 const RECT: Rect = Rect::new(100, 80, 90, 90);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use affectd::detect::{Cascade, Detector, Enhance, Kernel, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, Rect, Timestamp};
-use affectd::memory::{self, FrameAllocator};
+use affectd::host::memory::{self, FrameAllocator};
 
 #[global_allocator]
 static ALLOCATOR: FrameAllocator = FrameAllocator;

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use affectd::decide::{Decision, State};
-use affectd::expression::{Expression, Probabilities};
+use affectd::draw::{Canvas, Grain, Part, Theme};
 use affectd::frame::{Rect, Timestamp};
+use affectd::observe::expression::{Expression, Probabilities};
 use affectd::output::display::{
-    self, Canvas, Coloring, Display, DisplayError, Grain, Kind, Options, Panel, Part, PngOptions,
-    Theme, View,
+    self, Coloring, Display, DisplayError, Kind, Options, Panel, PngOptions, View,
 };
 use affectd::output::{Camera, Output, Report};
 use embedded_graphics::draw_target::{DrawTarget, DrawTargetExt};

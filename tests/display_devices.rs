@@ -8,11 +8,12 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use affectd::expression::Expression;
+use affectd::draw::{Canvas, Part, Theme};
 use affectd::frame::Rect;
+use affectd::observe::expression::Expression;
 use affectd::output::display::{
-    Canvas, Channel, DisplayError, FramebufferPanel, Geometry, Level, Panel, Part, Rotation,
-    Ssd1306Options, Ssd1306Panel, St7789Options, St7789Panel, St7789Pins, Theme, View, draw,
+    Channel, DisplayError, FramebufferPanel, Geometry, Level, Panel, Rotation, Ssd1306Options,
+    Ssd1306Panel, St7789Options, St7789Panel, St7789Pins, View, draw,
 };
 use affectd::output::gpio::LineId;
 use embedded_graphics::pixelcolor::raw::{RawData, RawU16};

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use affectd::decide::{Decision, State};
-use affectd::expression::{Expression, Probabilities};
 use affectd::frame::{Rect, Timestamp};
+use affectd::observe::expression::{Expression, Probabilities};
 use affectd::output::events::{Error, Events, Hello, Options, QUEUE};
 use affectd::output::{Camera, Farewell, Output, Report};
 use rustix::fs::{FileType, Mode};

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use affectd::classify::{Classifier, ClassifyError};
 use affectd::detect::{Cascade, Detection, Detector, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, MAX_SIDE, Rect, Timestamp};
-use affectd::media::read_luma;
+use affectd::image::read_luma;
+use affectd::observe::{Classifier, ClassifyError};
 use affectd::track::{self, Tracker};
 use proptest::prelude::*;
 

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use affectd::decide::{Decision, State};
-use affectd::expression::{Expression, Probabilities};
 use affectd::frame::{Rect, Timestamp};
+use affectd::observe::expression::{Expression, Probabilities};
 use affectd::output::gpio::{Bank, LineId, LineOptions, Lines, Options, Role, SafeLevel};
 use affectd::output::{Camera, Output, Report};
 use embedded_hal::digital::{ErrorKind, ErrorType, OutputPin, PinState};

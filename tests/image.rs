@@ -2,7 +2,7 @@
 
 mod pictures;
 
-use affectd::media::read_rgb;
+use affectd::image::read_rgb;
 use pictures::{FACES, NO_FACES, TINY, affectd, lines, numbers, photo, stderr};
 
 const CLASSES: [&str; 7] = [
@@ -68,7 +68,7 @@ fn annotated_copies_show_the_picture_the_box_and_a_card() {
     let copy = read_rgb(copies.join("astronaut-faces.png")).unwrap();
     assert_eq!(copy.height, original.height);
     assert!(copy.width > original.width + 200);
-    let at = |image: &affectd::media::RgbImage, x: u32, y: u32| {
+    let at = |image: &affectd::image::RgbImage, x: u32, y: u32| {
         let at = 3 * (y * image.width + x) as usize;
         image.pixels[at..at + 3].to_vec()
     };

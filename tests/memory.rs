@@ -11,19 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use affectd::assets;
 use affectd::capture::{self, Pace, SourceSpec};
-use affectd::classify::Classifier;
 use affectd::decide::{self, Decider};
 use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
-use affectd::media::{LumaImage, read_luma};
-use affectd::memory::{self, FrameAllocator};
-use affectd::models;
+use affectd::draw::{Canvas, Grain};
+use affectd::host::memory::{self, FrameAllocator};
+use affectd::image::{LumaImage, read_luma};
+use affectd::observe::Classifier;
 use affectd::output::Output;
-use affectd::output::display::{Canvas, Display, DisplayError, Grain, Panel};
+use affectd::output::display::{Display, DisplayError, Panel};
 use affectd::output::events::{self, Events, Hello};
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
+use affectd::pipeline::stats::{Stage, WARM_UP};
 use affectd::pipeline::{Faces, Pipeline, Step};
-use affectd::stats::{Stage, WARM_UP};
 use affectd::track::{self, Tracker};
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_hal::digital::{ErrorType, OutputPin, PinState};
@@ -211,7 +212,7 @@ fn with_softmax(directory: &Path) -> PathBuf {
 }
 
 fn faces(model: &Path, min_size: u32) -> Faces {
-    let cascade = Cascade::load(&models::find(models::DEFAULT_CASCADE).unwrap()).unwrap();
+    let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE).unwrap()).unwrap();
     let options = detect::Options {
         min_neighbors: 3,
         scale_factor: 1.2,
@@ -418,7 +419,7 @@ fn main() {
     stays_the_same("64x64, tiny model", small(), 100_000);
     let tract = rig(None, 64, 30, Devices::Well);
     stays_the_same("64x64, tract runs a part", tract, 2_000);
-    let model = models::find(models::DEFAULT_MODEL).unwrap();
+    let model = assets::find(assets::DEFAULT_MODEL).unwrap();
     let large = rig(Some(&model), 480, 120, Devices::Well);
     stays_the_same("480x480, shipped model", large, 400);
     // A 99th percentile is a handful of edges, which another program may hit on

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use affectd::assets;
 use affectd::capture::{Captured, Frame, Source};
-use affectd::classify::Classifier;
 use affectd::decide::{self, Decider, State};
 use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
 use affectd::frame::Timestamp;
-use affectd::media::{LumaImage, read_luma};
-use affectd::models;
+use affectd::image::{LumaImage, read_luma};
+use affectd::observe::Classifier;
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
 use affectd::output::{Camera, Farewell, Output, Report};
 use affectd::pipeline::{Faces, Pipeline, Step};
@@ -165,7 +165,7 @@ impl Output for Ear {
 }
 
 fn faces() -> Faces {
-    let cascade = Cascade::load(&models::find(models::DEFAULT_CASCADE).unwrap()).unwrap();
+    let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE).unwrap()).unwrap();
     let options = detect::Options {
         min_neighbors: 5,
         min_size: (60, 60),
@@ -182,7 +182,7 @@ fn faces() -> Faces {
             lost_after: Duration::from_millis(150),
             ..track::Options::default()
         }),
-        Classifier::load(&models::find(models::DEFAULT_MODEL).unwrap()).unwrap(),
+        Classifier::load(&assets::find(assets::DEFAULT_MODEL).unwrap()).unwrap(),
         Decider::new(decide::Options::default()),
         Duration::ZERO,
     )

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use affectd::supervise::Signals;
+use affectd::host::signals::Signals;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Set in the environment of a process that a test starts from this file.

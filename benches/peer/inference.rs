@@ -14,7 +14,7 @@ mod peak;
 use std::error::Error;
 use std::io::{BufRead, Write};
 
-use affectd::classify::Classifier;
+use affectd::observe::Classifier;
 use rustix::time::{ClockId, clock_gettime};
 use tract_onnx::prelude::*;
 

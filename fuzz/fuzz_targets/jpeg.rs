@@ -2,12 +2,12 @@
 //! an error does.
 #![no_main]
 
-use affectd::media::{self, LumaImage};
+use affectd::image::{self, LumaImage};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut image = LumaImage::default();
-    if media::luma(data, &mut Vec::new(), &mut image).is_ok() {
+    if image::luma(data, &mut Vec::new(), &mut image).is_ok() {
         let view = image.try_view().expect("a whole picture");
         assert!(view.width() <= 8000 && view.height() <= 8000);
     }

@@ -1,7 +1,7 @@
 //! A model's manifest.
 #![no_main]
 
-use affectd::classify::manifest::Manifest;
+use affectd::observe::manifest::Manifest;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use affectd::classify::Classifier;
+use affectd::observe::Classifier;
 use affectd::frame::LumaView;
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest as _, Sha256};

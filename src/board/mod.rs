@@ -16,9 +16,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::host::{realtime, thermal, watchdog};
 use crate::output::{display, events, gpio};
-use crate::supervise::{thermal, watchdog};
-use crate::{capture, decide, detect, process, track};
+use crate::{capture, decide, detect, track};
 pub use reader::Problem;
 use reader::Reader;
 
@@ -37,7 +37,7 @@ pub struct Board {
     pub events: Option<events::Options>,
     pub thermal: Option<thermal::Options>,
     pub watchdog: Option<watchdog::Options>,
-    pub process: process::Options,
+    pub process: realtime::Options,
 }
 
 /// The board file's `[detect]`.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::displays::display_section;
 use super::reader::{IntegerOrString, Section};
 use super::{Board, ClassifyOptions, DetectOptions};
+use crate::assets;
 use crate::capture::{self, Pace, SourceSpec};
 use crate::frame::MAX_SIDE;
-use crate::models;
+use crate::host::{memory, realtime, thermal, watchdog};
 use crate::output::{events, gpio};
-use crate::supervise::{thermal, watchdog};
-use crate::{decide, detect, memory, process, track};
+use crate::{decide, detect, track};
 
 /// The longest time that a key takes: an hour.
 const HOUR_MS: u64 = 3_600_000;
@@ -141,7 +141,7 @@ fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
     let mut search = detect::SearchOptions::default();
     let mut cascade = None;
     if let Some(mut section) = section {
-        cascade = Some(model_file(&mut section, "cascade", models::DEFAULT_CASCADE));
+        cascade = Some(model_file(&mut section, "cascade", assets::DEFAULT_CASCADE));
         set(
             &mut detector.scale_factor,
             section.number("scale_factor", 1.01..=4.0),
@@ -163,7 +163,7 @@ fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
         section.finish();
     }
     DetectOptions {
-        cascade: cascade.unwrap_or_else(|| default_model_file(models::DEFAULT_CASCADE)),
+        cascade: cascade.unwrap_or_else(|| default_model_file(assets::DEFAULT_CASCADE)),
         detector,
         search,
     }
@@ -216,12 +216,12 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
 fn classify_section(section: Option<Section<'_, '_>>) -> ClassifyOptions {
     let Some(mut section) = section else {
         return ClassifyOptions {
-            model: default_model_file(models::DEFAULT_MODEL),
+            model: default_model_file(assets::DEFAULT_MODEL),
             interval: Duration::ZERO,
         };
     };
     let options = ClassifyOptions {
-        model: model_file(&mut section, "model", models::DEFAULT_MODEL),
+        model: model_file(&mut section, "model", assets::DEFAULT_MODEL),
         interval: section
             .millis("interval_ms", 0..=HOUR_MS)
             .unwrap_or_default(),
@@ -348,8 +348,8 @@ fn watchdog_section(mut section: Section<'_, '_>, directory: &Path) -> Option<wa
     device.map(|device| watchdog::Options { device })
 }
 
-fn process_section(mut section: Section<'_, '_>) -> process::Options {
-    let mut options = process::Options::default();
+fn process_section(mut section: Section<'_, '_>) -> realtime::Options {
+    let mut options = realtime::Options::default();
     set(
         &mut options.arena,
         section
@@ -405,7 +405,7 @@ fn model_file(section: &mut Section<'_, '_>, key: &str, default: &str) -> PathBu
     let Some(found) = section.string(key) else {
         return default_model_file(default);
     };
-    models::find(found.value).unwrap_or_else(|error| {
+    assets::find(found.value).unwrap_or_else(|error| {
         found.reject(&error);
         PathBuf::from(found.value)
     })
@@ -414,5 +414,5 @@ fn model_file(section: &mut Section<'_, '_>, key: &str, default: &str) -> PathBu
 /// A default that is missing is told of when it is opened: a board file that
 /// does not name it is not at fault.
 fn default_model_file(name: &str) -> PathBuf {
-    models::find(name).unwrap_or_else(|_| PathBuf::from(name))
+    assets::find(name).unwrap_or_else(|_| PathBuf::from(name))
 }

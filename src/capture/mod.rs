@@ -19,7 +19,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::frame::{LumaView, MAX_SIDE, Timestamp};
-use crate::media::MediaError;
+use crate::image::MediaError;
 
 pub mod convert;
 #[cfg(feature = "nokhwa")]
@@ -28,7 +28,7 @@ mod replay;
 mod stdin;
 mod v4l2;
 
-pub use v4l2::info::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
+pub use v4l2::formats::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
 
 /// A frame, borrowed from its source until the next call.
 #[derive(Clone, Copy, Debug)]
@@ -332,7 +332,7 @@ pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
 }
 
 fn open_v4l2(target: &v4l2::Target, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
-    let camera = v4l2::Camera::open(v4l2::device::Linux, target.clone(), options)?;
+    let camera = v4l2::Camera::open(v4l2::node::Linux, target.clone(), options)?;
     Ok(Box::new(camera))
 }
 

@@ -29,9 +29,9 @@ use nokhwa::utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, Req
 
 use super::convert::Layout;
 use super::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
+use crate::fault::Repeated;
 use crate::frame::Timestamp;
-use crate::media::{LumaImage, jpeg};
-use crate::repeated::Repeated;
+use crate::image::{LumaImage, jpeg};
 
 /// The formats that can be asked for, the cheapest first.
 const FORMATS: [FrameFormat; 5] = [

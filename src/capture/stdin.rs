@@ -21,9 +21,9 @@ use super::convert::Layout;
 use super::replay::mjpeg::{Mjpeg, Split, Splitter};
 use super::replay::{Player, Rate, Recording, Step, VIDEO_RATE};
 use super::{CaptureError, Captured, Frame, Options, Pace, PixelFormat, Source};
+use crate::fault::Repeated;
 use crate::frame::Timestamp;
-use crate::media::{LumaImage, jpeg};
-use crate::repeated::Repeated;
+use crate::image::{LumaImage, jpeg};
 
 /// Linux gives an unprivileged pipe up to this (`fs.pipe-max-size`).
 const PIPE_SIZE: usize = 1 << 20;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::CommandResult;
 use crate::board::Board;
 use crate::capture::{self, Captured};
-use crate::classify::Classifier;
 use crate::detect::{Cascade, Detector};
+use crate::host::realtime;
+use crate::observe::Classifier;
 use crate::output::{display, gpio};
-use crate::process;
 
 /// How long a camera may take to its first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -100,16 +100,16 @@ fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
 }
 
 /// Tries out what the process asks of the kernel, as the user who runs this.
-fn privileges(options: &process::Options) -> Result<String, Box<dyn Error>> {
+fn privileges(options: &realtime::Options) -> Result<String, Box<dyn Error>> {
     let mut granted = vec![format!("frame arena of {} KiB", options.arena >> 10)];
     if options.lock_memory {
-        process::lock_memory()?;
-        process::unlock_memory();
+        realtime::lock_memory()?;
+        realtime::unlock_memory();
         granted.push("memory can be locked".to_owned());
     }
     if let Some(priority) = options.realtime_priority {
-        process::set_realtime(priority)?;
-        process::set_ordinary();
+        realtime::set_realtime(priority)?;
+        realtime::set_ordinary();
         granted.push(format!("SCHED_FIFO priority {priority} can be had"));
     }
     Ok(granted.join(", "))

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::CommandResult;
 use super::pictures::{DetectArgs, Failures, ended, write_line};
 use crate::detect::{Detection, Detector};
-use crate::media::{LumaImage, Reader};
+use crate::image::{LumaImage, Reader};
 
 /// Finds faces in pictures: one JSON line a file
 ///

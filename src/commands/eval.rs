@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use super::CommandResult;
 use super::pictures::{DetectArgs, Failures, ended};
-use crate::classify::{Classifier, ClassifyError};
+use crate::accuracy::data::{DataSet, Labels, Sample, Selection};
+use crate::accuracy::subjects::{BySubject, Naming, Spread};
+use crate::accuracy::{Report, Tally};
+use crate::assets;
 use crate::detect::Detector;
-use crate::evaluate::data::{DataSet, Labels, Sample, Selection};
-use crate::evaluate::subjects::{BySubject, Naming, Spread};
-use crate::evaluate::{Report, Tally};
-use crate::expression::{Expression, Probabilities};
 use crate::frame::Rect;
-use crate::models;
+use crate::observe::expression::{Expression, Probabilities};
+use crate::observe::{Classifier, ClassifyError};
 
 /// Measures the classifier on pictures whose expression is known
 ///
@@ -33,7 +33,7 @@ pub struct Args {
     pub path: PathBuf,
 
     /// Classifier: a path, or the name of a shipped one
-    #[arg(long, value_name = "MODEL", default_value = models::DEFAULT_MODEL)]
+    #[arg(long, value_name = "MODEL", default_value = assets::DEFAULT_MODEL)]
     pub model: String,
 
     /// How the face is cut out of each picture: none takes the whole picture as
@@ -142,7 +142,7 @@ struct Json<'a> {
 /// The data, the model, the cascade or an option is wrong, or a file cannot be
 /// written.
 pub fn run(args: &Args) -> CommandResult {
-    let mut classifier = Classifier::load(&models::find(&args.model)?)?;
+    let mut classifier = Classifier::load(&assets::find(&args.model)?)?;
     let mut detector = match args.crop {
         Crop::None => None,
         Crop::Haar => Some(args.detect.detector()?),

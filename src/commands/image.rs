@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::CommandResult;
-use super::annotate::{self, Annotation};
 use super::pictures::{DetectArgs, Failures, Named, ended, write_line};
-use crate::classify::Classifier;
+use crate::assets;
 use crate::detect::Detector;
-use crate::media::{self, LumaImage, Reader};
-use crate::models;
+use crate::draw::annotate::{self, Annotation};
+use crate::image::{self, LumaImage, Reader};
+use crate::observe::Classifier;
 
 /// Finds faces in pictures and classifies each: one JSON line a file
 ///
@@ -33,7 +33,7 @@ pub struct Args {
     pub annotate: Option<PathBuf>,
 
     /// Classifier: a path, or the name of a shipped one
-    #[arg(long, value_name = "MODEL", default_value = models::DEFAULT_MODEL)]
+    #[arg(long, value_name = "MODEL", default_value = assets::DEFAULT_MODEL)]
     pub model: String,
 
     #[command(flatten)]
@@ -86,7 +86,7 @@ impl From<&Annotation> for Face {
 /// standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
     let mut detector = args.detect.detector()?;
-    let mut classifier = Classifier::load(&models::find(&args.model)?)?;
+    let mut classifier = Classifier::load(&assets::find(&args.model)?)?;
     if let Some(directory) = &args.annotate {
         fs::create_dir_all(directory)
             .map_err(|error| format!("{}: cannot be made: {error}", directory.display()))?;
@@ -131,8 +131,8 @@ fn each_file(
         write_line(&mut out, &line)?;
         if let Some(directory) = &args.annotate {
             let copy = directory.join(copy_name(file, &mut names));
-            let written = media::read_rgb(file)
-                .and_then(|rgb| media::write_png_rgb(&copy, &annotate::draw(&rgb, &faces)));
+            let written = image::read_rgb(file)
+                .and_then(|rgb| image::write_png_rgb(&copy, &annotate::draw(&rgb, &faces)));
             if let Err(error) = written {
                 failures.add(&error);
             }

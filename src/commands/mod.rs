@@ -1,7 +1,6 @@
 //! The command line: one file a command. A command returns an exit code or an
 //! error; only `main` turns the error into a message.
 
-mod annotate;
 pub mod check;
 pub mod detect;
 pub mod devices;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::CommandResult;
-use crate::classify::{Classifier, StepProfile};
+use crate::observe::{Classifier, StepProfile};
 
 /// Show a model's graph as it will run on this machine
 ///

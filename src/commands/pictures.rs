@@ -9,9 +9,9 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::assets;
 use crate::detect::{Cascade, Detector, Enhance, Options};
-use crate::expression::{Expression, Probabilities};
-use crate::models;
+use crate::observe::expression::{Expression, Probabilities};
 
 /// The search for faces; the names and defaults are those of OpenCV's
 /// `detectMultiScale`.
@@ -19,7 +19,7 @@ use crate::models;
 #[command(next_help_heading = "Search for faces")]
 pub struct DetectArgs {
     /// Cascade in OpenCV's XML format: a path, or the name of a shipped one
-    #[arg(long, value_name = "FILE", default_value = models::DEFAULT_CASCADE)]
+    #[arg(long, value_name = "FILE", default_value = assets::DEFAULT_CASCADE)]
     pub cascade: String,
 
     /// From one scale of the search to the next, 1.01 to 10: smaller finds more
@@ -52,7 +52,7 @@ impl DetectArgs {
     /// # Errors
     /// The cascade is not found or no cascade, or the options make no sense.
     pub fn detector(&self) -> Result<Detector, Box<dyn std::error::Error>> {
-        let cascade = Cascade::load(&models::find(&self.cascade)?)?;
+        let cascade = Cascade::load(&assets::find(&self.cascade)?)?;
         let defaults = Options::default();
         let options = Options {
             scale_factor: self.scale_factor,

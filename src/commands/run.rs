@@ -9,17 +9,18 @@ use log::{error, info, warn};
 use super::CommandResult;
 use crate::board::Board;
 use crate::capture::{self, Pace, PixelFormat, Source, SourceSpec};
-use crate::classify::Classifier;
 use crate::decide::Decider;
 use crate::detect::{Cascade, Detector, Search};
 use crate::frame::parse_size;
-use crate::memory;
+use crate::host::memory;
+use crate::host::realtime;
+use crate::host::service::Notifier;
+use crate::host::signals::Signals;
+use crate::host::thermal::Thermometer;
+use crate::host::watchdog::HardwareWatchdog;
+use crate::observe::Classifier;
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Faces, Pipeline, Step};
-use crate::process;
-use crate::supervise::thermal::Thermometer;
-use crate::supervise::watchdog::HardwareWatchdog;
-use crate::supervise::{Notifier, Signals};
 use crate::track::Tracker;
 
 /// Run the daemon: frames in, GPIO lines, displays and events out
@@ -77,7 +78,7 @@ Examples:
 /// cannot be had.
 pub fn run(args: &Args) -> CommandResult {
     let signals = Signals::install()?;
-    process::keep_pages_small();
+    realtime::keep_pages_small();
     let mut notifier = Notifier::from_environment();
     let mut daemon = Daemon::start(args.board()?)?;
     notifier.ready();
@@ -92,7 +93,7 @@ pub fn run(args: &Args) -> CommandResult {
             notifier.ready();
         }
         #[cfg(feature = "rig")]
-        crate::supervise::rig::obey();
+        crate::host::rig::obey();
         daemon.look_at_temperature();
         match daemon.pipeline.step() {
             Step::Frame => notifier.status("streaming"),
@@ -171,11 +172,11 @@ impl Daemon {
         info!("{}: {}", board.name, source.description());
         let outputs = outputs(&board, &*source, faces.model_name())?;
         if board.process.lock_memory {
-            process::lock_memory()?;
+            realtime::lock_memory()?;
         }
         // Now that all threads are started, which would inherit it.
         if let Some(priority) = board.process.realtime_priority {
-            process::set_realtime(priority)?;
+            realtime::set_realtime(priority)?;
         }
         // Last: from here on it has to be fed.
         let watchdog = board.watchdog.as_ref();
@@ -228,9 +229,9 @@ impl Daemon {
             watchdog.stop();
         }
         if old.process.realtime_priority.is_some() {
-            process::set_ordinary();
+            realtime::set_ordinary();
         }
-        process::unlock_memory();
+        realtime::unlock_memory();
         Self::start(board).or_else(|error| {
             error!("the old board file comes back into force: {error}");
             Self::start(old)

@@ -20,8 +20,8 @@
 
 use std::time::Duration;
 
-use crate::expression::{Expression, Probabilities};
 use crate::frame::{Rect, Timestamp};
+use crate::observe::expression::{Expression, Probabilities};
 
 /// The number of faces for which space is reserved: the tracker's limit. More
 /// work, at the price of an allocation.
@@ -173,7 +173,7 @@ struct Remembered {
 ///
 /// ```
 /// use affectd::decide::{Decider, Face, Options, State};
-/// use affectd::expression::{Expression, Probabilities};
+/// use affectd::observe::expression::{Expression, Probabilities};
 /// use affectd::frame::{Rect, Timestamp};
 ///
 /// let mut decider = Decider::new(Options::default());

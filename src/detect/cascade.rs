@@ -15,7 +15,7 @@
 //! This module holds that structure as it is in the file, checked so that
 //! everything after it can index without fear: every feature lies inside the
 //! window, every node's children exist and come after it, every number is
-//! finite. How it is evaluated fast is [`super::evaluate`]'s business.
+//! finite. How it is evaluated fast is [`super::windows`]'s business.
 
 use std::fs;
 use std::path::{Path, PathBuf};

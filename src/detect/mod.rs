@@ -18,27 +18,27 @@
 
 pub mod cascade;
 mod enhance;
-pub mod evaluate;
 mod group;
 mod integral;
 mod options;
 pub mod pyramid;
 pub mod schedule;
+pub mod windows;
 
 pub use cascade::{Cascade, CascadeError};
-pub use evaluate::Kernel;
 pub use options::{Enhance, Options, UnknownEnhance};
 pub use pyramid::Level;
 pub use schedule::{Found, Search, SearchOptions};
+pub use windows::Kernel;
 
 use std::ops::Range;
 
 use crate::frame::{LumaView, Rect};
 use enhance::Enhancer;
-use evaluate::{BATCH, Evaluator, Rows};
 use group::Grouper;
 use integral::Integral;
 use pyramid::{Shrink, ShrinkRows};
+use windows::{BATCH, Evaluator, Rows};
 
 /// A face box, with the number of raw windows that agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,7 +182,7 @@ impl Detector {
             return Err(DetectError::Kernel(kernel));
         }
         Ok(Self {
-            tilted: evaluate::needs_tilted(&cascade),
+            tilted: windows::needs_tilted(&cascade),
             cascade,
             options,
             kernel,

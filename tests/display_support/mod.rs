@@ -1,6 +1,6 @@
 //! What the display's tests share: a view of each kind.
 
-use affectd::expression::Expression;
+use affectd::observe::expression::Expression;
 use affectd::output::display::{Level, Note, View};
 
 /// One view of each kind, the seven expressions first.

@@ -69,5 +69,5 @@ pub fn write_gray(path: &Path, width: u32, height: u32, pixel: impl Fn(u32, u32)
         .map(|(x, y)| pixel(x, y))
         .collect();
     let view = affectd::frame::LumaView::new(&pixels, width, height, width as usize).unwrap();
-    affectd::media::write_png_luma(path, view).unwrap();
+    affectd::image::write_png_luma(path, view).unwrap();
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use affectd::frame::{LumaView, Rect};
-use affectd::media::{LumaImage, read_luma};
+use affectd::image::{LumaImage, read_luma};
 
 /// Where a picture of the face goes: its left and top edge in the frame, and
 /// how much larger it is than the photograph.

@@ -8,8 +8,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use super::{Recording, Step};
-use crate::media::LumaImage;
-use crate::media::jpeg::{self, Extent};
+use crate::image::LumaImage;
+use crate::image::jpeg::{self, Extent};
 
 /// A picture that has not ended after this many bytes is none.
 const MAX_PICTURE: usize = 32 << 20;

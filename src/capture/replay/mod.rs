@@ -26,7 +26,7 @@ use log::{info, warn};
 
 use super::{CaptureError, Captured, Frame, Options, Pace, Source};
 use crate::frame::Timestamp;
-use crate::media::{LumaImage, jpeg, png};
+use crate::image::{LumaImage, jpeg, png};
 
 /// Broken frames that get a line of their own in the log; the others are
 /// counted.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Recording, Step, picture_files};
-use crate::media::{LumaImage, Reader};
+use crate::image::{LumaImage, Reader};
 
 /// Picture after picture. Their sizes may differ.
 pub struct Pictures {

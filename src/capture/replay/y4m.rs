@@ -11,7 +11,7 @@ use log::info;
 
 use super::{Rate, Recording, Step};
 use crate::frame::MAX_SIDE;
-use crate::media::LumaImage;
+use crate::image::LumaImage;
 
 pub const MAGIC: &[u8] = b"YUV4MPEG2 ";
 

@@ -24,9 +24,9 @@
 //! and it calls ioctl by number, out of libcamerify's reach. `sys` holds the
 //! few unsafe lines that this costs.
 
-pub mod device;
-pub mod info;
+pub mod formats;
 mod negotiate;
+pub mod node;
 mod sys;
 
 use std::io;
@@ -38,9 +38,9 @@ use log::{debug, info, warn};
 use self::negotiate::Ask;
 use super::convert::Layout;
 use super::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
+use crate::fault::Repeated;
 use crate::frame::Timestamp;
-use crate::media::{LumaImage, jpeg};
-use crate::repeated::Repeated;
+use crate::image::{LumaImage, jpeg};
 
 /// The wait before the first attempt to reopen; doubled up to the last.
 const FIRST_RETRY: Duration = Duration::from_millis(100);

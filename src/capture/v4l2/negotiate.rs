@@ -1,7 +1,7 @@
 //! Which of a camera's formats to take.
 
 use super::super::PixelFormat;
-use super::info::FormatInfo;
+use super::formats::FormatInfo;
 
 /// What is asked of a camera; what is `None` is left to it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,7 +118,7 @@ pub fn control_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::info::SizeInfo;
+    use super::super::formats::SizeInfo;
     use super::*;
 
     fn format(format: PixelFormat, sizes: &[(u32, u32, f64)]) -> FormatInfo {

@@ -6,10 +6,10 @@
 //! and a round mouth for surprise, inner brows raised for sadness and fear, the
 //! tongue for disgust, clenched teeth for anger.
 
-use crate::expression::Expression;
+use crate::observe::expression::Expression;
 
-use super::paint::{Layers, Place, Shape};
-use super::theme::{Mood, Part, Theme};
+use crate::draw::paint::{Layers, Place, Shape};
+use crate::draw::palette::{Mood, Part, Theme};
 
 /// Where a picture goes: its centre and the face's radius in pixels.
 #[derive(Clone, Copy, Debug)]

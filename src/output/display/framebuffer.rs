@@ -17,9 +17,9 @@ use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use crate::frame::Rect;
 
 use super::DisplayError;
-use super::canvas::{Canvas, Grain};
-use super::theme::{Part, Theme};
 use super::worker::Panel;
+use crate::draw::palette::{Part, Theme};
+use crate::draw::{Canvas, Grain};
 
 /// Where the bits of one colour lie in a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

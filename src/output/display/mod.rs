@@ -7,21 +7,16 @@
 //! logged, opened anew with growing pauses and drawn afresh: it never stops
 //! anything else.
 
-mod canvas;
 mod devices;
 mod face;
 mod fbdev;
 mod framebuffer;
-mod lettering;
 mod linux;
 mod options;
-mod paint;
 mod png;
 mod screen;
 mod ssd1306;
 mod st7789;
-mod text;
-mod theme;
 mod view;
 mod worker;
 
@@ -33,12 +28,11 @@ use ::ssd1306::prelude::{DisplaySize128x32, DisplaySize128x64};
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 use log::{error, warn};
 
+use crate::fault::Repeated;
 use crate::output::gpio::LineId;
 use crate::output::latest::{self, Writer};
 use crate::output::{Output, Report};
-use crate::repeated::Repeated;
 
-pub use canvas::{Canvas, Grain};
 pub use devices::{Device, Devices, devices};
 pub use framebuffer::{Channel, FramebufferPanel, Geometry};
 pub use options::{
@@ -48,7 +42,6 @@ pub use png::{PngPanel, encode};
 pub use screen::draw;
 pub use ssd1306::Ssd1306Panel;
 pub use st7789::{St7789Panel, St7789Pins};
-pub use theme::{Mood, Part, Theme};
 pub use view::{Level, Levels, Note, View, Viewer};
 pub use worker::Panel;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::frame::Rect;
 
-use super::canvas::{Canvas, Grain};
-use super::theme::Theme;
 use super::worker::Panel;
 use super::{DisplayError, PngOptions};
+use crate::draw::palette::Theme;
+use crate::draw::{Canvas, Grain};
 
 /// Puts a canvas into a PNG file's bytes: one bit of grey a pixel for a theme of
 /// one bit, else 8 bits of red, green and blue. `into` is cleared first.

@@ -8,13 +8,13 @@ use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
 
-use crate::expression::Expression;
+use crate::observe::expression::Expression;
 
 use super::face::{self, Spot};
-use super::paint::{Layers, Shape};
-use super::text::{self, Align, Style, Weight};
-use super::theme::{Mood, Part, Theme};
 use super::view::{Level, Levels, View};
+use crate::draw::paint::{Layers, Shape};
+use crate::draw::palette::{Mood, Part, Theme};
+use crate::draw::text::{self, Align, Style, Weight};
 
 /// Draws a view over the whole target.
 ///

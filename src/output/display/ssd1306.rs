@@ -19,10 +19,10 @@ use ssd1306::prelude::{DisplayRotation, DisplaySize, I2CInterface};
 
 use crate::frame::Rect;
 
-use super::canvas::{Canvas, Grain};
 use super::options::Rotation;
 use super::worker::Panel;
 use super::{DisplayError, Ssd1306Options};
+use crate::draw::{Canvas, Grain};
 
 /// Bytes of the largest controller memory: 128x64 pixels.
 const MEMORY: usize = 128 * 64 / 8;

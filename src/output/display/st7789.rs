@@ -17,10 +17,10 @@ use mipidsi::{Builder, Display, NoResetPin};
 
 use crate::frame::Rect;
 
-use super::canvas::{Canvas, Grain};
 use super::options::Rotation;
 use super::worker::Panel;
 use super::{DisplayError, St7789Options};
+use crate::draw::{Canvas, Grain};
 
 /// Bytes a write: spidev refuses more than 4096 unless told otherwise when the
 /// kernel starts.

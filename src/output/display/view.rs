@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::decide::State;
-use crate::expression::Expression;
+use crate::observe::expression::Expression;
 use crate::output::{Camera, Report};
 
 /// A share of a whole in steps of [`Level::STEP`].
@@ -185,8 +185,8 @@ impl Viewer {
 mod tests {
     use super::*;
     use crate::decide::Decision;
-    use crate::expression::Probabilities;
     use crate::frame::{Rect, Timestamp};
+    use crate::observe::expression::Probabilities;
 
     #[test]
     fn levels_stay_until_clearly_left() {

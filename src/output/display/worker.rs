@@ -7,15 +7,15 @@
 
 use std::time::{Duration, Instant};
 
+use crate::fault::Repeated;
 use crate::frame::Rect;
 use crate::output::latest::{Reader, Taken};
-use crate::repeated::Repeated;
 
 use super::DisplayError;
-use super::canvas::{Canvas, Grain};
 use super::screen;
-use super::theme::{Part, Theme};
 use super::view::View;
+use crate::draw::palette::{Part, Theme};
+use crate::draw::{Canvas, Grain};
 
 /// A device that shows pictures. Dropping it lets go of the hardware.
 pub trait Panel {

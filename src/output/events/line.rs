@@ -8,8 +8,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::SCHEMA;
 use crate::decide::{Decision, State};
-use crate::expression::{Expression, Probabilities};
 use crate::frame::Timestamp;
+use crate::observe::expression::{Expression, Probabilities};
 
 /// What the first line tells about the process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::queue::{QUEUE, Queue};
-use crate::repeated::Repeated;
+use crate::fault::Repeated;
 
 /// A failed write is tried again after this time, then after twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(100);

@@ -7,9 +7,9 @@ use embedded_hal::digital::{OutputPin, PinState};
 
 use super::{LineOptions, Options, Role, SafeLevel};
 use crate::decide::State;
+use crate::fault::Repeated;
 use crate::frame::Timestamp;
 use crate::output::{Camera, Output, Report};
-use crate::repeated::Repeated;
 
 /// The least time between two changes of a heartbeat line: it blinks once a
 /// second while frames are processed at 2 a second or more.

@@ -34,7 +34,7 @@
 //! that pulls it off.
 //!
 //! ```no_run
-//! use affectd::expression::Expression;
+//! use affectd::observe::expression::Expression;
 //! use affectd::output::gpio::{self, LineOptions, Options, Role};
 //!
 //! let options = Options {
@@ -60,8 +60,8 @@ use std::time::Duration;
 pub use cdev::{Cdev, chips, open, set_safe};
 pub use lines::{Bank, HEARTBEAT, Lines};
 
-use crate::expression::Expression;
-use crate::nearest::nearest;
+use crate::observe::expression::Expression;
+use crate::suggest::nearest;
 
 /// What a line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use affectd::media::{self, RgbImage};
+use affectd::image::{self, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 /// What is around a photograph.
@@ -19,7 +19,7 @@ pub struct Picture {
 impl Picture {
     /// A photograph held in front of the camera, as large as fits.
     pub fn photo(path: &Path) -> Self {
-        let photo = media::read_rgb(path).expect("a photograph that comes with affectd");
+        let photo = image::read_rgb(path).expect("a photograph that comes with affectd");
         Self::new(|width, height| within(&photo, width, height))
     }
 

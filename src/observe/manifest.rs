@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::ModelError;
-use crate::expression::Expression;
+use crate::observe::expression::Expression;
 
 /// The largest input side. Networks for faces use 40 to 224 pixels.
 const MAX_INPUT: u32 = 1024;
@@ -237,9 +237,11 @@ impl Manifest {
         };
         let mut order = Vec::with_capacity(Expression::COUNT);
         for name in &self.classes {
-            let class: Expression = name
-                .parse()
-                .map_err(|error: crate::expression::UnknownExpression| bad(error.to_string()))?;
+            let class: Expression =
+                name.parse()
+                    .map_err(|error: crate::observe::expression::UnknownExpression| {
+                        bad(error.to_string())
+                    })?;
             if order.contains(&class) {
                 return Err(bad(format!("'{class}' is there twice")));
             }
@@ -279,7 +281,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The two files of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ModelPaths {
+pub(crate) struct ModelPaths {
     pub onnx: PathBuf,
     pub manifest: PathBuf,
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::memory;
-use crate::process::page_faults;
+use crate::host::memory;
+use crate::host::realtime::page_faults;
 
 /// A part of the loop that is timed on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

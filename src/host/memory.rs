@@ -16,7 +16,7 @@
 //! thread, is passed over: the system serves, and [`Usage::overflows`] tells.
 //!
 //! ```
-//! use affectd::memory;
+//! use affectd::host::memory;
 //! memory::reserve(1 << 20)?;
 //! let sum: u32 = memory::scope(|| (0..100).collect::<Vec<u32>>().iter().sum());
 //! assert_eq!(sum, 4950);

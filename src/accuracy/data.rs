@@ -9,9 +9,9 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::expression::Expression;
 use crate::frame::LumaView;
-use crate::media::{LumaImage, MediaError, Reader};
+use crate::image::{LumaImage, MediaError, Reader};
+use crate::observe::expression::Expression;
 
 /// FER2013's side in pixels.
 const TILE: usize = 48;

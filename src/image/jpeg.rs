@@ -18,7 +18,7 @@ use zune_jpeg::errors::DecodeErrors;
 
 use super::Fault;
 use crate::frame::MAX_SIDE;
-use crate::memory;
+use crate::host::memory;
 
 /// How every JPEG starts: the marker SOI and the first byte of the next one.
 pub const START: &[u8] = &[0xff, 0xd8, 0xff];

@@ -15,9 +15,9 @@ use embedded_graphics::primitives::{
 };
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 
-use crate::expression::{Expression, Probabilities};
 use crate::frame::Rect;
-use crate::media::RgbImage;
+use crate::image::RgbImage;
+use crate::observe::expression::{Expression, Probabilities};
 
 /// A face with what is said of it.
 #[derive(Clone, Copy, Debug, PartialEq)]

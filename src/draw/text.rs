@@ -9,7 +9,7 @@ use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Baseline, Text};
 
 use super::lettering::Lettering;
-use super::theme::{Part, Theme};
+use super::palette::{Part, Theme};
 
 /// The fonts for names and numbers, largest first. The bold ones have lines of
 /// two pixels, like the face at 60 pixels.

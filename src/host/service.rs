@@ -1,176 +1,27 @@
-//! What the world around the process wants of it, and what it tells that world:
-//! signals, notifications to the service manager, the hardware watchdog and the
-//! machine's temperature.
+//! Notifications to the service manager, by the protocol of systemd's
+//! `sd_notify(3)`: lines of `KEY=value` in a datagram to the socket named by
+//! `$NOTIFY_SOCKET`. A notification is sent without blocking or not at all.
 //!
-//! All are polled by the loop and never make it wait. A signal handler only
-//! sets a flag and writes a byte into a pipe; a notification is a datagram that
-//! is sent without blocking or not at all.
-//!
-//! # Signals
-//! - `SIGTERM`, `SIGINT`: stop, after the outputs are in their safe state.
-//! - `SIGINT` once more, after either: end at once. Levels are then as the
-//!   kernel leaves them.
-//! - `SIGHUP`: read the board file again. If the terminal that affectd was
-//!   started from is gone, it means stop: a camera must not go on watching after
-//!   its user closed the window. Under `nohup` it goes on.
-//!
-//! # Service notifications
-//! The protocol of systemd's `sd_notify(3)`: lines of `KEY=value` in a datagram
-//! to the socket named by `$NOTIFY_SOCKET`. It is spoken here rather than by
-//! the crate sd-notify because that one opens a socket a message, blocks when
-//! the manager is slow, and knows no abstract socket names (`@…`).
-
-#[cfg(feature = "rig")]
-pub mod rig;
-pub mod thermal;
-pub mod watchdog;
+//! The crate sd-notify is not used because it opens one socket per message,
+//! blocks when the manager is slow, and supports no abstract socket names
+//! (`@…`).
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
+use crate::fault::Repeated;
 use crate::frame::Timestamp;
-use crate::repeated::Repeated;
-
-/// The signals that reached the process, to be asked by the loop.
-///
-/// A signal also ends a `poll` of the main thread (the kernel prefers that
-/// thread), so a loop that waits there for a frame learns of it at once; any
-/// other wait can include this value's descriptor, which turns readable.
-#[derive(Debug)]
-pub struct Signals {
-    /// The number of the first signal that asked to stop, 0 before.
-    stop: Arc<AtomicUsize>,
-    hangup: Arc<AtomicBool>,
-    wake: UnixStream,
-    /// Started from a terminal, and not to outlive it.
-    bound_to_terminal: bool,
-}
-
-impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP for the rest of the process's life.
-    ///
-    /// # Errors
-    /// No descriptor left for the pipe.
-    pub fn install() -> io::Result<Self> {
-        let (wake, waker) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        let bound_to_terminal = has_terminal() && !ignores_hangup();
-        let stop = Arc::new(AtomicUsize::new(0));
-        let hangup = Arc::new(AtomicBool::new(false));
-        let stopping = Arc::new(AtomicBool::new(false));
-
-        // Actions run in the order in which they are registered, so this one
-        // sees whether a signal came before the present one.
-        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&stopping))?;
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register(signal, Arc::clone(&stopping))?;
-            signal_hook::flag::register_usize(signal, Arc::clone(&stop), signal as usize)?;
-        }
-        signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
-            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
-        }
-        Ok(Self {
-            stop,
-            hangup,
-            wake,
-            bound_to_terminal,
-        })
-    }
-
-    /// The name of the signal that asks the process to stop, if one has come.
-    #[must_use]
-    pub fn stop_requested(&self) -> Option<&'static str> {
-        match self.stop.load(Ordering::SeqCst) as i32 {
-            0 => (self.hangup.load(Ordering::SeqCst) && self.lost_terminal()).then_some("SIGHUP"),
-            SIGINT => Some("SIGINT"),
-            _ => Some("SIGTERM"),
-        }
-    }
-
-    /// Whether SIGHUP asked for the board file to be read again, since the last
-    /// call.
-    #[must_use]
-    pub fn take_reload(&self) -> bool {
-        if self.lost_terminal() {
-            return false;
-        }
-        self.hangup.swap(false, Ordering::SeqCst)
-    }
-
-    /// Sleeps until a signal comes or the time is over; true if a signal came.
-    /// For whatever has nothing else to wait for, such as pacing a recording.
-    pub fn sleep(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut woken = false;
-        loop {
-            // Bytes left from signals that have been acted on must not end a
-            // later sleep.
-            while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {
-                woken = true;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if woken || left.is_zero() {
-                return woken;
-            }
-            let mut wait = [PollFd::new(&self.wake, PollFlags::IN)];
-            let timeout = Timespec::try_from(left).ok();
-            // An error is an interruption by a signal: look, and go on.
-            let _ = poll(&mut wait, timeout.as_ref());
-        }
-    }
-
-    fn lost_terminal(&self) -> bool {
-        self.bound_to_terminal && !has_terminal()
-    }
-}
-
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-}
-
-/// Whether the process has a controlling terminal that is still there.
-fn has_terminal() -> bool {
-    use rustix::fs::{Mode, OFlags, open};
-    open(
-        "/dev/tty",
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-    )
-    .is_ok()
-}
-
-/// Whether SIGHUP was ignored when the process started, as `nohup` does.
-fn ignores_hangup() -> bool {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let mask = status
-                .lines()
-                .find_map(|line| line.strip_prefix("SigIgn:"))?;
-            u64::from_str_radix(mask.trim(), 16).ok()
-        })
-        .is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
-}
 
 /// Tells the service manager how the process is. Does nothing where there is
 /// none.
 ///
 /// ```
-/// use affectd::supervise::Notifier;
+/// use affectd::host::service::Notifier;
 /// let mut notifier = Notifier::from_environment();
 /// notifier.ready();
 /// notifier.status("watching /dev/video0");
@@ -409,28 +260,5 @@ mod tests {
         notifier.feed();
         assert_eq!(notifier.watchdog(), None);
         assert_eq!(notifier.fault.total(), 0);
-    }
-
-    // One test for all signals: they belong to the whole process.
-    #[test]
-    fn signals_are_seen_and_wake_a_sleeper() {
-        let signals = Signals::install().unwrap();
-        assert_eq!(signals.stop_requested(), None);
-        assert!(!signals.take_reload());
-
-        signal_hook::low_level::raise(SIGHUP).unwrap();
-        assert!(signals.take_reload());
-        assert!(!signals.take_reload());
-        assert_eq!(signals.stop_requested(), None);
-        assert!(signals.sleep(Duration::from_secs(20)));
-        assert!(!signals.sleep(Duration::from_millis(1)));
-
-        let other = std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_millis(20));
-            signal_hook::low_level::raise(SIGTERM).unwrap();
-        });
-        assert!(signals.sleep(Duration::from_secs(20)));
-        other.join().unwrap();
-        assert_eq!(signals.stop_requested(), Some("SIGTERM"));
     }
 }

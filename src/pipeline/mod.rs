@@ -6,20 +6,22 @@
 //! a camera back is capture's business, and slow devices have threads of their
 //! own.
 
+pub mod stats;
+
 use std::time::{Duration, Instant};
 
 use crate::capture::{Captured, Frame, Source};
-use crate::classify::Classifier;
 use crate::decide::{Decider, Decision, Face};
 use crate::detect::Search;
-use crate::expression::Probabilities;
+use crate::fault::Repeated;
 use crate::frame::{LumaView, Rect, Timestamp};
-use crate::media::jpeg;
-use crate::memory::{self, Usage};
+use crate::host::memory::{self, Usage};
+use crate::host::thermal::HalfRate;
+use crate::image::jpeg;
+use crate::observe::Classifier;
+use crate::observe::expression::Probabilities;
 use crate::output::{Camera, Farewell, Output, Report};
-use crate::repeated::Repeated;
-use crate::stats::{Stage, Stats};
-use crate::supervise::thermal::HalfRate;
+use crate::pipeline::stats::{Stage, Stats};
 use crate::track::{Track, Tracker};
 
 /// How long a step waits for a frame. Signals are noticed and safe levels set

@@ -6,7 +6,7 @@
 
 use embedded_graphics::pixelcolor::{BinaryColor, PixelColor, Rgb565, Rgb888, RgbColor};
 
-use crate::expression::Expression;
+use crate::observe::expression::Expression;
 
 /// What something on the screen is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

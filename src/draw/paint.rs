@@ -13,7 +13,7 @@ use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::Size;
 use embedded_graphics::primitives::Rectangle;
 
-use super::theme::Theme;
+use super::palette::Theme;
 
 /// A place on the target in pixels; the centre of the top left pixel is (0.5, 0.5).
 pub type Place = (f32, f32);
@@ -341,7 +341,7 @@ impl<C: Theme> Layers<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::display::canvas::Canvas;
+    use crate::draw::Canvas;
     use embedded_graphics::geometry::Point;
     use embedded_graphics::pixelcolor::{BinaryColor, Rgb888, RgbColor};
     use proptest::prelude::*;

@@ -1,29 +1,14 @@
-//! Classify: from a face box in a luma plane to seven probabilities.
-//!
-//! The way of a face: [`crop`] cuts and resizes it as the training did, the
-//! [`manifest`] beside the model says how its pixels become numbers, the
-//! [`network`] turns them into seven outputs, and these are put into the order
-//! of [`Expression`].
-
-mod crop;
-mod fuse;
-mod import;
-pub mod kernels;
-pub mod manifest;
-mod network;
-mod onnx;
-mod op;
-mod program;
+//! From a face box in a luma plane to seven probabilities: crops the face,
+//! normalises its pixels by the manifest, and runs the network.
 
 use std::path::{Path, PathBuf};
 
-pub use crop::Cropper;
-use manifest::{Layout, Manifest, ModelPaths, OutputKind};
-use network::Network;
-pub use network::StepProfile;
+use super::crop::Cropper;
+use super::manifest::{Layout, Manifest, ModelPaths, OutputKind};
+use crate::nn::network::{Network, StepProfile};
 
-use crate::expression::{Expression, Probabilities};
 use crate::frame::{LumaView, Rect};
+use crate::observe::expression::{Expression, Probabilities};
 
 /// Why a model was refused.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +115,7 @@ pub enum ClassifyError {
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use affectd::classify::Classifier;
+/// use affectd::observe::Classifier;
 /// use affectd::frame::{LumaView, Rect};
 ///
 /// let mut classifier = Classifier::load("models/mobilenet_v2_112".as_ref())?;

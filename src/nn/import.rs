@@ -700,7 +700,7 @@ fn padding(node: &NodeProto, pool: bool) -> TractResult<PaddingSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::onnx::{
+    use crate::nn::onnx::{
         AttributeProto, FLOAT, ModelProto, OperatorSetIdProto, TensorProto, TensorTypeProto,
         TypeProto, ValueInfoProto,
     };

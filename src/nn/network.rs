@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use tract_core::prelude::*;
 
-use super::ModelError;
 use super::fuse::{Fused, fuse};
 use super::import::import;
 use super::kernels::Kernel;
-use super::manifest::{Layout, Manifest, ModelPaths};
 use super::onnx::{self, GraphProto, ModelProto, NodeProto};
 use super::op::IntegerNetwork;
 use super::program::{Memory, Program};
-use crate::expression::Expression;
-use crate::memory;
+use crate::host::memory;
+use crate::observe::ModelError;
+use crate::observe::expression::Expression;
+use crate::observe::manifest::{Layout, Manifest, ModelPaths};
 
 /// A network that is ready to run.
-pub(super) struct Network {
+pub(crate) struct Network {
     shape: [usize; 4],
     engine: Engine,
 }
@@ -408,7 +408,7 @@ mod tests {
 
     use super::onnx::TensorProto;
     use super::*;
-    use crate::expression::Probabilities;
+    use crate::observe::expression::Probabilities;
 
     const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny");
 

@@ -15,7 +15,7 @@ use thread_priority::{
 /// The board file's `[process]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of the frame arena ([`memory`](crate::memory)); 0: none.
+    /// Bytes of the frame arena ([`memory`](crate::host::memory)); 0: none.
     pub arena: usize,
     /// Keep all memory from being paged out.
     pub lock_memory: bool,

@@ -10,8 +10,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::fault::Repeated;
 use crate::frame::Timestamp;
-use crate::repeated::Repeated;
 
 /// The board file's `[thermal]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,7 +144,7 @@ fn read_number(path: &Path, parse: fn(&str) -> Option<f32>) -> io::Result<f32> {
 ///
 /// ```
 /// use affectd::frame::Timestamp;
-/// use affectd::supervise::thermal::HalfRate;
+/// use affectd::host::thermal::HalfRate;
 ///
 /// let mut rate = HalfRate::default();
 /// let mut taken = |from: u64, to: u64, rate: &mut HalfRate| {

@@ -11,8 +11,8 @@ use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
 
 use super::paint::{Layers, Place, Shape};
+use super::palette::{Part, Theme};
 use super::text::Align;
-use super::theme::{Part, Theme};
 
 /// The height above the base line and the depth below it, lines included.
 const ASCENT: f32 = 1.62;
@@ -336,8 +336,8 @@ fn width_of(text: &str) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expression::Expression;
-    use crate::output::display::canvas::Canvas;
+    use crate::draw::Canvas;
+    use crate::observe::expression::Expression;
     use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 
     #[test]

@@ -15,8 +15,8 @@ use v4l::v4l_sys::{
     v4l2_ctrl_type_V4L2_CTRL_TYPE_MENU as MENU, v4l2_fract,
 };
 
-use super::device::Node;
 use super::negotiate::control_name;
+use super::node::Node;
 use super::{Refusal, sys};
 use crate::capture::{CaptureError, PixelFormat};
 

@@ -44,7 +44,7 @@ impl Expression {
     /// The class with an index, or `None` above 6.
     ///
     /// ```
-    /// use affectd::expression::Expression;
+    /// use affectd::observe::expression::Expression;
     /// assert_eq!(Expression::from_index(3), Some(Expression::Happy));
     /// assert_eq!(Expression::from_index(7), None);
     /// ```
@@ -103,7 +103,7 @@ impl Probabilities {
     /// Softmax over a network's logits.
     ///
     /// ```
-    /// use affectd::expression::{Expression, Probabilities};
+    /// use affectd::observe::expression::{Expression, Probabilities};
     /// let p = Probabilities::from_logits([0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0]);
     /// assert_eq!(p.top().0, Expression::Happy);
     /// assert!((p.0.iter().sum::<f32>() - 1.0).abs() < 1e-6);

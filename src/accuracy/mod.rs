@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use crate::expression::{Expression, Probabilities};
+use crate::observe::expression::{Expression, Probabilities};
 
 /// The number of bins of the expected calibration error.
 pub const CALIBRATION_BINS: usize = 15;

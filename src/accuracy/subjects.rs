@@ -49,7 +49,7 @@ impl Naming {
     /// named in this way.
     ///
     /// ```
-    /// use affectd::evaluate::subjects::Naming;
+    /// use affectd::accuracy::subjects::Naming;
     ///
     /// assert_eq!(Naming::Kdef.subject("BM24HAS.JPG"), Some("M24"));
     /// assert_eq!(Naming::Jaffe.subject("IMG_0001.png"), None);

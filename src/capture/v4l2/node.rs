@@ -17,13 +17,13 @@ use v4l::v4l_sys::{
     v4l2_field_V4L2_FIELD_NONE as FIELD_NONE, v4l2_fract, v4l2_pix_format,
 };
 
-use super::info::{self, ControlInfo, FormatInfo, fourcc_name};
+use super::formats::{self, ControlInfo, FormatInfo, fourcc_name};
 use super::negotiate::{Ask, Choice, choose};
 use super::{Filled, Granted, Kernel, Ready, Refusal, Stream, Target, sys};
 use crate::capture::convert::Layout;
 use crate::capture::{CaptureError, PixelFormat};
 use crate::frame::{MAX_SIDE, Timestamp};
-use crate::nearest::nearest;
+use crate::suggest::nearest;
 
 /// Enough that the driver has some while one is converted; each more would
 /// only hold older frames.
@@ -123,18 +123,18 @@ impl Node {
         Ok(Self {
             file,
             path: path.to_owned(),
-            card: info::text(&capability.card),
-            driver: info::text(&capability.driver),
-            bus: info::text(&capability.bus_info),
+            card: formats::text(&capability.card),
+            driver: formats::text(&capability.driver),
+            bus: formats::text(&capability.bus_info),
         })
     }
 
     pub fn formats(&self) -> Vec<FormatInfo> {
-        info::formats(self.file.as_fd())
+        formats::formats(self.file.as_fd())
     }
 
     pub fn controls(&self) -> Vec<ControlInfo> {
-        info::controls(self.file.as_fd())
+        formats::controls(self.file.as_fd())
     }
 
     fn name(&self) -> String {
@@ -171,7 +171,7 @@ impl Node {
         Refusal::Never(CaptureError::NotOffered {
             device: self.name(),
             asked: ask.to_string(),
-            offered: info::list(formats),
+            offered: formats::list(formats),
         })
     }
 
@@ -236,7 +236,7 @@ impl Node {
                 Err(error) => warn!("camera {}: {fps} fps: {error}", self.name()),
             }
         }
-        info::fps(interval)
+        formats::fps(interval)
     }
 
     fn set_controls(&self, wishes: &[(String, i64)], strict: bool) -> Result<(), Refusal> {
@@ -355,7 +355,7 @@ fn is_called(card: &str, name: &str) -> bool {
 fn by_card(name: &str) -> Result<Node, Refusal> {
     let mut others: Vec<String> = Vec::new();
     let mut denied = None;
-    for path in info::nodes() {
+    for path in formats::nodes() {
         match Node::open(&path) {
             Ok(node) if is_called(&node.card, name) => return Ok(node),
             Ok(node) if !others.contains(&node.card) => others.push(node.card),

@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::repeated::Repeated;
+use crate::fault::Repeated;
 
 /// The board file's `[watchdog]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

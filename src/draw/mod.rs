@@ -1,0 +1,12 @@
+//! Draw: shapes, text and colours shared by the displays and by annotated
+//! pictures.
+
+pub mod annotate;
+mod canvas;
+mod lettering;
+pub mod paint;
+pub mod palette;
+pub mod text;
+
+pub use canvas::{Canvas, Grain};
+pub use palette::{Mood, Part, Theme};

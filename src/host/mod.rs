@@ -1,0 +1,14 @@
+//! What affectd needs from the machine it runs on: memory that stays fixed,
+//! real-time scheduling, signals, the service manager, the hardware watchdog
+//! and the temperature.
+//!
+//! The loop polls all of these. None of them makes the loop wait.
+
+pub mod memory;
+pub mod realtime;
+#[cfg(feature = "rig")]
+pub mod rig;
+pub mod service;
+pub mod signals;
+pub mod thermal;
+pub mod watchdog;
