@@ -5,7 +5,7 @@
 //! With `--serve`, times searches for `scripts/bench-detector` and
 //! `scripts/count-instructions`: one line of JSON in, one out.
 
-#[path = "../tests/scenes/mod.rs"]
+#[path = "../tests/stages/scenes.rs"]
 mod scenes;
 
 use std::hint::black_box;

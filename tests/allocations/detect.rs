@@ -4,10 +4,7 @@ use std::path::Path;
 
 use affectd::detect::{Cascade, Detector, Enhance, Kernel, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, Rect, Timestamp};
-use affectd::host::memory::{self, FrameAllocator};
-
-#[global_allocator]
-static ALLOCATOR: FrameAllocator = FrameAllocator;
+use affectd::host::memory;
 
 fn allocations_in(work: impl FnOnce()) -> u64 {
     let before = memory::usage().system_here;

@@ -38,7 +38,7 @@ struct Process(Child, BufReader<ChildStdout>);
 impl Process {
     fn new() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .args(["--exact", "signals::child", "--ignored", "--nocapture"])
             .env(CHILD, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

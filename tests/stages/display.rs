@@ -23,8 +23,7 @@ use embedded_graphics::pixelcolor::{BinaryColor, Rgb565, Rgb888};
 use embedded_graphics::primitives::Rectangle;
 use proptest::prelude::*;
 
-mod display_support;
-use display_support::sample_views;
+use crate::display_support::sample_views;
 
 /// Long enough for a busy machine, short enough to fail a test in time.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -23,8 +23,7 @@ use embedded_hal::spi::{self, SpiDevice};
 use embedded_hal::{delay::DelayNs, digital};
 use ssd1306::prelude::{DisplaySize, DisplaySize128x32, DisplaySize128x64};
 
-mod display_support;
-use display_support::sample_views;
+use crate::display_support::sample_views;
 
 const ROTATIONS: [Rotation; 4] = [
     Rotation::Deg0,

@@ -186,7 +186,7 @@ fn every_line_is_as_the_schema_says() {
 
 /// The keys of each type in order, as the tables of the documentation have them.
 fn documented() -> Vec<(String, Vec<(String, String)>)> {
-    let source = include_str!("../src/output/events/mod.rs");
+    let source = include_str!("../../src/output/events/mod.rs");
     let mut types: Vec<(String, Vec<_>)> = vec![("".to_owned(), Vec::new())];
     let docs = source
         .lines()
@@ -754,7 +754,7 @@ fn child() {
 
 fn child_process() -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "events::child", "--ignored", "--nocapture"])
         .env(CHILD, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,14 +1,12 @@
 //! Looking around tracked faces finds what looking everywhere finds, for a
 //! tenth of the work, and no frame's search takes more than its budget.
 
-mod scenes;
-
 use std::path::Path;
 
+use crate::scenes::{Scene, agree, two_people};
 use affectd::detect::{Cascade, Detection, Detector, Options, Search, SearchOptions};
 use affectd::frame::{Rect, Timestamp};
 use affectd::track::{self, Tracker};
-use scenes::{Scene, agree, two_people};
 
 fn detector(min_size: u32) -> Detector {
     let path =

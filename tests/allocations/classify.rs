@@ -3,11 +3,8 @@
 use std::path::Path;
 
 use affectd::frame::{LumaView, Rect};
-use affectd::host::memory::{self, FrameAllocator};
+use affectd::host::memory;
 use affectd::observe::Classifier;
-
-#[global_allocator]
-static ALLOCATOR: FrameAllocator = FrameAllocator;
 
 #[test]
 fn faces_of_any_size_are_classified_without_the_heap() {

@@ -1,14 +1,12 @@
 //! `affectd eval` on small data sets of each form.
 
-mod pictures;
-
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use pictures::{TINY, affectd, photo, stderr, stdout, write_gray};
+use crate::pictures::{TINY, affectd, photo, stderr, stdout, write_gray};
 use serde_json::Value;
 
 const CLASSES: [&str; 7] = [
@@ -382,7 +380,7 @@ fn a_face_not_found_counts_as_wrong() {
         TINY.into(),
         photo("astronaut.jpg"),
     ];
-    let image = &pictures::lines(&affectd(args))[0]["faces"][0];
+    let image = &crate::pictures::lines(&affectd(args))[0]["faces"][0];
     assert_eq!(image["label"], astronaut["predicted"]);
     let confidence: f64 = astronaut["confidence"].parse().unwrap();
     assert!((image["confidence"].as_f64().unwrap() - confidence).abs() < 1e-6);

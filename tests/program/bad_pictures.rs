@@ -2,14 +2,12 @@
 //! 1x1 to 8000x8000, through the commands on files: the bad ones are told of,
 //! the good ones done, and nothing panics.
 
-mod pictures;
-
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pictures::{TINY, affectd, lines, photo, stderr, write_gray};
+use crate::pictures::{TINY, affectd, lines, photo, stderr, write_gray};
 
 /// Bad files, each with a word of the reason.
 fn bad_files(directory: &Path) -> Vec<(PathBuf, &'static str)> {

@@ -1,8 +1,6 @@
 //! `affectd detect` on photographs.
 
-mod pictures;
-
-use pictures::{FACES, NO_FACES, affectd, lines, numbers, photo, stderr, stdout};
+use crate::pictures::{FACES, NO_FACES, affectd, lines, numbers, photo, stderr, stdout};
 
 #[test]
 fn each_face_is_found_where_opencv_finds_it() {

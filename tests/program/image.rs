@@ -1,9 +1,7 @@
 //! `affectd image`: lines of JSON and annotated copies.
 
-mod pictures;
-
+use crate::pictures::{FACES, NO_FACES, TINY, affectd, lines, numbers, photo, stderr};
 use affectd::image::read_rgb;
-use pictures::{FACES, NO_FACES, TINY, affectd, lines, numbers, photo, stderr};
 
 const CLASSES: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",

@@ -1,0 +1,13 @@
+//! The program `affectd` as a user starts it: its commands, their output and
+//! their answers to bad input; and that documents which describe it are true.
+
+mod bad_input;
+mod bad_pictures;
+mod detect_command;
+mod eval;
+mod faults;
+mod image;
+mod manual;
+mod pictures;
+mod replay;
+mod signals;

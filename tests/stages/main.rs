@@ -1,0 +1,17 @@
+//! The stages as a library user calls them: each file tests one of them.
+//!
+//! They are one program because each program links all of affectd.
+
+mod capture;
+mod classify;
+mod decide;
+mod detect;
+mod detect_schedule;
+mod display;
+mod display_devices;
+mod display_support;
+mod events;
+mod geometry;
+mod gpio;
+mod pipeline;
+mod scenes;
