@@ -4,9 +4,9 @@
 pub mod annotate;
 mod canvas;
 mod lettering;
-pub mod paint;
-pub mod palette;
-pub mod text;
+pub(crate) mod paint;
+pub(crate) mod palette;
+pub(crate) mod text;
 
 pub use canvas::{Canvas, Grain};
 pub use palette::{Mood, Part, Theme};

@@ -15,7 +15,8 @@ use crate::draw::{Canvas, Grain};
 /// one bit, else 8 bits of red, green and blue. `into` is cleared first.
 ///
 /// ```
-/// use affectd::output::display::{Canvas, View, draw, encode};
+/// use affectd::draw::Canvas;
+/// use affectd::output::display::{View, draw, encode};
 /// use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 ///
 /// let mut canvas = Canvas::new(240, 240, Rgb888::BLACK);

@@ -19,7 +19,8 @@ use crate::draw::text::{self, Align, Style, Weight};
 /// Draws a view over the whole target.
 ///
 /// ```
-/// use affectd::output::display::{Canvas, View, draw};
+/// use affectd::draw::Canvas;
+/// use affectd::output::display::{View, draw};
 /// use embedded_graphics::pixelcolor::BinaryColor;
 ///
 /// let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
