@@ -5,23 +5,35 @@ use std::path::Path;
 use super::reader::{Section, nearest};
 use super::sections::{line_id, path, set, size};
 use crate::output::display::{
-    Coloring, Kind, Options, PngOptions, Rotation, Ssd1306Options, St7789Options,
+    Coloring, Kind, OledController, OledOptions, Options, PngOptions, Rotation, TftController,
+    TftOptions,
 };
 use crate::output::gpio::LineId;
 
-const KINDS: [&str; 4] = ["ssd1306", "st7789", "framebuffer", "png"];
+const KINDS: [&str; 7] = [
+    "ssd1306",
+    "sh1106",
+    "st7789",
+    "gc9a01",
+    "ili9341",
+    "framebuffer",
+    "png",
+];
 
 pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) -> Option<Options> {
     let Some(found) = section.string("kind") else {
         if !section.has("kind") {
-            section.missing("kind", format_args!("there are {}", KINDS.join(", ")));
+            section.missing("kind", format_args!("kinds are {}", KINDS.join(", ")));
         }
         // What other keys mean depends on it.
         return None;
     };
     let kind = match found.value {
-        "ssd1306" => Kind::Ssd1306(ssd1306(&mut section)),
-        "st7789" => Kind::St7789(st7789(&mut section)),
+        "ssd1306" => Kind::Oled(oled(&mut section, OledController::Ssd1306)),
+        "sh1106" => Kind::Oled(oled(&mut section, OledController::Sh1106)),
+        "st7789" => Kind::Tft(tft(&mut section, TftController::St7789)),
+        "gc9a01" => Kind::Tft(tft(&mut section, TftController::Gc9a01)),
+        "ili9341" => Kind::Tft(tft(&mut section, TftController::Ili9341)),
         "framebuffer" => Kind::Framebuffer {
             path: path(&mut section, "path", directory).unwrap_or_else(|| "/dev/fb0".into()),
         },
@@ -30,7 +42,7 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
             let hint = nearest(other, KINDS.into_iter())
                 .map_or_else(String::new, |kind| format!("; did you mean \"{kind}\"?"));
             found.reject(format_args!(
-                "\"{other}\" is no kind of display; there are {}{hint}",
+                "unknown kind of display \"{other}\"; kinds are {}{hint}",
                 KINDS.join(", ")
             ));
             return None;
@@ -50,8 +62,8 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
     Some(options)
 }
 
-fn ssd1306(section: &mut Section<'_, '_>) -> Ssd1306Options {
-    let mut options = Ssd1306Options::default();
+fn oled(section: &mut Section<'_, '_>, controller: OledController) -> OledOptions {
+    let mut options = OledOptions::new(controller);
     set(&mut options.bus, path(section, "bus", Path::new("")));
     set(&mut options.address, section.integer("address", 0..=0x7f));
     set(&mut options.size, section.parsed("size"));
@@ -59,7 +71,7 @@ fn ssd1306(section: &mut Section<'_, '_>) -> Ssd1306Options {
     options
 }
 
-fn st7789(section: &mut Section<'_, '_>) -> St7789Options {
+fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
     let chip = section.string("chip").map(|found| found.value.to_owned());
     if chip.is_none() && !section.has("chip") {
         section.missing("chip", "the GPIO chip of the display's lines");
@@ -68,7 +80,8 @@ fn st7789(section: &mut Section<'_, '_>) -> St7789Options {
     if dc.is_none() && !section.has("dc") {
         section.missing("dc", "the display's data/command line");
     }
-    let mut options = St7789Options::new(
+    let mut options = TftOptions::new(
+        controller,
         chip.as_deref().unwrap_or_default(),
         dc.unwrap_or(LineId::Offset(u32::MAX)),
     );
@@ -86,7 +99,9 @@ fn st7789(section: &mut Section<'_, '_>) -> St7789Options {
     set(&mut options.offset.0, section.integer("offset_x", 0..=319));
     set(&mut options.offset.1, section.integer("offset_y", 0..=319));
     set(&mut options.rotation, rotation(section));
+    set(&mut options.mirror, section.boolean("mirror"));
     set(&mut options.invert, section.boolean("invert"));
+    set(&mut options.bgr, section.boolean("bgr"));
     options
 }
 

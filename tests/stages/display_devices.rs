@@ -12,11 +12,12 @@ use affectd::draw::{Canvas, Part, Theme};
 use affectd::frame::Rect;
 use affectd::observe::expression::Expression;
 use affectd::output::display::{
-    Channel, DisplayError, FramebufferPanel, Geometry, Level, Panel, Rotation, Ssd1306Options,
-    Ssd1306Panel, St7789Options, St7789Panel, St7789Pins, View, draw,
+    Channel, DisplayError, FramebufferPanel, Geometry, Level, OledController, OledOptions, Panel,
+    Rotation, Sh1106Panel, Ssd1306Panel, TftController, TftOptions, TftPanel, TftPins, View, draw,
+    draw_on,
 };
 use affectd::output::gpio::LineId;
-use embedded_graphics::pixelcolor::raw::{RawData, RawU16};
+use embedded_graphics::pixelcolor::raw::RawU16;
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb565, Rgb888, RgbColor};
 use embedded_hal::i2c::{self, I2c};
 use embedded_hal::spi::{self, SpiDevice};
@@ -41,7 +42,7 @@ fn play<P: Panel>(panel: &mut P, mut shown: impl FnMut(&Canvas<P::Color>, &str))
     let mut rects = vec![canvas.bounds()];
     let mut sent = 0;
     for (index, (name, view)) in sample_views().into_iter().enumerate() {
-        draw(&mut canvas, &view).unwrap();
+        draw_on(&mut canvas, &view, panel.outline()).unwrap();
         if index > 0 {
             canvas.changes(&before, panel.grain(), &mut rects);
             sent += rects.iter().map(|rect| rect.area()).sum::<u64>();
@@ -208,9 +209,9 @@ fn turned(rotation: Rotation, x: u32, y: u32, width: u32, height: u32) -> (u32, 
 fn oled_shows_what_was_drawn<SIZE: DisplaySize + Copy>(size: SIZE, rotation: Rotation) {
     let (width, height) = (u32::from(SIZE::WIDTH), u32::from(SIZE::HEIGHT));
     let oled = Oled::new();
-    let options = Ssd1306Options {
+    let options = OledOptions {
         rotation,
-        ..Ssd1306Options::default()
+        ..OledOptions::default()
     };
     let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), size, &options).unwrap();
     assert!(!oled.borrow().on, "no noise is shown");
@@ -254,7 +255,7 @@ fn an_ssd1306_shows_what_was_drawn() {
 #[test]
 fn a_small_change_is_a_small_message() {
     let oled = Oled::new();
-    let options = Ssd1306Options::default();
+    let options = OledOptions::default();
     let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options).unwrap();
     let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
     let view = |confidence| View::Expression {
@@ -279,7 +280,7 @@ fn a_small_change_is_a_small_message() {
 #[test]
 fn an_ssd1306_that_lost_its_supply_for_a_moment_is_set_up_anew() {
     let oled = Oled::new();
-    let options = Ssd1306Options::default();
+    let options = OledOptions::default();
     let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options).unwrap();
     let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
     draw(&mut canvas, &View::NoFace).unwrap();
@@ -301,7 +302,7 @@ fn an_ssd1306_that_lost_its_supply_for_a_moment_is_set_up_anew() {
 #[test]
 fn a_silent_ssd1306_is_named_with_bus_address_and_cause() {
     let oled = Oled::new();
-    let options = Ssd1306Options::default();
+    let options = OledOptions::default();
     let panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options);
     let mut panel = panel.unwrap();
     oled.borrow_mut().answers = false;
@@ -317,10 +318,198 @@ fn a_silent_ssd1306_is_named_with_bus_address_and_cause() {
     says(Ssd1306Panel::new(Wire(oled), DisplaySize128x64, &options).map(drop));
 }
 
-/// The controller of an ST7789 as its data sheet (v1.4) describes it.
+/// The controller of an SH1106 as its data sheet (2.3) describes it: 132 columns,
+/// of which the glass of a module has those from 2 to 129.
+struct Sh1106 {
+    memory: [[u8; 132]; 8],
+    column: usize,
+    page: usize,
+    on: bool,
+    /// Whether the converter that feeds the pixels is to run.
+    converter: bool,
+    segments_reversed: bool,
+    rows_reversed: bool,
+    written: usize,
+    answers: bool,
+}
+
+impl Sh1106 {
+    fn new() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self {
+            memory: std::array::from_fn(|page| {
+                std::array::from_fn(|column| (page * 37 + column * 101) as u8)
+            }),
+            column: 0,
+            page: 0,
+            on: false,
+            converter: false,
+            segments_reversed: false,
+            rows_reversed: false,
+            written: 0,
+            answers: true,
+        }))
+    }
+
+    fn commands(&mut self, mut bytes: &[u8]) {
+        while let Some((&command, rest)) = bytes.split_first() {
+            let mut parameters = rest;
+            let mut parameter = || {
+                let (&value, after) = parameters.split_first().expect("a parameter");
+                parameters = after;
+                value
+            };
+            match command {
+                0x00..=0x0f => self.column = self.column & 0xf0 | usize::from(command),
+                0x10..=0x1f => self.column = self.column & 0x0f | usize::from(command & 0xf) << 4,
+                0xb0..=0xb7 => self.page = usize::from(command & 7),
+                0xa0 | 0xa1 => self.segments_reversed = command == 0xa1,
+                0xc0..=0xcf => self.rows_reversed = command & 8 != 0,
+                0xae | 0xaf => self.on = command == 0xaf,
+                0xad => self.converter = parameter() == 0x8b,
+                0xa8 => assert_eq!(parameter(), 63, "all rows"),
+                0xd3 => assert_eq!(parameter(), 0, "no offset"),
+                0xda => assert_eq!(parameter(), 0x12, "the pins of modules"),
+                0x81 | 0xd5 | 0xd9 | 0xdb => drop(parameter()),
+                0x30..=0x33 | 0x40 | 0xa4 | 0xa6 => {}
+                other => panic!("the data sheet has no command {other:#04x}"),
+            }
+            bytes = parameters;
+        }
+    }
+
+    fn pixels(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            // The column stays at its end; the page never changes by itself.
+            self.memory[self.page][self.column] = byte;
+            self.column = (self.column + 1).min(131);
+            self.written += 1;
+        }
+    }
+
+    fn pixel(&self, x: usize, y: usize) -> bool {
+        let glass = x + 2;
+        let column = if self.segments_reversed {
+            glass
+        } else {
+            131 - glass
+        };
+        let row = if self.rows_reversed { y } else { 63 - y };
+        self.memory[row / 8][column] >> (row % 8) & 1 == 1
+    }
+}
+
+struct ShWire(Rc<RefCell<Sh1106>>);
+
+impl i2c::ErrorType for ShWire {
+    type Error = NoAnswer;
+}
+
+impl I2c for ShWire {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [i2c::Operation<'_>],
+    ) -> Result<(), NoAnswer> {
+        let mut oled = self.0.borrow_mut();
+        if !oled.answers {
+            return Err(NoAnswer);
+        }
+        assert_eq!(address, 0x3d);
+        for operation in operations {
+            let i2c::Operation::Write(bytes) = operation else {
+                panic!("nothing is read")
+            };
+            match bytes.split_first() {
+                Some((0x00, commands)) => oled.commands(commands),
+                Some((0x40, pixels)) => oled.pixels(pixels),
+                other => panic!("an unknown control byte: {other:02x?}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_sh1106_shows_what_was_drawn() {
+    for rotation in ROTATIONS {
+        let oled = Sh1106::new();
+        let options = OledOptions {
+            address: 0x3d,
+            rotation,
+            ..OledOptions::new(OledController::Sh1106)
+        };
+        let mut panel = Sh1106Panel::new(ShWire(Rc::clone(&oled)), &options).unwrap();
+        assert!(!oled.borrow().on, "no noise is shown");
+        let mut first = 0;
+        let sent = play(&mut panel, |canvas, name| {
+            let oled = oled.borrow();
+            assert!(oled.on && oled.converter);
+            if first == 0 {
+                first = oled.written;
+            }
+            for y in 0..64 {
+                for x in 0..128 {
+                    let (cx, cy) = turned(rotation, x, y, 128, 64);
+                    assert_eq!(
+                        oled.pixel(x as usize, y as usize),
+                        canvas.row(cy)[cx as usize].is_on(),
+                        "{name}, {rotation:?}, pixel {cx},{cy}"
+                    );
+                }
+            }
+        });
+        assert_eq!(first, 128 * 64 / 8);
+        let later = oled.borrow().written - first;
+        assert!(later as u64 * 8 >= sent);
+        assert!(
+            later < first * 11 * 3 / 4,
+            "{later} bytes: not only changes"
+        );
+        panel.darken().unwrap();
+        assert!(!oled.borrow().on);
+        oled.borrow_mut().answers = false;
+        let error = panel.darken().unwrap_err().to_string();
+        assert!(
+            error.contains("0x3d") && error.contains("os error 121"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_sh1106_that_lost_its_supply_for_a_moment_is_set_up_anew() {
+    let oled = Sh1106::new();
+    let options = OledOptions {
+        address: 0x3d,
+        ..OledOptions::new(OledController::Sh1106)
+    };
+    let mut panel = Sh1106Panel::new(ShWire(Rc::clone(&oled)), &options).unwrap();
+    let mut canvas = Canvas::new(128, 64, BinaryColor::Off);
+    draw(&mut canvas, &View::NoFace).unwrap();
+    panel.show(&canvas, &[canvas.bounds()]).unwrap();
+    oled.replace(Rc::into_inner(Sh1106::new()).unwrap().into_inner());
+    panel.show(&canvas, &[canvas.bounds()]).unwrap();
+    let oled = oled.borrow();
+    assert!(oled.on && oled.converter);
+    for y in 0..64 {
+        for x in 0..128 {
+            assert_eq!(oled.pixel(x, y), canvas.row(y as u32)[x].is_on(), "{x},{y}");
+        }
+    }
+}
+
+/// The controller of a colour panel as the data sheets of ST7789 (v1.4), GC9A01
+/// (v1.0) and ILI9341 (v1.11) describe it. The three share the commands that
+/// pictures need; those for voltages, which differ, must be of their own sets.
 struct Tft {
-    /// 240 columns, 320 rows, as the glass shows them upright.
+    controller: TftController,
+    /// The controller's columns and rows.
     memory: Vec<u16>,
+    rows_in_memory: u16,
+    /// How the glass is wired: whether its columns run backwards, and whether it
+    /// has blue where the controller puts red.
+    columns_reversed: bool,
+    blue_first: bool,
     columns: (u16, u16),
     rows: (u16, u16),
     at: (u16, u16),
@@ -341,11 +530,21 @@ struct Tft {
 }
 
 impl Tft {
-    fn new() -> Rc<RefCell<Self>> {
+    /// Wired as the usual module with this controller.
+    fn new(controller: TftController) -> Rc<RefCell<Self>> {
+        let rows = if controller == TftController::Gc9a01 {
+            240
+        } else {
+            320
+        };
         Rc::new(RefCell::new(Self {
-            memory: (0..240 * 320u32)
+            controller,
+            memory: (0..240 * u32::from(rows))
                 .map(|at| (at.wrapping_mul(40_503)) as u16)
                 .collect(),
+            rows_in_memory: rows,
+            columns_reversed: controller == TftController::Ili9341,
+            blue_first: controller != TftController::St7789,
             columns: (0, 239),
             rows: (0, 319),
             at: (0, 0),
@@ -382,7 +581,10 @@ impl Tft {
                 0x29 => self.on = true,
                 0x2c => self.at = (self.columns.0, self.rows.0),
                 0x2a | 0x2b | 0x36 | 0x3a => {}
-                other => panic!("an unknown command {other:#04x}"),
+                // Frame inversion, and the registers of GC9A01 for its supply.
+                0xb4 if self.controller == TftController::Ili9341 => {}
+                0x62..=0xff if self.controller == TftController::Gc9a01 => {}
+                other => panic!("{} has no command {other:#04x}", self.controller),
             }
             return;
         }
@@ -392,6 +594,9 @@ impl Tft {
                     None => self.half = Some(byte),
                     Some(high) => self.pixel(u16::from_be_bytes([high, byte])),
                 }
+                continue;
+            }
+            if self.command >= 0x62 {
                 continue;
             }
             self.parameters.push(byte);
@@ -425,7 +630,7 @@ impl Tft {
             x = 239 - x;
         }
         if self.address_mode & 0x80 != 0 {
-            y = 319 - y;
+            y = self.rows_in_memory - 1 - y;
         }
         self.memory[usize::from(y) * 240 + usize::from(x)] = value;
         self.pixels += 1;
@@ -433,6 +638,21 @@ impl Tft {
         if self.at.0 > self.columns.1 {
             self.at.0 = self.columns.0;
             self.at.1 += 1;
+        }
+    }
+}
+
+impl Tft {
+    /// What somebody in front of the glass sees at a place: red, green and blue.
+    fn seen(&self, x: u32, y: u32) -> Rgb565 {
+        let column = if self.columns_reversed { 239 - x } else { x };
+        let at = (y * 240 + column) as usize;
+        let value = Rgb565::from(RawU16::new(self.memory[at]));
+        // Bit 3 of memory access control exchanges red and blue on their way.
+        if (self.address_mode & 0x08 != 0) == self.blue_first {
+            value
+        } else {
+            Rgb565::new(value.b(), value.g(), value.r())
         }
     }
 }
@@ -500,43 +720,43 @@ impl DelayNs for NoDelay {
 
 fn tft_panel(
     tft: &Rc<RefCell<Tft>>,
-    options: &St7789Options,
+    options: &TftOptions,
     backlight: bool,
-) -> Result<St7789Panel<Spi, Pin>, DisplayError> {
+) -> Result<TftPanel<Spi, Pin>, DisplayError> {
     let pin = |action| Pin(Rc::clone(tft), action);
-    let pins = St7789Pins {
+    let pins = TftPins {
         dc: pin(|tft, high| tft.data = high),
         reset: Some(pin(|tft, high| tft.resets += u32::from(!high))),
         backlight: backlight.then(|| pin(|tft, high| tft.lit = high)),
     };
-    St7789Panel::new(Spi(Rc::clone(tft)), pins, &mut NoDelay, options)
+    TftPanel::new(Spi(Rc::clone(tft)), pins, &mut NoDelay, options)
 }
 
-fn tft_shows_what_was_drawn(options: &St7789Options) {
-    let tft = Tft::new();
+fn tft_shows_what_was_drawn(tft: &Rc<RefCell<Tft>>, options: &TftOptions) {
     let noise = tft.borrow().memory.clone();
-    let mut panel = tft_panel(&tft, options, true).unwrap();
+    let mut panel = tft_panel(tft, options, true).unwrap();
     {
         let tft = tft.borrow();
-        assert!(tft.awake && tft.on && tft.inverted && tft.resets >= 1);
+        assert!(tft.awake && tft.on && tft.resets >= 1);
+        assert_eq!(tft.inverted, options.invert);
         assert!(!tft.lit, "no noise is shown");
     }
     let (width, height) = (u32::from(options.width), u32::from(options.height));
     let sent = play(&mut panel, |canvas, name| {
         let tft = tft.borrow();
         assert!(tft.lit);
-        for y in 0..320u32 {
+        for y in 0..u32::from(tft.rows_in_memory) {
             for x in 0..240u32 {
                 let at = (y * 240 + x) as usize;
                 let gx = x.wrapping_sub(options.offset.0.into());
                 let gy = y.wrapping_sub(options.offset.1.into());
-                let expected = if gx < width && gy < height {
+                if gx < width && gy < height {
                     let (cx, cy) = turned(options.rotation, gx, gy, width, height);
-                    RawU16::from(canvas.row(cy)[cx as usize]).into_inner()
+                    let expected = canvas.row(cy)[cx as usize];
+                    assert_eq!(tft.seen(x, y), expected, "{name}, {options:?}, {x},{y}");
                 } else {
-                    noise[at]
-                };
-                assert_eq!(tft.memory[at], expected, "{name}, {options:?}, {x},{y}");
+                    assert_eq!(tft.memory[at], noise[at], "{name}, {options:?}, {x},{y}");
+                }
             }
         }
     });
@@ -550,36 +770,99 @@ fn tft_shows_what_was_drawn(options: &St7789Options) {
 }
 
 #[test]
-fn an_st7789_shows_what_was_drawn() {
-    let square = St7789Options::new("chip", LineId::Offset(25));
-    for rotation in ROTATIONS {
-        tft_shows_what_was_drawn(&St7789Options {
-            rotation,
-            ..square.clone()
-        });
-        // A 1.14 inch panel, in the middle of the controller's memory.
-        tft_shows_what_was_drawn(&St7789Options {
-            rotation,
-            width: 135,
-            height: 240,
-            offset: (52, 40),
-            ..square.clone()
-        });
+fn a_colour_panel_shows_what_was_drawn() {
+    for controller in [
+        TftController::St7789,
+        TftController::Gc9a01,
+        TftController::Ili9341,
+    ] {
+        for rotation in ROTATIONS {
+            let options = TftOptions {
+                rotation,
+                ..TftOptions::new(controller, "chip", LineId::Offset(25))
+            };
+            tft_shows_what_was_drawn(&Tft::new(controller), &options);
+        }
     }
 }
 
 #[test]
+fn a_small_st7789_lies_in_the_middle_of_the_memory() {
+    for rotation in ROTATIONS {
+        // A 1.14 inch panel.
+        let options = TftOptions {
+            rotation,
+            width: 135,
+            height: 240,
+            offset: (52, 40),
+            ..TftOptions::new(TftController::St7789, "chip", LineId::Offset(25))
+        };
+        tft_shows_what_was_drawn(&Tft::new(TftController::St7789), &options);
+    }
+}
+
+#[test]
+fn panels_wired_otherwise_are_set_right_by_their_keys() {
+    for controller in [TftController::St7789, TftController::Ili9341] {
+        for rotation in ROTATIONS {
+            let usual = TftOptions {
+                rotation,
+                ..TftOptions::new(controller, "chip", LineId::Offset(25))
+            };
+            let tft = Tft::new(controller);
+            tft.borrow_mut().blue_first ^= true;
+            let other = TftOptions {
+                bgr: !usual.bgr,
+                ..usual.clone()
+            };
+            tft_shows_what_was_drawn(&tft, &other);
+            let tft = Tft::new(controller);
+            tft.borrow_mut().columns_reversed ^= true;
+            let other = TftOptions {
+                mirror: true,
+                ..usual
+            };
+            tft_shows_what_was_drawn(&tft, &other);
+        }
+    }
+}
+
+/// What lies outside of the circle of a round panel is never anything but ground.
+#[test]
+fn a_round_panel_has_nothing_in_its_corners() {
+    let options = TftOptions::new(TftController::Gc9a01, "chip", LineId::Offset(25));
+    let tft = Tft::new(TftController::Gc9a01);
+    let mut panel = tft_panel(&tft, &options, true).unwrap();
+    let ground = Rgb565::of(Part::Ground);
+    play(&mut panel, |canvas, name| {
+        let mut drawn = 0;
+        for y in 0..240i32 {
+            for x in 0..240i32 {
+                let (dx, dy) = (2 * x - 239, 2 * y - 239);
+                let pixel = canvas.row(y as u32)[x as usize];
+                if dx * dx + dy * dy > 240 * 240 {
+                    assert_eq!(pixel, ground, "{name}, {x},{y}");
+                } else if pixel != ground {
+                    drawn += 1;
+                }
+            }
+        }
+        assert!(drawn > 1000, "{name}: {drawn} pixels");
+    });
+}
+
+#[test]
 fn an_st7789_without_a_backlight_line_keeps_the_farewell() {
-    let tft = Tft::new();
-    let options = St7789Options::new("chip", LineId::Offset(25));
+    let tft = Tft::new(TftController::St7789);
+    let options = TftOptions::new(TftController::St7789, "chip", LineId::Offset(25));
     let mut panel = tft_panel(&tft, &options, false).unwrap();
     assert!(!panel.darken().unwrap());
 }
 
 #[test]
 fn a_broken_spi_is_named() {
-    let tft = Tft::new();
-    let options = St7789Options::new("chip", LineId::Offset(25));
+    let tft = Tft::new(TftController::St7789);
+    let options = TftOptions::new(TftController::St7789, "chip", LineId::Offset(25));
     let mut panel = tft_panel(&tft, &options, true).unwrap();
     tft.borrow_mut().answers = false;
     let canvas = Canvas::new(240, 240, Rgb565::BLACK);
@@ -714,9 +997,9 @@ fn rectangles_need_not_lie_on_whole_bytes() {
     // A panel turned by a quarter gets bands of 8 rows, which are not whole
     // bytes there: the pixels around them must stay.
     let oled = Oled::new();
-    let options = Ssd1306Options {
+    let options = OledOptions {
         rotation: Rotation::Deg90,
-        ..Ssd1306Options::default()
+        ..OledOptions::default()
     };
     let mut panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options).unwrap();
     let mut canvas = Canvas::new(64, 128, BinaryColor::Off);

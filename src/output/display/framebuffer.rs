@@ -17,7 +17,7 @@ use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use crate::frame::Rect;
 
 use super::DisplayError;
-use super::worker::Panel;
+use super::panel::Panel;
 use crate::draw::palette::{Part, Theme};
 use crate::draw::{Canvas, Grain};
 

@@ -11,7 +11,9 @@ pub use linux_embedded_hal::Delay;
 
 use crate::output::gpio::{self, LineId};
 
-use super::{DisplayError, St7789Options, St7789Pins};
+use super::DisplayError;
+use super::options::TftOptions;
+use super::tft::TftPins;
 
 /// Opens an I²C bus.
 pub fn i2c(bus: &Path) -> Result<I2cdev, DisplayError> {
@@ -55,8 +57,8 @@ fn hint(path: &Path, absent: &'static str) -> &'static str {
     }
 }
 
-/// Takes the lines of an ST7789: reset inactive, the backlight dark.
-pub fn pins(options: &St7789Options) -> Result<St7789Pins<CdevPin>, DisplayError> {
+/// Takes the lines of a colour panel: reset inactive, the backlight dark.
+pub fn pins(options: &TftOptions) -> Result<TftPins<CdevPin>, DisplayError> {
     let take = |line: &LineId, what: &'static str, high: bool| {
         request(&options.chip, line, high, what).map_err(|reason| DisplayError::Line {
             chip: options.chip.clone(),
@@ -68,7 +70,7 @@ pub fn pins(options: &St7789Options) -> Result<St7789Pins<CdevPin>, DisplayError
     let optional = |line: &Option<LineId>, what, high| {
         line.as_ref().map(|line| take(line, what, high)).transpose()
     };
-    Ok(St7789Pins {
+    Ok(TftPins {
         dc: take(&options.dc, "dc", true)?,
         reset: optional(&options.reset, "reset", true)?,
         backlight: optional(&options.backlight, "backlight", false)?,
@@ -117,6 +119,7 @@ fn request(chip: &str, line: &LineId, high: bool, what: &str) -> Result<CdevPin,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::display::TftController;
 
     #[test]
     fn absent_devices_are_told_with_what_to_do() {
@@ -128,7 +131,7 @@ mod tests {
         );
         let spi = error(spi(Path::new("/nowhere/spidev0.0"), 1).map(drop));
         assert!(spi.contains("spi=on"), "{spi}");
-        let options = St7789Options::new("no-such-chip", LineId::Offset(9));
+        let options = TftOptions::new(TftController::St7789, "no-such-chip", LineId::Offset(9));
         let pins = error(pins(&options).map(drop));
         assert!(
             pins.contains("no-such-chip") && pins.contains("line 9") && pins.contains("dc"),

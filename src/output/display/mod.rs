@@ -12,11 +12,14 @@ mod face;
 mod fbdev;
 mod framebuffer;
 mod linux;
+mod oled;
 mod options;
+mod panel;
 mod png;
 mod screen;
+mod sh1106;
 mod ssd1306;
-mod st7789;
+mod tft;
 mod view;
 mod worker;
 
@@ -36,14 +39,16 @@ use crate::output::{Output, Report};
 pub use devices::{Device, Devices, devices};
 pub use framebuffer::{Channel, FramebufferPanel, Geometry};
 pub use options::{
-    Coloring, Kind, OledSize, Options, PngOptions, Rotation, Ssd1306Options, St7789Options,
+    Coloring, Kind, OledController, OledOptions, OledSize, Options, PngOptions, Rotation,
+    TftController, TftOptions,
 };
+pub use panel::{Outline, Panel};
 pub use png::{PngPanel, encode};
-pub use screen::draw;
+pub use screen::{draw, draw_on};
+pub use sh1106::Sh1106Panel;
 pub use ssd1306::Ssd1306Panel;
-pub use st7789::{St7789Panel, St7789Pins};
+pub use tft::{TftPanel, TftPins};
 pub use view::{Level, Levels, Note, View, Viewer};
-pub use worker::Panel;
 
 /// What can be wrong with a display. Only [`Options`](Self::Options) comes out
 /// of [`open`]; the others are logged while the display is tried again.
@@ -237,15 +242,18 @@ impl PanelUse for Probe {
 
 fn with_panel<U: PanelUse>(kind: Kind, panel_use: U) -> U::Outcome {
     match kind {
-        Kind::Ssd1306(oled) => match oled.size {
-            OledSize::W128H64 => panel_use
+        Kind::Oled(oled) => match (oled.controller, oled.size) {
+            (OledController::Ssd1306, OledSize::W128H64) => panel_use
                 .with(move || Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x64, &oled)),
-            OledSize::W128H32 => panel_use
+            (OledController::Ssd1306, OledSize::W128H32) => panel_use
                 .with(move || Ssd1306Panel::new(linux::i2c(&oled.bus)?, DisplaySize128x32, &oled)),
+            (OledController::Sh1106, _) => {
+                panel_use.with(move || Sh1106Panel::new(linux::i2c(&oled.bus)?, &oled))
+            }
         },
-        Kind::St7789(panel) => panel_use.with(move || {
+        Kind::Tft(panel) => panel_use.with(move || {
             let spi = linux::spi(&panel.spi, panel.speed_hz)?;
-            St7789Panel::new(spi, linux::pins(&panel)?, &mut linux::Delay, &panel)
+            TftPanel::new(spi, linux::pins(&panel)?, &mut linux::Delay, &panel)
         }),
         Kind::Framebuffer { path } => panel_use.with(move || FramebufferPanel::open(&path)),
         Kind::Png(png) => match png.coloring {

@@ -29,20 +29,20 @@ impl Options {
         }
     }
 
-    /// Whether a device could be as the options say, without looking at any.
+    /// Checks the options by themselves, without looking at a device.
     ///
     /// # Errors
-    /// The first thing that cannot be, with what can.
+    /// The first option that no device can have, with what is possible.
     pub fn validate(&self) -> Result<(), DisplayError> {
         if !(self.max_fps > 0.0 && self.max_fps.is_finite()) {
             return Err(DisplayError::Options(format!(
-                "max_fps of {} is {}; a number above 0 is needed",
+                "max_fps of {} is {}; it must be above 0",
                 self.kind, self.max_fps
             )));
         }
         match &self.kind {
-            Kind::Ssd1306(oled) => oled.validate(),
-            Kind::St7789(panel) => panel.validate(),
+            Kind::Oled(oled) => oled.validate(),
+            Kind::Tft(panel) => panel.validate(),
             Kind::Framebuffer { .. } => Ok(()),
             Kind::Png(png) => png.validate(),
         }
@@ -53,9 +53,9 @@ impl Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A small OLED of one bit over I²C.
-    Ssd1306(Ssd1306Options),
+    Oled(OledOptions),
     /// A small colour panel over SPI.
-    St7789(St7789Options),
+    Tft(TftOptions),
     /// A Linux framebuffer, usually `/dev/fb0`.
     Framebuffer { path: PathBuf },
     /// A picture file.
@@ -65,10 +65,12 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ssd1306(oled) => {
-                write!(f, "display SSD1306 on {}", oled.bus.display())
+            Self::Oled(oled) => {
+                write!(f, "display {} on {}", oled.controller, oled.bus.display())
             }
-            Self::St7789(panel) => write!(f, "display ST7789 on {}", panel.spi.display()),
+            Self::Tft(panel) => {
+                write!(f, "display {} on {}", panel.controller, panel.spi.display())
+            }
             Self::Framebuffer { path } => write!(f, "display {}", path.display()),
             Self::Png(png) => write!(f, "display {}", png.path.display()),
         }
@@ -117,16 +119,38 @@ impl FromStr for Rotation {
             .parse()
             .map_err(|_| {
                 DisplayError::Options(format!(
-                    "'{degrees}' is no rotation; there are 0, 90, 180 and 270"
+                    "unknown rotation '{degrees}'; rotations are 0, 90, 180 and 270"
                 ))
             })
             .and_then(Self::from_degrees)
     }
 }
 
-/// An SSD1306 on an I²C bus.
+/// The controller of an OLED.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OledController {
+    /// Most OLEDs of 0.96 and 0.91 inches.
+    #[default]
+    Ssd1306,
+    /// Most OLEDs of 1.3 inches. Its memory has 132 columns, of which the glass
+    /// shows the middle 128: with the commands of an SSD1306 the picture is
+    /// shifted by 2 pixels.
+    Sh1106,
+}
+
+impl fmt::Display for OledController {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ssd1306 => "SSD1306",
+            Self::Sh1106 => "SH1106",
+        })
+    }
+}
+
+/// An OLED on an I²C bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ssd1306Options {
+pub struct OledOptions {
+    pub controller: OledController,
     pub bus: PathBuf,
     /// 7 bits, 0x08 to 0x77; most modules have 0x3c, some 0x3d.
     pub address: u8,
@@ -134,30 +158,41 @@ pub struct Ssd1306Options {
     pub rotation: Rotation,
 }
 
-/// `/dev/i2c-1`, address 0x3c, 128x64, upright.
-impl Default for Ssd1306Options {
+/// An SSD1306 on `/dev/i2c-1`, address 0x3c, 128x64, upright.
+impl Default for OledOptions {
     fn default() -> Self {
+        Self::new(OledController::default())
+    }
+}
+
+impl OledOptions {
+    /// `/dev/i2c-1`, address 0x3c, 128x64, upright.
+    #[must_use]
+    pub fn new(controller: OledController) -> Self {
         Self {
+            controller,
             bus: PathBuf::from("/dev/i2c-1"),
             address: 0x3c,
             size: OledSize::default(),
             rotation: Rotation::default(),
         }
     }
-}
 
-impl Ssd1306Options {
     fn validate(&self) -> Result<(), DisplayError> {
         // The others are reserved by the I2C specification (UM10204, 3.1.12).
-        if (0x08..=0x77).contains(&self.address) {
-            Ok(())
-        } else {
-            Err(DisplayError::Options(format!(
-                "no I2C device has the address {:#04x}; an SSD1306 has 0x3c or 0x3d \
-                 (0x78 and 0x7a on a module's back are the same with a bit below)",
-                self.address
-            )))
+        if !(0x08..=0x77).contains(&self.address) {
+            return Err(DisplayError::Options(format!(
+                "{:#04x} is not an I2C address; an {} has 0x3c or 0x3d \
+                 (0x78 and 0x7a on a module's back are these two, shifted by one bit)",
+                self.address, self.controller
+            )));
         }
+        if self.controller == OledController::Sh1106 && self.size != OledSize::W128H64 {
+            return Err(DisplayError::Options(
+                "an SH1106 has a size of 128x64; OLEDs of 128x32 have an SSD1306".into(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -177,15 +212,48 @@ impl FromStr for OledSize {
             "128x64" => Ok(Self::W128H64),
             "128x32" => Ok(Self::W128H32),
             _ => Err(DisplayError::Options(format!(
-                "'{size}' is no size of an SSD1306; there are 128x64 and 128x32"
+                "unknown size '{size}' of an OLED; sizes are 128x64 and 128x32"
             ))),
         }
     }
 }
 
-/// An ST7789 on an SPI bus.
+/// The controller of a colour panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TftController {
+    /// Most panels of 1.14 to 2 inches.
+    St7789,
+    /// Round panels of 1.28 inches.
+    Gc9a01,
+    /// Most panels of 2.2 to 3.2 inches.
+    Ili9341,
+}
+
+impl TftController {
+    /// The controller's memory in pixels, width and height.
+    #[must_use]
+    pub const fn memory(self) -> (u16, u16) {
+        match self {
+            Self::Gc9a01 => (240, 240),
+            Self::St7789 | Self::Ili9341 => (240, 320),
+        }
+    }
+}
+
+impl fmt::Display for TftController {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::St7789 => "ST7789",
+            Self::Gc9a01 => "GC9A01",
+            Self::Ili9341 => "ILI9341",
+        })
+    }
+}
+
+/// A colour panel on an SPI bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct St7789Options {
+pub struct TftOptions {
+    pub controller: TftController,
     pub spi: PathBuf,
     /// The clock in Hz; lower it for long wires.
     pub speed_hz: u32,
@@ -198,35 +266,46 @@ pub struct St7789Options {
     pub reset: Option<LineId>,
     /// Without it, the display shines all the time.
     pub backlight: Option<LineId>,
-    /// Pixels before it is turned: at most 240x320.
+    /// Pixels before it is turned: at most the controller's
+    /// [memory](TftController::memory).
     pub width: u16,
     pub height: u16,
-    /// Where the glass's corner lies in the controller's 240x320 pixels.
+    /// Where the glass's corner lies in the controller's memory.
     pub offset: (u16, u16),
     pub rotation: Rotation,
-    /// Most panels (IPS) need their colours inverted.
+    /// For modules that show the picture as in a mirror.
+    pub mirror: bool,
+    /// Most IPS panels need their colours inverted.
     pub invert: bool,
+    /// Whether the glass has blue where the controller expects red.
+    pub bgr: bool,
 }
 
-impl St7789Options {
-    /// The controller's memory in pixels.
-    const MEMORY: (u16, u16) = (240, 320);
-
-    /// 240x240, upright, at 32 MHz on `/dev/spidev0.0`, with no line but `dc`.
+impl TftOptions {
+    /// As most modules with this controller are: upright, at 32 MHz on
+    /// `/dev/spidev0.0`, with no line but `dc`. An ST7789 is taken for 240x240,
+    /// the others for as large as their memory.
     #[must_use]
-    pub fn new(chip: &str, dc: LineId) -> Self {
+    pub fn new(controller: TftController, chip: &str, dc: LineId) -> Self {
+        let (width, height) = match controller {
+            TftController::St7789 => (240, 240),
+            TftController::Gc9a01 | TftController::Ili9341 => controller.memory(),
+        };
         Self {
+            controller,
             spi: PathBuf::from("/dev/spidev0.0"),
             speed_hz: 32_000_000,
             chip: chip.to_owned(),
             dc,
             reset: None,
             backlight: None,
-            width: 240,
-            height: 240,
+            width,
+            height,
             offset: (0, 0),
             rotation: Rotation::default(),
-            invert: true,
+            mirror: false,
+            invert: controller != TftController::Ili9341,
+            bgr: controller != TftController::St7789,
         }
     }
 
@@ -234,17 +313,23 @@ impl St7789Options {
         let fits = |side: u16, offset: u16, most: u16| {
             side > 0 && u32::from(side) + u32::from(offset) <= u32::from(most)
         };
-        if !fits(self.width, self.offset.0, Self::MEMORY.0)
-            || !fits(self.height, self.offset.1, Self::MEMORY.1)
+        let memory = self.controller.memory();
+        if !fits(self.width, self.offset.0, memory.0) || !fits(self.height, self.offset.1, memory.1)
         {
             return Err(DisplayError::Options(format!(
-                "an ST7789 has 240x320 pixels; {}x{} at {},{} do not lie in them",
-                self.width, self.height, self.offset.0, self.offset.1
+                "the controller {} has {}x{} pixels; {}x{} at {},{} are not within them",
+                self.controller,
+                memory.0,
+                memory.1,
+                self.width,
+                self.height,
+                self.offset.0,
+                self.offset.1
             )));
         }
         if self.speed_hz == 0 {
             return Err(DisplayError::Options(
-                "an SPI clock of 0 Hz sends nothing; 32000000 would be usual".into(),
+                "the SPI clock is 0 Hz; 32000000 is usual".into(),
             ));
         }
         let lines = [Some(&self.dc), self.reset.as_ref(), self.backlight.as_ref()];
@@ -285,7 +370,7 @@ impl PngOptions {
         let sides = 1..=Self::MAX_SIDE;
         if !sides.contains(&self.width) || !sides.contains(&self.height) {
             return Err(DisplayError::Options(format!(
-                "a picture of {}x{} cannot be; each side is 1 to {} pixels",
+                "a picture cannot have {}x{} pixels; each side has 1 to {}",
                 self.width,
                 self.height,
                 Self::MAX_SIDE
@@ -293,7 +378,7 @@ impl PngOptions {
         }
         if self.path.file_name().is_none() {
             return Err(DisplayError::Options(format!(
-                "'{}' is no name of a picture file; display.png would be one",
+                "'{}' does not name a picture file; an example is display.png",
                 self.path.display()
             )));
         }
@@ -317,7 +402,7 @@ impl Default for PngOptions {
 /// The colours of a picture file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Coloring {
-    /// Black and white, as on an SSD1306.
+    /// Black and white, as on an OLED.
     Mono,
     #[default]
     Color,
@@ -331,7 +416,7 @@ impl FromStr for Coloring {
             "mono" => Ok(Self::Mono),
             "color" => Ok(Self::Color),
             _ => Err(DisplayError::Options(format!(
-                "'{name}' is no colouring; there are mono and color"
+                "unknown colouring '{name}'; colourings are mono and color"
             ))),
         }
     }
@@ -341,6 +426,10 @@ impl FromStr for Coloring {
 mod tests {
     use super::*;
 
+    fn tft(controller: TftController) -> TftOptions {
+        TftOptions::new(controller, "pinctrl-bcm2711", LineId::Offset(25))
+    }
+
     fn refused(kind: Kind) -> String {
         let error = Options::new(kind).validate().unwrap_err();
         assert!(matches!(error, DisplayError::Options(_)), "{error:?}");
@@ -349,10 +438,12 @@ mod tests {
 
     #[test]
     fn defaults_are_possible() {
-        let panel = St7789Options::new("pinctrl-bcm2711", LineId::Offset(25));
         for kind in [
-            Kind::Ssd1306(Ssd1306Options::default()),
-            Kind::St7789(panel),
+            Kind::Oled(OledOptions::default()),
+            Kind::Oled(OledOptions::new(OledController::Sh1106)),
+            Kind::Tft(tft(TftController::St7789)),
+            Kind::Tft(tft(TftController::Gc9a01)),
+            Kind::Tft(tft(TftController::Ili9341)),
             Kind::Framebuffer {
                 path: "/dev/fb0".into(),
             },
@@ -364,33 +455,43 @@ mod tests {
 
     #[test]
     fn what_no_device_could_be_is_told() {
-        let oled = Ssd1306Options {
+        let oled = OledOptions {
             address: 0x78,
-            ..Ssd1306Options::default()
+            ..OledOptions::default()
         };
-        assert!(refused(Kind::Ssd1306(oled)).contains("0x3c or 0x3d"));
-        let panel = St7789Options::new("pinctrl-bcm2711", LineId::Offset(25));
-        let large = St7789Options {
+        assert!(refused(Kind::Oled(oled)).contains("0x3c or 0x3d"));
+        let flat = OledOptions {
+            size: OledSize::W128H32,
+            ..OledOptions::new(OledController::Sh1106)
+        };
+        assert!(refused(Kind::Oled(flat)).contains("SSD1306"));
+        let tall = TftOptions {
+            height: 320,
+            ..tft(TftController::Gc9a01)
+        };
+        assert!(refused(Kind::Tft(tall)).contains("GC9A01 has 240x240"));
+        let panel = tft(TftController::St7789);
+        let large = TftOptions {
             width: 320,
             height: 240,
             ..panel.clone()
         };
-        assert!(refused(Kind::St7789(large)).contains("320x240 at 0,0"));
-        let shifted = St7789Options {
+        assert!(refused(Kind::Tft(large)).contains("320x240 at 0,0"));
+        let shifted = TftOptions {
             offset: (0, u16::MAX),
             ..panel.clone()
         };
-        assert!(refused(Kind::St7789(shifted)).contains("0,65535"));
-        let still = St7789Options {
+        assert!(refused(Kind::Tft(shifted)).contains("0,65535"));
+        let still = TftOptions {
             speed_hz: 0,
             ..panel.clone()
         };
-        assert!(refused(Kind::St7789(still)).contains("0 Hz"));
-        let crossed = St7789Options {
+        assert!(refused(Kind::Tft(still)).contains("0 Hz"));
+        let crossed = TftOptions {
             backlight: Some(LineId::Offset(25)),
             ..panel
         };
-        assert!(refused(Kind::St7789(crossed)).contains("line 25"));
+        assert!(refused(Kind::Tft(crossed)).contains("line 25"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::frame::Rect;
 
-use super::worker::Panel;
+use super::panel::Panel;
 use super::{DisplayError, PngOptions};
 use crate::draw::palette::Theme;
 use crate::draw::{Canvas, Grain};

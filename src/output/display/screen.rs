@@ -11,6 +11,7 @@ use embedded_graphics::primitives::Rectangle;
 use crate::observe::expression::Expression;
 
 use super::face::{self, Spot};
+use super::panel::Outline;
 use super::view::{Level, Levels, View};
 use crate::draw::paint::{Layers, Shape};
 use crate::draw::palette::{Mood, Part, Theme};
@@ -29,15 +30,30 @@ use crate::draw::text::{self, Align, Style, Weight};
 /// ```
 ///
 /// # Errors
-/// What the target fails with.
+/// The target's errors.
 pub fn draw<D>(target: &mut D, view: &View) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    draw_on(target, view, Outline::Rectangle)
+}
+
+/// Draws a view over the whole target, within the outline of the glass.
+///
+/// # Errors
+/// The target's errors.
+pub fn draw_on<D>(target: &mut D, view: &View, outline: Outline) -> Result<(), D::Error>
 where
     D: DrawTarget,
     D::Color: Theme,
 {
     let bounds = target.bounding_box();
     target.fill_solid(&bounds, Theme::of(Part::Ground))?;
-    let layout = Layout::new(bounds, has_bars(view));
+    let layout = match outline {
+        Outline::Rectangle => Layout::new(bounds, has_bars(view)),
+        Outline::Round => Layout::round(bounds, has_bars(view)),
+    };
     draw_picture(target, view, layout.face)?;
     match *view {
         View::Expression {
@@ -100,6 +116,39 @@ impl Layout {
         } else {
             Self::below(bounds.top_left, w, h, has_bars)
         }
+    }
+
+    /// The face at the top of a circle, then the label and the gauge, each as
+    /// wide as the circle is there. There is no room for bars.
+    fn round(bounds: Rectangle, has_bars: bool) -> Self {
+        let side = |length: u32| length.min(1 << 20) as i32;
+        let (w, h) = (side(bounds.size.width), side(bounds.size.height));
+        let corner = bounds.top_left;
+        // A row that lies within the ellipse with these sides.
+        let row = |top: i32, bottom: i32| {
+            let far = (2 * top - h).abs().max((2 * bottom - h).abs()) as f32 / h.max(1) as f32;
+            let width = (w as f32 * (1.0 - far * far).max(0.0).sqrt()) as i32;
+            area(
+                corner + Point::new((w - width) / 2, top),
+                width,
+                bottom - top,
+            )
+        };
+        let margin = h / 16;
+        let face = even((h * 54 / 100).min(w - 2 * margin));
+        let text = margin + face + h / 40;
+        let mut layout = Self {
+            face: area(corner + Point::new((w - face) / 2, margin), face, face),
+            label: row(text, h - margin),
+            gauge: NOWHERE,
+            bars: NOWHERE,
+            align: Align::Centre,
+        };
+        if has_bars {
+            layout.label = row(text, text + h * 16 / 100);
+            layout.gauge = row(text + h * 19 / 100, text + h * 19 / 100 + (h / 18).max(7));
+        }
+        layout
     }
 
     /// The face on the left, the rest on the right of it.

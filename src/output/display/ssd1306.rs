@@ -1,42 +1,23 @@
-//! SSD1306: small OLEDs of one bit over I²C.
-//!
-//! The crate ssd1306 speaks to the controller. Its own buffered mode sends one
-//! rectangle around everything that changed, which for a face on the left and a
-//! number on the right is the whole screen; here each rectangle is sent by
-//! itself, in whole bytes of 8 rows.
+//! SSD1306: OLEDs of 128x64 and 128x32 pixels. The crate ssd1306 speaks to the
+//! controller.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
 
-use embedded_graphics::pixelcolor::BinaryColor;
 use embedded_hal::i2c::{self, I2c};
 use ssd1306::Ssd1306;
 use ssd1306::command::AddrMode;
 use ssd1306::mode::BasicMode;
 use ssd1306::prelude::{DisplayRotation, DisplaySize, I2CInterface};
 
-use crate::frame::Rect;
-
-use super::options::Rotation;
-use super::worker::Panel;
-use super::{DisplayError, Ssd1306Options};
-use crate::draw::{Canvas, Grain};
-
-/// Bytes of the largest controller memory: 128x64 pixels.
-const MEMORY: usize = 128 * 64 / 8;
+use super::DisplayError;
+use super::oled::{Controller, OledPanel};
+use super::options::{OledOptions, Rotation};
 
 /// An SSD1306 on a bus. `SIZE` is the crate ssd1306's type for its glass.
-pub struct Ssd1306Panel<I2C: I2c, SIZE> {
-    driver: Ssd1306<I2CInterface<Noting<I2C>>, SIZE, BasicMode>,
-    /// What the bus last failed with: the driver only says that it did.
-    failure: Rc<RefCell<String>>,
-    options: Ssd1306Options,
-    /// Whether the controller has just been initialised.
-    fresh: bool,
-    bytes: [u8; MEMORY],
-}
+pub type Ssd1306Panel<I2C, SIZE> = OledPanel<Ssd1306Controller<I2C, SIZE>>;
 
 impl<I2C, SIZE> Ssd1306Panel<I2C, SIZE>
 where
@@ -48,7 +29,7 @@ where
     ///
     /// # Errors
     /// The display does not answer.
-    pub fn new(i2c: I2C, size: SIZE, options: &Ssd1306Options) -> Result<Self, DisplayError> {
+    pub fn new(i2c: I2C, size: SIZE, options: &OledOptions) -> Result<Self, DisplayError> {
         let failure = Rc::new(RefCell::new(String::new()));
         let noting = Noting {
             i2c,
@@ -61,23 +42,29 @@ where
             Rotation::Deg270 => DisplayRotation::Rotate270,
         };
         let interface = I2CInterface::new(noting, options.address, 0x40);
-        let mut panel = Self {
+        let controller = Ssd1306Controller {
             driver: Ssd1306::new(interface, size, rotation),
             failure,
             options: options.clone(),
-            fresh: true,
-            bytes: [0; MEMORY],
         };
-        panel.initialise()?;
-        panel.send(|driver| driver.set_display_on(false))?;
-        Ok(panel)
+        Self::start(controller, options)
     }
+}
 
-    fn initialise(&mut self) -> Result<(), DisplayError> {
-        self.send(|driver| driver.init_with_addr_mode(AddrMode::Horizontal))
-    }
+/// The driver of the crate ssd1306, with the text of each failure.
+pub struct Ssd1306Controller<I2C: I2c, SIZE> {
+    driver: Ssd1306<I2CInterface<Noting<I2C>>, SIZE, BasicMode>,
+    /// The text of the bus's last failure, which the driver leaves out.
+    failure: Rc<RefCell<String>>,
+    options: OledOptions,
+}
 
-    fn send<E>(
+impl<I2C, SIZE> Ssd1306Controller<I2C, SIZE>
+where
+    I2C: I2c<Error: fmt::Display>,
+    SIZE: DisplaySize,
+{
+    fn run<E>(
         &mut self,
         command: impl FnOnce(&mut Ssd1306<I2CInterface<Noting<I2C>>, SIZE, BasicMode>) -> Result<(), E>,
     ) -> Result<(), DisplayError> {
@@ -87,104 +74,42 @@ where
             reason: self.failure.take(),
         })
     }
-
-    /// Sends a rectangle of the controller's memory: columns and pages of 8 rows
-    /// as the controller counts them, ends exclusive.
-    fn send_area(
-        &mut self,
-        canvas: &Canvas<BinaryColor>,
-        columns: std::ops::Range<u32>,
-        pages: std::ops::Range<u32>,
-    ) -> Result<(), DisplayError> {
-        let turned = self.options.rotation.is_sideways();
-        let mut count = 0;
-        for page in pages.clone() {
-            for column in columns.clone() {
-                let mut byte = 0;
-                for bit in 0..8 {
-                    // Turned by a quarter, a page is 8 columns of the canvas.
-                    let (x, y) = if turned {
-                        (page * 8 + bit, column)
-                    } else {
-                        (column, page * 8 + bit)
-                    };
-                    if x < canvas.width() && canvas.row(y)[x as usize].is_on() {
-                        byte |= 1 << bit;
-                    }
-                }
-                self.bytes[count] = byte;
-                count += 1;
-            }
-        }
-        // The glass has at most 128 columns and 64 rows: each fits into a byte.
-        let corner = |column: u32, page: u32| (column as u8, (page * 8) as u8);
-        let start = corner(columns.start, pages.start);
-        let end = corner(columns.end, pages.end);
-        let bytes = self.bytes;
-        self.send(|driver| {
-            driver.set_draw_area(start, end)?;
-            driver.draw(&bytes[..count])
-        })
-    }
 }
 
-impl<I2C, SIZE> Panel for Ssd1306Panel<I2C, SIZE>
+impl<I2C, SIZE> Controller for Ssd1306Controller<I2C, SIZE>
 where
     I2C: I2c<Error: fmt::Display>,
     SIZE: DisplaySize,
 {
-    type Color = BinaryColor;
-
-    const RESEND: Option<Duration> = Some(Duration::from_secs(30));
-
-    fn size(&self) -> (u32, u32) {
-        let (width, height) = self.driver.dimensions();
-        (width.into(), height.into())
+    fn glass(&self) -> (u8, u8) {
+        (SIZE::WIDTH, SIZE::HEIGHT)
     }
 
-    fn grain(&self) -> Grain {
-        Grain {
-            band: 8,
-            // Two commands of 5 bytes in all with address and control bytes:
-            // what 9 columns of 8 pixels take.
-            overhead: 9 * 8,
-        }
+    fn initialise(&mut self) -> Result<(), DisplayError> {
+        self.run(|driver| driver.init_with_addr_mode(AddrMode::Horizontal))
     }
 
-    fn show(&mut self, canvas: &Canvas<BinaryColor>, rects: &[Rect]) -> Result<(), DisplayError> {
-        for rect in rects {
-            let whole = *rect == canvas.bounds();
-            if whole && !self.fresh {
-                // A motor that pulls the supply down resets the controller, which
-                // then answers but stays dark. It is set up anew now and then;
-                // that takes some milliseconds, a blink at most.
-                self.initialise()?;
-            }
-            self.fresh = false;
-            let x = rect.x.unsigned_abs()..rect.x.unsigned_abs() + rect.width;
-            let y = rect.y.unsigned_abs()..rect.y.unsigned_abs() + rect.height;
-            let (columns, rows) = if self.options.rotation.is_sideways() {
-                (y, x)
-            } else {
-                (x, y)
-            };
-            self.send_area(canvas, columns, rows.start / 8..rows.end.div_ceil(8))?;
-            if whole {
-                self.send(|driver| driver.set_display_on(true))?;
-            }
-        }
-        Ok(())
+    fn switch(&mut self, on: bool) -> Result<(), DisplayError> {
+        self.run(|driver| driver.set_display_on(on))
     }
 
-    /// Switches the display off: it would go on shining, and ageing, for as long
-    /// as it has power.
-    fn darken(&mut self) -> Result<bool, DisplayError> {
-        self.send(|driver| driver.set_display_on(false))?;
-        Ok(true)
+    fn send(
+        &mut self,
+        columns: Range<u8>,
+        pages: Range<u8>,
+        bytes: &[u8],
+    ) -> Result<(), DisplayError> {
+        self.run(|driver| {
+            driver.set_draw_area(
+                (columns.start, pages.start * 8),
+                (columns.end, pages.end * 8),
+            )?;
+            driver.draw(bytes)
+        })
     }
 }
 
-/// A bus that keeps the words of its last failure.
+/// A bus that keeps the text of its last failure.
 pub struct Noting<I2C> {
     i2c: I2C,
     failure: Rc<RefCell<String>>,

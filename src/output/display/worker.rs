@@ -12,50 +12,23 @@ use crate::frame::Rect;
 use crate::output::latest::{Reader, Taken};
 
 use super::DisplayError;
+use super::panel::Panel;
 use super::screen;
 use super::view::View;
+use crate::draw::Canvas;
 use crate::draw::palette::{Part, Theme};
-use crate::draw::{Canvas, Grain};
-
-/// A device that shows pictures. Dropping it lets go of the hardware.
-pub trait Panel {
-    type Color: Theme;
-
-    /// After this time the whole picture is sent again, changed or not: it heals
-    /// what a spike on the bus or another program drew over it, and shows that
-    /// the device is still there. `None` where there is no such need.
-    const RESEND: Option<Duration> = Some(Duration::from_secs(10));
-
-    /// Width and height in pixels.
-    fn size(&self) -> (u32, u32);
-
-    /// In what pieces changes are sent.
-    fn grain(&self) -> Grain;
-
-    /// Sends the canvas's pixels within each of `rects`.
-    ///
-    /// # Errors
-    /// What the device or its bus fails with; it is then opened anew.
-    fn show(&mut self, canvas: &Canvas<Self::Color>, rects: &[Rect]) -> Result<(), DisplayError>;
-
-    /// Goes dark for good if the device can; `false` if it cannot and the
-    /// picture for "stopped" should stay on it.
-    ///
-    /// # Errors
-    /// As [`show`](Self::show).
-    fn darken(&mut self) -> Result<bool, DisplayError>;
-}
 
 /// How long a device that failed is left alone: twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A device that worked for this long has earned quick attempts again, and a
-/// line in the log that it is well. One with a loose wire, which comes and goes,
-/// has not.
+/// The pause becomes short again, and the log says that the device works, after
+/// so long without a failure. With a loose wire, which comes and goes, neither
+/// happens.
 const WELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// How long a device is waited on that needs nothing: any long time would do.
+/// How long the thread waits for a new view when the device needs nothing: any
+/// long time would do.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Shows views until the slot's writer is gone.
@@ -166,7 +139,7 @@ impl<P: Panel> Link<P> {
     }
 
     fn show(&mut self, view: &View) -> Result<(), DisplayError> {
-        let Ok(()) = screen::draw(&mut self.canvas, view);
+        let Ok(()) = screen::draw_on(&mut self.canvas, view, self.panel.outline());
         if self.known.is_some() {
             self.canvas
                 .changes(&self.shown, self.panel.grain(), &mut self.rects);

@@ -1,6 +1,6 @@
-//! ST7789: small colour panels over SPI.
+//! Colour panels over SPI: ST7789, GC9A01 and ILI9341.
 //!
-//! The crate mipidsi knows the controller. Its SPI interface borrows a buffer,
+//! The crate mipidsi knows the controllers. Its SPI interface borrows a buffer,
 //! which a panel that is closed and opened again for a year cannot lend it, and
 //! sends empty writes, each a system call; so here is one that owns its buffer.
 
@@ -11,32 +11,40 @@ use embedded_hal::delay::DelayNs;
 use embedded_hal::digital::OutputPin;
 use embedded_hal::spi::SpiDevice;
 use mipidsi::interface::{Interface, InterfaceKind};
-use mipidsi::models::ST7789;
-use mipidsi::options::{ColorInversion, Orientation, Rotation as Turn};
+use mipidsi::models::{GC9A01, ILI9341Rgb565, Model, ST7789};
+use mipidsi::options::{ColorInversion, ColorOrder, Orientation, Rotation as Turn};
 use mipidsi::{Builder, Display, NoResetPin};
 
+use crate::draw::{Canvas, Grain};
 use crate::frame::Rect;
 
-use super::options::Rotation;
-use super::worker::Panel;
-use super::{DisplayError, St7789Options};
-use crate::draw::{Canvas, Grain};
+use super::DisplayError;
+use super::options::{Rotation, TftController, TftOptions};
+use super::panel::{Outline, Panel};
 
 /// Bytes a write: spidev refuses more than 4096 unless told otherwise when the
 /// kernel starts.
 const BUFFER: usize = 4096;
 
-/// An ST7789 with its data/command line and optional backlight.
-pub struct St7789Panel<SPI: SpiDevice, PIN: OutputPin> {
-    driver: Display<Link<SPI, PIN>, ST7789, NoResetPin>,
+/// A colour panel with its data/command line and optional backlight.
+pub struct TftPanel<SPI: SpiDevice, PIN: OutputPin> {
+    driver: Driver<Link<SPI, PIN>>,
     backlight: Option<PIN>,
     lit: bool,
-    options: St7789Options,
+    options: TftOptions,
+}
+
+/// mipidsi's driver for each controller. One panel type holds them all, so that
+/// everything around it exists in the binary once.
+enum Driver<L: Interface<Word = u8>> {
+    St7789(Display<L, ST7789, NoResetPin>),
+    Gc9a01(Display<L, GC9A01, NoResetPin>),
+    Ili9341(Display<L, ILI9341Rgb565, NoResetPin>),
 }
 
 /// The lines beside the bus.
 #[derive(Debug)]
-pub struct St7789Pins<PIN> {
+pub struct TftPins<PIN> {
     /// High for data, low for commands.
     pub dc: PIN,
     /// Low resets.
@@ -45,7 +53,7 @@ pub struct St7789Pins<PIN> {
     pub backlight: Option<PIN>,
 }
 
-impl<SPI, PIN> St7789Panel<SPI, PIN>
+impl<SPI, PIN> TftPanel<SPI, PIN>
 where
     SPI: SpiDevice<Error: fmt::Display>,
     PIN: OutputPin<Error: fmt::Display>,
@@ -54,12 +62,13 @@ where
     /// noise until the first picture.
     ///
     /// # Errors
-    /// The bus or a line fails. That no display is connected cannot be told.
+    /// The bus or a line fails. A display that is not connected causes no error:
+    /// the bus has no answer.
     pub fn new(
         spi: SPI,
-        mut pins: St7789Pins<PIN>,
+        mut pins: TftPins<PIN>,
         delay: &mut impl DelayNs,
-        options: &St7789Options,
+        options: &TftOptions,
     ) -> Result<Self, DisplayError> {
         let line = |what| {
             move |error: PIN::Error| DisplayError::Pin {
@@ -72,7 +81,7 @@ where
             backlight.set_low().map_err(line("backlight"))?;
         }
         if let Some(reset) = &mut pins.reset {
-            // At least 10 us low, then 120 ms (data sheet, 7.4.5).
+            // At least 10 us low, then 120 ms (data sheets of all three).
             reset.set_low().map_err(line("reset"))?;
             delay.delay_ms(1);
             reset.set_high().map_err(line("reset"))?;
@@ -83,29 +92,13 @@ where
             dc: pins.dc,
             buffer: Box::new([0; BUFFER]),
         };
-        let turn = match options.rotation {
-            Rotation::Deg0 => Turn::Deg0,
-            Rotation::Deg90 => Turn::Deg90,
-            Rotation::Deg180 => Turn::Deg180,
-            Rotation::Deg270 => Turn::Deg270,
+        let driver = match options.controller {
+            TftController::St7789 => Driver::St7789(initialise(ST7789, link, delay, options)?),
+            TftController::Gc9a01 => Driver::Gc9a01(initialise(GC9A01, link, delay, options)?),
+            TftController::Ili9341 => {
+                Driver::Ili9341(initialise(ILI9341Rgb565, link, delay, options)?)
+            }
         };
-        let driver = Builder::new(ST7789, link)
-            .display_size(options.width, options.height)
-            .display_offset(options.offset.0, options.offset.1)
-            .orientation(Orientation::new().rotate(turn))
-            .invert_colors(if options.invert {
-                ColorInversion::Inverted
-            } else {
-                ColorInversion::Normal
-            })
-            .init(delay)
-            .map_err(|error| match error {
-                mipidsi::InitError::Interface(fault) => fault.of(options),
-                mipidsi::InitError::ResetPin(never) => match never {},
-                mipidsi::InitError::InvalidConfiguration(wrong) => {
-                    DisplayError::Options(format!("the ST7789 cannot be set up so: {wrong:?}"))
-                }
-            })?;
         Ok(Self {
             driver,
             backlight: pins.backlight,
@@ -132,7 +125,57 @@ where
     }
 }
 
-impl<SPI, PIN> Panel for St7789Panel<SPI, PIN>
+fn initialise<SPI, PIN, MODEL>(
+    model: MODEL,
+    link: Link<SPI, PIN>,
+    delay: &mut impl DelayNs,
+    options: &TftOptions,
+) -> Result<Display<Link<SPI, PIN>, MODEL, NoResetPin>, DisplayError>
+where
+    SPI: SpiDevice<Error: fmt::Display>,
+    PIN: OutputPin<Error: fmt::Display>,
+    MODEL: Model<ColorFormat = Rgb565>,
+{
+    // The glass of an ILI9341 is wired so that columns run backwards: makers'
+    // own code sets the bit MX of "memory access control" for an upright picture.
+    let columns_reversed = options.controller == TftController::Ili9341;
+    let wired = if options.mirror == columns_reversed {
+        Orientation::new()
+    } else {
+        Orientation::new().flip_horizontal()
+    };
+    let turn = match options.rotation {
+        Rotation::Deg0 => Turn::Deg0,
+        Rotation::Deg90 => Turn::Deg90,
+        Rotation::Deg180 => Turn::Deg180,
+        Rotation::Deg270 => Turn::Deg270,
+    };
+    Builder::new(model, link)
+        .display_size(options.width, options.height)
+        .display_offset(options.offset.0, options.offset.1)
+        .orientation(wired.rotate(turn))
+        .color_order(if options.bgr {
+            ColorOrder::Bgr
+        } else {
+            ColorOrder::Rgb
+        })
+        .invert_colors(if options.invert {
+            ColorInversion::Inverted
+        } else {
+            ColorInversion::Normal
+        })
+        .init(delay)
+        .map_err(|error| match error {
+            mipidsi::InitError::Interface(fault) => fault.of(options),
+            mipidsi::InitError::ResetPin(never) => match never {},
+            mipidsi::InitError::InvalidConfiguration(wrong) => DisplayError::Options(format!(
+                "the {} cannot be set up like this: {wrong:?}",
+                options.controller
+            )),
+        })
+}
+
+impl<SPI, PIN> Panel for TftPanel<SPI, PIN>
 where
     SPI: SpiDevice<Error: fmt::Display>,
     PIN: OutputPin<Error: fmt::Display>,
@@ -145,6 +188,13 @@ where
             (height, width)
         } else {
             (width, height)
+        }
+    }
+
+    fn outline(&self) -> Outline {
+        match self.options.controller {
+            TftController::Gc9a01 => Outline::Round,
+            TftController::St7789 | TftController::Ili9341 => Outline::Rectangle,
         }
     }
 
@@ -162,11 +212,15 @@ where
             // Sides are at most 320.
             let (left, top) = (rect.x as u16, rect.y as u16);
             let (right, bottom) = (rect.right() as u16 - 1, rect.bottom() as u16 - 1);
-            let pixels =
-                (u32::from(top)..=u32::from(bottom)).flat_map(|y| canvas.span(*rect, y).iter());
-            self.driver
-                .set_pixels(left, top, right, bottom, pixels.copied())
-                .map_err(|fault| fault.of(&self.options))?;
+            let pixels = (u32::from(top)..=u32::from(bottom))
+                .flat_map(|y| canvas.span(*rect, y).iter())
+                .copied();
+            match &mut self.driver {
+                Driver::St7789(driver) => driver.set_pixels(left, top, right, bottom, pixels),
+                Driver::Gc9a01(driver) => driver.set_pixels(left, top, right, bottom, pixels),
+                Driver::Ili9341(driver) => driver.set_pixels(left, top, right, bottom, pixels),
+            }
+            .map_err(|fault| fault.of(&self.options))?;
         }
         if !self.lit {
             self.light(true)?;
@@ -182,7 +236,7 @@ where
     }
 }
 
-/// What failed between this machine and the panel.
+/// What failed on the way to the panel.
 #[derive(Debug)]
 enum Fault<S, P> {
     Spi(S),
@@ -190,7 +244,7 @@ enum Fault<S, P> {
 }
 
 impl<S: fmt::Display, P: fmt::Display> Fault<S, P> {
-    fn of(&self, options: &St7789Options) -> DisplayError {
+    fn of(&self, options: &TftOptions) -> DisplayError {
         match self {
             Self::Spi(error) => DisplayError::Spi {
                 device: options.spi.clone(),
