@@ -1,5 +1,5 @@
-//! Still pictures on disk: PNG and JPEG files to luma (and RGB, for annotated
-//! copies), and PNG files out. Used by replay, the commands on files and the
+//! Still pictures on disk: PNG, JPEG and PGM files to luma (and RGB, for
+//! annotated copies), and PNG files out. Used by replay, the commands on files and the
 //! PNG display.
 //!
 //! What a file is, is read from its first bytes and never from its name.
@@ -14,6 +14,7 @@
 //! applied here as it is there.
 
 pub mod jpeg;
+pub mod pgm;
 pub mod png;
 
 use std::fs::{self, File};
@@ -68,7 +69,7 @@ pub struct RgbImage {
 pub enum Fault {
     #[error("the file is empty")]
     Empty,
-    #[error("not a PNG or JPEG picture")]
+    #[error("not a PNG, JPEG or PGM picture")]
     NotAPicture,
     #[error("the {0} ends before the picture does")]
     Truncated(&'static str),
@@ -102,7 +103,7 @@ pub enum MediaError {
     },
 }
 
-/// Reads a PNG or JPEG file as luma.
+/// Reads a PNG, JPEG or PGM file as luma.
 ///
 /// # Errors
 /// The file with what is wrong: unreadable, empty, no picture, cut off,
@@ -113,7 +114,7 @@ pub fn read_luma(path: impl AsRef<Path>) -> Result<LumaImage, MediaError> {
     Ok(image)
 }
 
-/// Reads a PNG or JPEG file as RGB. Transparency is dropped.
+/// Reads a PNG, JPEG or PGM file as RGB. Transparency is dropped.
 ///
 /// # Errors
 /// As [`read_luma`].
@@ -137,7 +138,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads a PNG or JPEG file into `image`, whose memory is used again.
+    /// Reads a PNG, JPEG or PGM file into `image`, whose memory is used again.
     ///
     /// # Errors
     /// As [`read_luma`]; `image` is then of no use.
@@ -150,7 +151,7 @@ impl Reader {
     }
 }
 
-/// Decodes a PNG or JPEG picture in memory to luma. `scratch` is working
+/// Decodes a PNG, JPEG or PGM picture in memory to luma. `scratch` is working
 /// memory to use again.
 ///
 /// # Errors
@@ -159,6 +160,10 @@ pub fn luma(bytes: &[u8], scratch: &mut Vec<u8>, image: &mut LumaImage) -> Resul
     let turn = match kind(bytes)? {
         Kind::Png => {
             (image.width, image.height) = png::luma(bytes, &mut image.pixels)?;
+            return Ok(());
+        }
+        Kind::Pgm => {
+            (image.width, image.height) = pgm::luma(bytes, &mut image.pixels)?;
             return Ok(());
         }
         Kind::Jpeg => {
@@ -176,7 +181,7 @@ pub fn luma(bytes: &[u8], scratch: &mut Vec<u8>, image: &mut LumaImage) -> Resul
     Ok(())
 }
 
-/// Decodes a PNG or JPEG picture in memory to RGB.
+/// Decodes a PNG, JPEG or PGM picture in memory to RGB.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -184,6 +189,10 @@ pub fn rgb(bytes: &[u8], image: &mut RgbImage) -> Result<(), Fault> {
     let turn = match kind(bytes)? {
         Kind::Png => {
             (image.width, image.height) = png::rgb(bytes, &mut image.pixels)?;
+            return Ok(());
+        }
+        Kind::Pgm => {
+            (image.width, image.height) = pgm::rgb(bytes, &mut image.pixels)?;
             return Ok(());
         }
         Kind::Jpeg => {
@@ -204,6 +213,7 @@ pub fn rgb(bytes: &[u8], image: &mut RgbImage) -> Result<(), Fault> {
 enum Kind {
     Png,
     Jpeg,
+    Pgm,
 }
 
 fn kind(bytes: &[u8]) -> Result<Kind, Fault> {
@@ -213,6 +223,8 @@ fn kind(bytes: &[u8]) -> Result<Kind, Fault> {
         Ok(Kind::Png)
     } else if bytes.starts_with(jpeg::START) {
         Ok(Kind::Jpeg)
+    } else if pgm::is_netpbm(bytes) {
+        Ok(Kind::Pgm)
     } else if png::MAGIC.starts_with(bytes) || jpeg::START.starts_with(bytes) {
         Err(Fault::Truncated("file"))
     } else {

@@ -399,8 +399,8 @@ fn damage(file: &mut [u8], places: &[(usize, u8)]) {
 
 proptest! {
     #[test]
-    fn no_bytes_panic(mut data in proptest::collection::vec(any::<u8>(), 0..200), head in 0usize..3) {
-        let magic: &[u8] = [&b""[..], png::MAGIC, jpeg::START][head];
+    fn no_bytes_panic(mut data in proptest::collection::vec(any::<u8>(), 0..200), head in 0usize..5) {
+        let magic: &[u8] = [&b""[..], png::MAGIC, jpeg::START, b"P5 9 7 255 ", b"P2 3 2 "][head];
         data.splice(0..0, magic.iter().copied());
         let _ = luma_of(&data);
         let _ = rgb_of(&data);

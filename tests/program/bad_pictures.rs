@@ -27,12 +27,17 @@ fn bad_files(directory: &Path) -> Vec<(PathBuf, &'static str)> {
         (directory.join("missing.jpg"), "No such file"),
         (directory.to_owned(), "directory"),
         (file("empty.jpg", b""), "empty"),
-        (file("text.png", b"not a picture\n"), "not a PNG or JPEG"),
+        (
+            file("text.png", b"not a picture\n"),
+            "not a PNG, JPEG or PGM",
+        ),
         (file("half.jpg", &jpeg[..jpeg.len() / 2]), "half.jpg"),
         (file("head.jpg", &jpeg[..20]), "head.jpg"),
         (file("half.png", &png[..png.len() / 2]), "half.png"),
         (file("flipped.png", &flipped), "flipped.png"),
         (file("absurd.png", &absurd), "absurd.png"),
+        (file("half.pgm", b"P5 64 64 255\nhalf"), "PGM ends before"),
+        (file("colour.ppm", b"P6 1 1 255\n123"), "convert it to PGM"),
     ]
 }
 

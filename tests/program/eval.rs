@@ -107,6 +107,29 @@ fn folders(directory: &Path) {
 }
 
 #[test]
+fn pgm_pictures_give_the_same_answers_as_png() {
+    let (png, pgm) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (number, class) in ["happy", "sad", "neutral"].into_iter().enumerate() {
+        let number = number as u32;
+        fs::create_dir(png.path().join(class)).unwrap();
+        fs::create_dir(pgm.path().join(class)).unwrap();
+        let (width, height) = (50, 40 + number);
+        let picture = png.path().join(class).join("0.png");
+        write_gray(&picture, width, height, |x, y| pixel(number, x, y));
+        let mut text = format!("P5\n# {class}\n{width} {height}\n255\n").into_bytes();
+        text.extend((0..height).flat_map(|y| (0..width).map(move |x| pixel(number, x, y))));
+        fs::write(pgm.path().join(class).join("0.pgm"), text).unwrap();
+    }
+    let answers = |directory: &Path| {
+        let (figures, mut rows) = figures(directory, &[]);
+        assert_eq!(figures["images"], 3);
+        rows.iter_mut().for_each(|row| drop(row.remove("image")));
+        rows
+    };
+    assert_eq!(answers(png.path()), answers(pgm.path()));
+}
+
+#[test]
 fn class_folders() {
     let directory = tempfile::tempdir().unwrap();
     folders(directory.path());
@@ -221,7 +244,7 @@ fn a_bad_picture_is_told_of_and_the_others_are_evaluated() {
         stderr(&output)
     );
     assert!(
-        stdout(&output).contains("images    21, 1 not readable"),
+        stdout(&output).contains("images    21, 1 unreadable"),
         "{}",
         stdout(&output)
     );

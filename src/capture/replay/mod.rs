@@ -26,7 +26,7 @@ use log::{info, warn};
 
 use super::{CaptureError, Captured, Frame, Options, Pace, Source};
 use crate::frame::Timestamp;
-use crate::image::{LumaImage, jpeg, png};
+use crate::image::{LumaImage, jpeg, pgm, png};
 
 /// Broken frames that get a line of their own in the log; the others are
 /// counted.
@@ -307,14 +307,15 @@ pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureEr
         let player = Player::open(video, name, rate, options).map_err(fail)?;
         return Ok(Box::new(player));
     }
-    if head.starts_with(png::MAGIC) || head.starts_with(jpeg::START) {
+    let picture = [png::MAGIC, jpeg::START];
+    if picture.iter().any(|start| head.starts_with(start)) || pgm::is_netpbm(head) {
         let picture = pictures::Pictures::one(path);
         let rate = asked.unwrap_or(PICTURE_RATE);
         let player = Player::open(picture, name, rate, options).map_err(fail)?;
         return Ok(Box::new(player));
     }
     Err(fail(
-        "is no recording that can be read: PNG and JPEG pictures, a directory of them, Y4M, and concatenated JPEGs in a .mjpeg file can; for anything else: ffmpeg -i FILE -pix_fmt gray -f yuv4mpegpipe FILE.y4m".to_owned(),
+        "is no recording that can be read: PNG, JPEG and PGM pictures, a directory of them, Y4M, and concatenated JPEGs in a .mjpeg file can; for anything else: ffmpeg -i FILE -pix_fmt gray -f yuv4mpegpipe FILE.y4m".to_owned(),
     ))
 }
 
@@ -404,7 +405,7 @@ fn picture_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let is_picture = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
-            ["png", "jpg", "jpeg"]
+            ["png", "jpg", "jpeg", "pgm"]
                 .iter()
                 .any(|known| e.eq_ignore_ascii_case(known))
         });

@@ -22,14 +22,14 @@ impl Pictures {
         }
     }
 
-    /// The PNG and JPEG files of a directory (not of those in it) by name.
+    /// The PNG, JPEG and PGM files of a directory (not of those in it) by name.
     ///
     /// # Errors
     /// A directory that cannot be read or has none.
     pub fn directory(path: &Path) -> Result<Self, String> {
         let paths = picture_files(path).map_err(|e| e.to_string())?;
         if paths.is_empty() {
-            return Err("the directory has no .png, .jpg or .jpeg file".to_owned());
+            return Err("the directory has no .png, .jpg, .jpeg or .pgm file".to_owned());
         }
         Ok(Self {
             paths,
