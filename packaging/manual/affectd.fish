@@ -28,80 +28,80 @@ complete -c affectd -n "__fish_affectd_needs_command" -l log -d 'Log level: erro
 complete -c affectd -n "__fish_affectd_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_needs_command" -s V -l version -d 'Print version'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "run" -d 'Run the daemon: frames in, GPIO lines, displays and events out'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "image" -d 'Finds faces in pictures and classifies each: one JSON line a file'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "detect" -d 'Finds faces in pictures: one JSON line a file'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "eval" -d 'Measures the classifier on pictures whose expression is known'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers, as a board file names them'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "check" -d 'Tell everything that is wrong with a board file'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "safe" -d 'Put a board\'s GPIO lines to their safe level and exit'
-complete -c affectd -n "__fish_affectd_needs_command" -f -a "model" -d 'Show a model\'s graph as it will run on this machine'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "check" -d 'Report everything that is wrong with a board file'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "model" -d 'Show how a model runs on this machine'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l board -d 'The board file' -r -F
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l source -d 'Take frames from here instead of the board\'s source' -r
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l source -d 'Take frames from this source instead of the board file\'s' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l format -d 'Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16 or mjpg' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l size -d 'Size in pixels, with --source' -r
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l fps -d 'Frames a second, with --source' -r
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l fps -d 'Frames per second, with --source' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l fast -d 'Replay a recording as fast as the machine goes'
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l repeat -d 'Replay a recording again when it ends'
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l stats -d 'Print the time of each stage and the use of memory on exit and on SIGHUP, on standard error'
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l fast -d 'Replay a recording as fast as this machine can'
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l repeat -d 'Start a recording again when it ends'
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l stats -d 'On exit and on SIGHUP, print the time of each stage and the memory in use to standard error'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand image" -l annotate -d 'Also write copies with boxes, labels and bars, as DIR/NAME-faces.png' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l annotate -d 'Also write a copy of each picture with boxes, labels and bars as DIR/NAME-faces.png' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l model -d 'Classifier: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
-complete -c affectd -n "__fish_affectd_using_subcommand image" -l scale-factor -d 'From one scale of the search to the next, 1.01 to 10: smaller finds more and takes longer' -r
-complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-neighbors -d 'How many windows must agree on a face: more is surer. 0 shows every window' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-size -d 'Smallest face in pixels, as 30 or 30x40 [default: the cascade\'s window]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
-complete -c affectd -n "__fish_affectd_using_subcommand image" -l enhance -d 'What is done to a dark or infra-red picture before the search: off, equalize or clahe' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
-complete -c affectd -n "__fish_affectd_using_subcommand detect" -l scale-factor -d 'From one scale of the search to the next, 1.01 to 10: smaller finds more and takes longer' -r
-complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-neighbors -d 'How many windows must agree on a face: more is surer. 0 shows every window' -r
+complete -c affectd -n "__fish_affectd_using_subcommand detect" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
+complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-size -d 'Smallest face in pixels, as 30 or 30x40 [default: the cascade\'s window]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
-complete -c affectd -n "__fish_affectd_using_subcommand detect" -l enhance -d 'What is done to a dark or infra-red picture before the search: off, equalize or clahe' -r
+complete -c affectd -n "__fish_affectd_using_subcommand detect" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l model -d 'Classifier: a path, or the name of a shipped one' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l crop -d 'How the face is cut out of each picture: none takes the whole picture as a face, haar takes the largest face that the detector finds. A picture in which it finds none counts as wrong' -r -f -a "none\t''
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l crop -d 'How the face is cut out of each picture: none uses the whole picture, haar uses the largest face that the detector finds. A picture without a detected face counts as a wrong answer' -r -f -a "none\t''
 haar\t''"
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l usage -d 'Only the rows of this usage (fer2013.csv and mosaic), such as PublicTest' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l labels -d 'Which labels are the truth (mosaic)' -r -f -a "fer2013\t'FER2013\'s own'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l usage -d 'Use only the rows with this usage, such as PublicTest (fer2013.csv and mosaic)' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l labels -d 'Which labels count as the truth (mosaic)' -r -f -a "fer2013\t'FER2013\'s own'
 ferplus\t'The majority of FER+\'s ten taggers: the winner among the seven expressions, contempt left out, where it has more than half of all votes. Images without such a winner are left out'"
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folder -d 'What a class folder with another name is, or skip; can be repeated' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l subjects -d 'Also say how accuracy differs between people: whose face it is, as the file names of this data set say (class folders)' -r -f -a "ckplus\t'CK+ (Lucey et al. 2010): `S010_004_00000017.png`, subject `S010`'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folder -d 'The class of a folder with another name, or skip to leave it out; can be repeated' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l subjects -d 'Also report how accuracy differs between people. The person is read from the file names of this data set (class folders)' -r -f -a "ckplus\t'CK+ (Lucey et al. 2010): `S010_004_00000017.png`, subject `S010`'
 jaffe\t'JAFFE (Lyons et al. 1998): `KA.AN1.39.png`, subject `KA`'
 kdef\t'KDEF (Lundqvist et al. 1998): `AF01ANS.JPG`, subject `F01` in both sessions'"
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folds -d 'The number of folds that the people are dealt into' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l json -d 'Also write the figures as JSON' -r -F
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l predictions -d 'Also write the answer to each picture as CSV' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folds -d 'The number of folds to divide the people into' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l json -d 'Also write the figures to this file as JSON' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l predictions -d 'Also write the answer for each picture to this file as CSV' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l scale-factor -d 'From one scale of the search to the next, 1.01 to 10: smaller finds more and takes longer' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-neighbors -d 'How many windows must agree on a face: more is surer. 0 shows every window' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-size -d 'Smallest face in pixels, as 30 or 30x40 [default: the cascade\'s window]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l enhance -d 'What is done to a dark or infra-red picture before the search: off, equalize or clahe' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l without-copies -d 'Leave out copies and near copies of training images, and images known only from a lossy JPEG (mosaic)'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l without-copies -d 'Leave out copies and near copies of training images, and images that exist only as a lossy JPEG (mosaic)'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
-complete -c affectd -n "__fish_affectd_using_subcommand check" -l hardware -d 'Open the camera, the GPIO lines and the displays too'
+complete -c affectd -n "__fish_affectd_using_subcommand check" -l hardware -d 'Also open the camera, the GPIO lines and the displays'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand safe" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand safe" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand model" -l runs -d 'How often to run it for the times' -r
+complete -c affectd -n "__fish_affectd_using_subcommand model" -l runs -d 'How many runs to measure' -r
 complete -c affectd -n "__fish_affectd_using_subcommand model" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand model" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "run" -d 'Run the daemon: frames in, GPIO lines, displays and events out'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "image" -d 'Finds faces in pictures and classifies each: one JSON line a file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "detect" -d 'Finds faces in pictures: one JSON line a file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "eval" -d 'Measures the classifier on pictures whose expression is known'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers, as a board file names them'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "check" -d 'Tell everything that is wrong with a board file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "safe" -d 'Put a board\'s GPIO lines to their safe level and exit'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "model" -d 'Show a model\'s graph as it will run on this machine'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "check" -d 'Report everything that is wrong with a board file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "model" -d 'Show how a model runs on this machine'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,4 +1,4 @@
-//! `affectd check`: what is wrong with a board file.
+//! `affectd check`: reports everything that is wrong with a board file.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -13,36 +13,36 @@ use crate::host::realtime;
 use crate::observe::Classifier;
 use crate::output::{display, gpio};
 
-/// How long a camera may take to its first frame.
+/// How long to wait for a camera's first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 
-/// Tell everything that is wrong with a board file
+/// Report everything that is wrong with a board file
 ///
-/// Reads the file, its model and its cascade, and asks for the privileges of
-/// its section [process], without touching hardware. With
-/// --hardware the camera, the GPIO lines and the displays are opened as well:
-/// lines go to their safe level, and displays show the starting picture.
+/// Reads the board file, the model and the cascade, and tries the privileges
+/// that the section [process] needs. Touches no hardware, unless --hardware is
+/// given: then it also opens the camera, sets the GPIO lines to their safe level
+/// and shows the starting picture on the displays.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   affectd check boards/raspberry-pi-4.toml
   affectd check --hardware /etc/affectd/board.toml
 
-Exit codes: 0 all is well, 1 something is wrong.")]
+Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage.")]
 pub struct Args {
     /// The board file
     #[arg(value_name = "BOARD")]
     board: PathBuf,
 
-    /// Open the camera, the GPIO lines and the displays too
+    /// Also open the camera, the GPIO lines and the displays
     #[arg(long)]
     hardware: bool,
 }
 
-/// Checks a board file and prints a line for each thing that was looked at.
+/// Checks a board file and prints a line for each thing that was checked.
 ///
 /// # Errors
-/// A board file with problems.
+/// The board file has problems.
 pub fn run(args: &Args) -> CommandResult {
     let board = Board::load(&args.board)?;
     let mut findings = Findings::default();
@@ -99,7 +99,7 @@ fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Tries out what the process asks of the kernel, as the user who runs this.
+/// Tries what the process asks of the kernel, with the rights of this user.
 fn privileges(options: &realtime::Options) -> Result<String, Box<dyn Error>> {
     let mut granted = vec![format!("frame arena of {} KiB", options.arena >> 10)];
     if options.lock_memory {
@@ -110,7 +110,7 @@ fn privileges(options: &realtime::Options) -> Result<String, Box<dyn Error>> {
     if let Some(priority) = options.realtime_priority {
         realtime::set_realtime(priority)?;
         realtime::set_ordinary();
-        granted.push(format!("SCHED_FIFO priority {priority} can be had"));
+        granted.push(format!("SCHED_FIFO priority {priority} is allowed"));
     }
     Ok(granted.join(", "))
 }
@@ -124,7 +124,7 @@ fn camera(board: &Board) -> Result<String, Box<dyn Error>> {
             Captured::Frame(_) => return Ok(source.description()),
             Captured::Lost { reason } => problem = reason.to_owned(),
             Captured::Waiting => {}
-            Captured::Ended => return Err("the recording holds no frame".into()),
+            Captured::Ended => return Err("the recording has no frame".into()),
         }
     }
     Err(problem.into())

@@ -1,4 +1,4 @@
-//! `affectd detect`: where faces are in pictures.
+//! `affectd detect`: finds faces in pictures.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use super::pictures::{DetectArgs, Failures, ended, write_line};
 use crate::detect::{Detection, Detector};
 use crate::image::{LumaImage, Reader};
 
-/// Finds faces in pictures: one JSON line a file
+/// Find faces in pictures and print one JSON line per file
 ///
-/// Each line is {"file","width","height","faces":[{"box":[x,y,w,h],"neighbors"}]},
-/// boxes in pixels from the top left, neighbors the number of windows that
-/// agreed. Files are PNG or JPEG, of up to 8000x8000 pixels.
+/// Each line is {"file","width","height","faces":[{"box":[x,y,w,h],"neighbors"}]}.
+/// Boxes are in pixels from the top left corner; "neighbors" is the number of
+/// windows that agreed on the face. Files are PNG, JPEG or PGM, of up to 8000x8000 pixels.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// PNG or JPEG files
+    /// PNG, JPEG or PGM files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -32,8 +32,8 @@ Examples:
   affectd detect --min-size 80 --cascade haarcascade_frontalface_alt2.xml *.jpg
   affectd detect --min-neighbors 0 portrait.jpg    every window that passes
 
-A file that cannot be read is told of on standard error; the others are done,
-and the exit code is 1.";
+If a file cannot be read, an error goes to standard error, the other files are
+still processed, and the exit code is 1.";
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -63,7 +63,7 @@ impl From<&Detection> for Face {
 /// Runs the command.
 ///
 /// # Errors
-/// The cascade or an option is wrong, or standard output cannot be written.
+/// The cascade or an option is invalid, or standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
     let mut detector = args.detect.detector()?;
     let mut failures = Failures::default();

@@ -1,4 +1,4 @@
-//! `affectd devices`: what is there, as a board file names it.
+//! `affectd devices`: lists this machine's devices by their board file names.
 
 use std::process::ExitCode;
 
@@ -6,14 +6,14 @@ use super::CommandResult;
 use crate::capture;
 use crate::output::{display, gpio};
 
-/// List cameras, GPIO chips, buses and framebuffers, as a board file names them
+/// List cameras, GPIO chips, buses and framebuffers by the names that a board file uses
 #[derive(clap::Args)]
 pub struct Args {}
 
 /// Prints the devices of this machine.
 ///
 /// # Errors
-/// None; a device that cannot be looked at is listed with the reason.
+/// None; a device that cannot be opened is listed with the reason.
 pub fn run(_: &Args) -> CommandResult {
     println!("cameras ([capture] source):");
     let cameras = capture::cameras();
@@ -61,7 +61,7 @@ fn print_chip(chip: &gpio::ChipInfo) {
         println!("    {problem}");
     }
     for line in &chip.lines {
-        // A line without name or user has nothing to tell.
+        // Chips have dozens of lines without a name or a user.
         if line.name.is_none() && line.user.is_none() {
             continue;
         }

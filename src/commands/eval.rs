@@ -1,4 +1,4 @@
-//! `affectd eval`: how often the classifier is right.
+//! `affectd eval`: measures the classifier on labelled pictures.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,15 +19,16 @@ use crate::frame::Rect;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::observe::{Classifier, ClassifyError};
 
-/// Measures the classifier on pictures whose expression is known
+/// Measure the classifier on pictures whose expression is known
 ///
-/// PATH is a folder of class folders of pictures (angry or anger, disgust,
-/// fear, happy, sad, surprise, neutral, or 0 to 6 in this order), Kaggle's
-/// fer2013.csv, or a directory with the mosaic images.png and its labels.csv.
+/// PATH is one of: a folder with one folder of pictures per class (angry or
+/// anger, disgust, fear, happy, sad, surprise, neutral, or 0 to 6 in this order);
+/// Kaggle's fer2013.csv; a directory with the mosaic images.png and its
+/// labels.csv. Pictures are PNG, JPEG or PGM.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Folder of class folders, fer2013.csv, or directory with images.png and
+    /// Folder with class folders, fer2013.csv, or directory with images.png and
     /// labels.csv
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
@@ -36,44 +37,46 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", default_value = assets::DEFAULT_MODEL)]
     pub model: String,
 
-    /// How the face is cut out of each picture: none takes the whole picture as
-    /// a face, haar takes the largest face that the detector finds. A picture
-    /// in which it finds none counts as wrong
+    /// How the face is cut out of each picture: none uses the whole picture,
+    /// haar uses the largest face that the detector finds. A picture without a
+    /// detected face counts as a wrong answer
     #[arg(long, value_enum, default_value_t = Crop::None)]
     pub crop: Crop,
 
-    /// Only the rows of this usage (fer2013.csv and mosaic), such as PublicTest
+    /// Use only the rows with this usage, such as PublicTest (fer2013.csv and
+    /// mosaic)
     #[arg(long, value_name = "USAGE")]
     pub usage: Option<String>,
 
-    /// Which labels are the truth (mosaic)
+    /// Which labels count as the truth (mosaic)
     #[arg(long, value_enum, default_value_t = Labels::Fer2013)]
     pub labels: Labels,
 
-    /// Leave out copies and near copies of training images, and images known
-    /// only from a lossy JPEG (mosaic)
+    /// Leave out copies and near copies of training images, and images that
+    /// exist only as a lossy JPEG (mosaic)
     #[arg(long)]
     pub without_copies: bool,
 
-    /// What a class folder with another name is, or skip; can be repeated
+    /// The class of a folder with another name, or skip to leave it out; can be
+    /// repeated
     #[arg(long = "folder", value_name = "NAME=CLASS", value_parser = folder)]
     pub folders: Vec<(String, Option<Expression>)>,
 
-    /// Also say how accuracy differs between people: whose face it is, as the
-    /// file names of this data set say (class folders)
+    /// Also report how accuracy differs between people. The person is read from
+    /// the file names of this data set (class folders)
     #[arg(long, value_enum, value_name = "DATASET")]
     pub subjects: Option<Naming>,
 
-    /// The number of folds that the people are dealt into
+    /// The number of folds to divide the people into
     #[arg(long, value_name = "N", default_value_t = 10, requires = "subjects",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub folds: u16,
 
-    /// Also write the figures as JSON
+    /// Also write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Also write the answer to each picture as CSV
+    /// Also write the answer for each picture to this file as CSV
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
 
@@ -89,10 +92,10 @@ Examples:
   affectd eval photos/ --crop haar --min-size 60 --predictions answers.csv
   affectd eval ck+/ --folder contempt=skip --subjects ckplus
 
-The interval is Wilson's. The expected calibration error is over 15 equally wide
-bins of the top class's probability. Macro F1 is the mean over the classes that
-have pictures. A picture that cannot be read is told of and enters no figure; the
-exit code is then 1.";
+The interval is Wilson's. The expected calibration error uses 15 bins of equal
+width over the probability of the most probable class. Macro F1 is the mean over
+the classes that have pictures. If a picture cannot be read, an error goes to
+standard error, the picture is left out of all figures, and the exit code is 1.";
 
 /// How a face is cut out of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -116,7 +119,7 @@ fn folder(text: &str) -> Result<(String, Option<Expression>), String> {
     Ok((name.to_owned(), class))
 }
 
-/// What `--json` writes: the figures, and of what they are.
+/// What `--json` writes: the figures and what was measured.
 #[derive(Serialize)]
 struct Json<'a> {
     #[serde(flatten)]
@@ -129,9 +132,9 @@ struct Json<'a> {
     labels: &'static str,
     without_copies: bool,
     subjects: Option<&'a Spread>,
-    /// Pictures not evaluated by choice.
+    /// Pictures that an option or the label table leaves out.
     left_out: usize,
-    /// Pictures not evaluated because they could not be.
+    /// Pictures that could not be read.
     unreadable: usize,
     images_per_second: f64,
 }
@@ -139,7 +142,7 @@ struct Json<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// The data, the model, the cascade or an option is wrong, or a file cannot be
+/// The data, the model, the cascade or an option is invalid, or a file cannot be
 /// written.
 pub fn run(args: &Args) -> CommandResult {
     let mut classifier = Classifier::load(&assets::find(&args.model)?)?;
@@ -149,7 +152,7 @@ pub fn run(args: &Args) -> CommandResult {
     };
     let mut data = DataSet::open(&args.path, &selection(args))?;
     let subjects = subjects(args, &data)?;
-    // Made before the work, so that a wrong path costs no hour.
+    // Created before the work, so that a wrong path fails at once.
     let mut predictions = match &args.predictions {
         Some(path) => Some(Predictions::create(path, args.crop)?),
         None => None,
@@ -237,7 +240,7 @@ pub fn run(args: &Args) -> CommandResult {
     ended(result, &failures)
 }
 
-/// Whose face each picture shows, if that is asked for.
+/// The person in each picture, if `--subjects` is given.
 fn subjects(args: &Args, data: &DataSet) -> Result<Option<Vec<String>>, String> {
     let Some(naming) = args.subjects else {
         return Ok(None);
@@ -248,7 +251,7 @@ fn subjects(args: &Args, data: &DataSet) -> Result<Option<Vec<String>>, String> 
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             naming.subject(&file).map(str::to_owned).ok_or_else(|| {
                 format!(
-                    "{}: no file name of {}, such as {}; leave --subjects out, or name the data set whose names these are",
+                    "{}: this is not a file name of the data set {}, such as {}; leave --subjects out, or name the data set that the files come from",
                     path.display(),
                     naming.name(),
                     naming.example()
@@ -277,7 +280,7 @@ impl Crop {
     }
 }
 
-/// What is said of a face, and where it was.
+/// Where the face was and its probabilities.
 type Answer = (Rect, Probabilities);
 
 /// The classifier's answer; `None` if the detector found no face.
@@ -291,7 +294,8 @@ fn answer(
         let probabilities = classifier.classify_whole(&picture)?;
         return Ok(Some((picture.bounds(), probabilities)));
     };
-    // Of equal ones the first, so that the answer is always the same.
+    // The first of several equally large ones, so that the answer is always
+    // the same.
     let largest = detector
         .detect(picture)
         .iter()
@@ -327,7 +331,7 @@ fn print(
         write!(out, ", {left_out} left out")?;
     }
     if unreadable > 0 {
-        write!(out, ", {unreadable} not readable and in no figure")?;
+        write!(out, ", {unreadable} unreadable and not in the figures")?;
     }
     writeln!(out, "  (model {}, crop {})", args.model, args.crop.name())?;
     writeln!(out, "{report}")?;

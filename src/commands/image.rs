@@ -1,4 +1,4 @@
-//! `affectd image`: faces in pictures with their apparent expressions.
+//! `affectd image`: finds faces in pictures and their apparent expressions.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,20 +15,21 @@ use crate::draw::annotate::{self, Annotation};
 use crate::image::{self, LumaImage, Reader};
 use crate::observe::Classifier;
 
-/// Finds faces in pictures and classifies each: one JSON line a file
+/// Find faces in pictures, classify each, and print one JSON line per file
 ///
 /// Each line is {"file","width","height","faces":[{"box":[x,y,w,h],"label",
-/// "confidence","probabilities":{…}}]}, boxes in pixels from the top left. The
-/// label is the most probable of the seven expressions. Files are PNG or JPEG,
-/// of up to 8000x8000 pixels.
+/// "confidence","probabilities":{…}}]}. Boxes are in pixels from the top left
+/// corner. The label is the most probable of the seven expressions. Files are PNG, JPEG or
+/// PGM, of up to 8000x8000 pixels.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// PNG or JPEG files
+    /// PNG, JPEG or PGM files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// Also write copies with boxes, labels and bars, as DIR/NAME-faces.png
+    /// Also write a copy of each picture with boxes, labels and bars as
+    /// DIR/NAME-faces.png
     #[arg(long, value_name = "DIR")]
     pub annotate: Option<PathBuf>,
 
@@ -46,8 +47,8 @@ Examples:
   affectd image --annotate seen *.jpg
   affectd image portrait.jpg | jq -r '.faces[].label'
 
-A file that cannot be read is told of on standard error; the others are done,
-and the exit code is 1.";
+If a file cannot be read, an error goes to standard error, the other files are
+still processed, and the exit code is 1.";
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -82,14 +83,14 @@ impl From<&Annotation> for Face {
 /// Runs the command.
 ///
 /// # Errors
-/// The model, the cascade, an option or the directory for copies is wrong, or
+/// The model, the cascade, an option or the directory for copies is invalid, or
 /// standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
     let mut detector = args.detect.detector()?;
     let mut classifier = Classifier::load(&assets::find(&args.model)?)?;
     if let Some(directory) = &args.annotate {
         fs::create_dir_all(directory)
-            .map_err(|error| format!("{}: cannot be made: {error}", directory.display()))?;
+            .map_err(|error| format!("{}: cannot be created: {error}", directory.display()))?;
     }
     let mut failures = Failures::default();
     let result = each_file(args, &mut detector, &mut classifier, &mut failures);
@@ -141,8 +142,8 @@ fn each_file(
     Ok(())
 }
 
-/// A name for the copy of a file that no other file of this run has, and that
-/// overwrites no original.
+/// A name for the annotated copy that differs from all other copies of this run
+/// and from the original.
 fn copy_name(file: &Path, taken: &mut HashSet<String>) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let mut name = format!("{stem}-faces.png");

@@ -1,4 +1,4 @@
-//! The command line: one file a command. A command returns an exit code or an
+//! The command line: one file per command. A command returns an exit code or an
 //! error; only `main` turns the error into a message.
 
 pub mod check;
@@ -15,15 +15,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What a command comes to.
+/// What a command returns.
 pub type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
 
-/// Watches faces through a camera and drives GPIO lines, a small display and
-/// events by their apparent expression.
+/// Watches faces through a camera and reports their apparent expression on GPIO
+/// lines, a small display and an event stream.
 ///
 /// The seven expressions are angry, disgust, fear, happy, sad, surprise and
-/// neutral: what a face looks like, never a claim about what somebody feels.
-/// No picture leaves the process or is stored unless a command asks for it.
+/// neutral. They describe what a face looks like, not what the person feels. No
+/// picture leaves the process or is stored unless you ask for it.
 #[derive(Parser)]
 #[command(name = "affectd", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -43,12 +43,12 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  affectd devices                           what to write into a board file
-  affectd check boards/raspberry-pi-4.toml  everything that is wrong with it
-  affectd run --board boards/desk.toml      the daemon, on bundled pictures
-  affectd image portrait.jpg                one JSON line a file
+  affectd devices                           names to use in a board file
+  affectd check boards/raspberry-pi-4.toml  everything that is wrong with the file
+  affectd run --board boards/desk.toml      the daemon, on the bundled pictures
+  affectd image portrait.jpg                one JSON line per file
 
-Exit codes: 0 done, 1 something failed (standard error says what), 2 wrong usage.";
+Exit codes: 0 success, 1 failure (standard error says why), 2 wrong usage.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -66,7 +66,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// What the command failed at, fit to be shown to a person.
+    /// Why the command failed, as a message for the user.
     pub fn run(self) -> CommandResult {
         match &self.command {
             Command::Run(args) => run::run(args),

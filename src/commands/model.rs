@@ -1,4 +1,4 @@
-//! `affectd model`: what a model is and how it will run on this machine.
+//! `affectd model`: shows how a model runs on this machine.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,18 +8,19 @@ use std::time::Duration;
 use super::CommandResult;
 use crate::observe::{Classifier, StepProfile};
 
-/// Show a model's graph as it will run on this machine
+/// Show how a model runs on this machine
 ///
-/// Each step with its operation, the size of its output, its multiplications,
-/// the kernel that computes it and its share of the time. Steps "by N rows" take
-/// turns with their neighbours over bands of so many rows.
+/// Lists each step with its operation, the size of its output, its
+/// multiplications, the kernel that computes it and its share of the time. Steps
+/// "by N rows" are computed together with their neighbours, N rows at a time, so
+/// that the data stays in the cache.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  affectd model models/mobilenet_v2_112.onnx")]
 pub struct Args {
-    /// NAME.onnx or NAME.toml of a model
+    /// The model: NAME.onnx or NAME.toml
     file: PathBuf,
 
-    /// How often to run it for the times
+    /// How many runs to measure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
 }
@@ -27,14 +28,14 @@ pub struct Args {
 /// Loads, measures and lists a model on standard output.
 ///
 /// # Errors
-/// The model is refused or fails, or standard output cannot be written to.
+/// The model cannot be loaded or fails, or standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
     let mut classifier = Classifier::load(&args.file)?;
-    // The first runs bring weights into the caches.
+    // The first runs are slower: the weights are not in the caches yet.
     classifier.profile(args.runs.min(10))?;
     let steps = classifier.profile(args.runs)?;
     match write(&mut io::stdout().lock(), &classifier, &steps, args.runs) {
-        // Whoever reads has seen enough.
+        // The reader of the pipe has closed it, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => result?,
     }

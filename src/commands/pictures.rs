@@ -1,5 +1,5 @@
-//! What the commands on files have in common: the detector's options, JSON
-//! Lines on standard output, and going on after a bad file.
+//! What the commands on files share: the detector's options, JSON Lines on
+//! standard output, and continuing after a bad file.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,13 +22,13 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FILE", default_value = assets::DEFAULT_CASCADE)]
     pub cascade: String,
 
-    /// From one scale of the search to the next, 1.01 to 10: smaller finds more
-    /// and takes longer
+    /// Factor between two face sizes of the search, 1.01 to 10. A smaller factor
+    /// finds more faces and takes longer
     #[arg(long, value_name = "FACTOR", default_value_t = Options::default().scale_factor)]
     pub scale_factor: f64,
 
-    /// How many windows must agree on a face: more is surer. 0 shows every
-    /// window
+    /// How many windows must agree on a face. More gives fewer false faces; 0
+    /// shows every window
     #[arg(long, value_name = "N", default_value_t = Options::default().min_neighbors)]
     pub min_neighbors: u32,
 
@@ -40,8 +40,8 @@ pub struct DetectArgs {
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<Size>,
 
-    /// What is done to a dark or infra-red picture before the search: off,
-    /// equalize or clahe
+    /// Contrast enhancement before the search, for dark or infra-red pictures:
+    /// off, equalize or clahe
     #[arg(long, value_name = "HOW", default_value = "off")]
     pub enhance: Enhance,
 }
@@ -50,7 +50,7 @@ impl DetectArgs {
     /// The detector asked for.
     ///
     /// # Errors
-    /// The cascade is not found or no cascade, or the options make no sense.
+    /// The cascade is missing or invalid, or an option is out of range.
     pub fn detector(&self) -> Result<Detector, Box<dyn std::error::Error>> {
         let cascade = Cascade::load(&assets::find(&self.cascade)?)?;
         let defaults = Options::default();
@@ -78,7 +78,7 @@ impl Size {
     }
 }
 
-/// Text that is no size.
+/// A text that is not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a size is written as 30 (square) or 30x40, in pixels")]
 pub struct NoSize;
@@ -109,8 +109,8 @@ impl Serialize for Named {
     }
 }
 
-/// Writes a line of JSON, at once, so that a reader of the pipe can work
-/// along.
+/// Writes a line of JSON and flushes it, so that a reader of the pipe gets each
+/// line at once.
 ///
 /// # Errors
 /// Standard output cannot be written.
@@ -121,10 +121,11 @@ pub fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> 
     out.flush()
 }
 
-/// Ends a command whose reader may have gone: `affectd … | head` is no error.
+/// The exit code of a command on files. A reader that closes the pipe early, as
+/// in `affectd … | head`, is not an error.
 ///
 /// # Errors
-/// Whatever else went wrong with the output.
+/// Standard output cannot be written for another reason.
 pub fn ended(result: io::Result<()>, failures: &Failures) -> super::CommandResult {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(failures.code()),
@@ -133,14 +134,14 @@ pub fn ended(result: io::Result<()>, failures: &Failures) -> super::CommandResul
     }
 }
 
-/// Tells of each bad file on standard error and remembers that there was one.
+/// Reports each bad file on standard error and counts them.
 #[derive(Debug, Default)]
 pub struct Failures {
     count: usize,
 }
 
 impl Failures {
-    /// Tells what is wrong; `error` names the file.
+    /// Reports an error that names its file.
     pub fn add(&mut self, error: &dyn fmt::Display) {
         self.count += 1;
         eprintln!("affectd: {error}");

@@ -26,7 +26,8 @@ use crate::track::Tracker;
 /// Run the daemon: frames in, GPIO lines, displays and events out
 ///
 /// Runs until SIGTERM or SIGINT, or until a recording ends. SIGHUP reads the
-/// board file again; one with errors is reported and the old one kept.
+/// board file again; if the file has errors, they are logged and the settings in
+/// force stay.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     board: PathBuf,
 
-    /// Take frames from here instead of the board's source
+    /// Take frames from this source instead of the board file's
     #[arg(long, value_name = "SOURCE")]
     source: Option<SourceSpec>,
 
@@ -46,19 +47,19 @@ pub struct Args {
     #[arg(long, value_name = "WIDTHxHEIGHT", requires = "source", value_parser = parse_size)]
     size: Option<(u32, u32)>,
 
-    /// Frames a second, with --source
+    /// Frames per second, with --source
     #[arg(long, requires = "source")]
     fps: Option<f32>,
 
-    /// Replay a recording as fast as the machine goes
+    /// Replay a recording as fast as this machine can
     #[arg(long)]
     fast: bool,
 
-    /// Replay a recording again when it ends
+    /// Start a recording again when it ends
     #[arg(long)]
     repeat: bool,
 
-    /// Print the time of each stage and the use of memory on exit and on SIGHUP, on standard error
+    /// On exit and on SIGHUP, print the time of each stage and the memory in use to standard error
     #[arg(long)]
     stats: bool,
 }

@@ -1,4 +1,5 @@
-//! `affectd safe`: GPIO lines to their safe level, for when the daemon is gone.
+//! `affectd safe`: sets the GPIO lines to their safe level when the daemon is
+//! not running.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,10 +8,10 @@ use super::CommandResult;
 use crate::board::Board;
 use crate::output::gpio;
 
-/// Put a board's GPIO lines to their safe level and exit
+/// Set a board's GPIO lines to their safe level and exit
 ///
-/// For systemd's ExecStopPost=: after a crash or SIGKILL the kernel releases
-/// the lines, and what level that leaves depends on the board.
+/// For systemd's ExecStopPost=: after a crash or SIGKILL the kernel releases the
+/// lines, and the level that they have then depends on the board.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  affectd safe /etc/affectd/board.toml")]
 pub struct Args {
@@ -22,7 +23,7 @@ pub struct Args {
 /// Sets the lines.
 ///
 /// # Errors
-/// A board file that cannot be used, or lines that cannot be set.
+/// The board file is invalid, or a line cannot be set.
 pub fn run(args: &Args) -> CommandResult {
     if let Some(options) = Board::load(&args.board)?.gpio {
         gpio::set_safe(&options)?;

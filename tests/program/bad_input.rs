@@ -151,7 +151,7 @@ fn check_tries_what_the_process_asks_for() {
     // Who runs the tests may or may not have these privileges.
     let (granted, line) = check("realtime_priority = 50");
     let expected = if granted {
-        "SCHED_FIFO priority 50 can be had"
+        "SCHED_FIFO priority 50 is allowed"
     } else {
         "LimitRTPRIO=50"
     };
