@@ -1,5 +1,5 @@
 """What papers do to a face before the network sees it, to be measured against doing
-nothing: `scripts/train ablate`. The shipped model uses none of it; models/README.md
+nothing: `scripts/train ablate`. The shipped model uses none of it; docs/training.md
 says what each did to accuracy. Each takes and gives a tile, u8 [48, 48].
 """
 

@@ -7,7 +7,7 @@
 //! is dealt with in here and reaches the pipeline as [`Captured::Lost`] only.
 //!
 //! - `v4l2`: Linux cameras; a state machine around the kernel.
-//! - `nokhwa`: the portable source, for laptops (a cargo feature).
+//! - `nokhwa`: cameras through the crate nokhwa, for laptops (a cargo feature).
 //! - `replay`: pictures, Y4M and Motion-JPEG recordings.
 //! - `stdin`: raw frames from another program.
 //! - [`convert`]: one pixel format a function.
@@ -84,7 +84,7 @@ pub enum SourceSpec {
     V4l2Path(PathBuf),
     /// The first V4L2 capture device whose card name is this (`card:NAME`).
     V4l2Card(String),
-    /// The portable source, by camera index (`nokhwa:0`).
+    /// A camera through nokhwa, by its index (`nokhwa:0`).
     Nokhwa(u32),
     /// A recording: a still picture, a directory of them, Y4M or concatenated MJPEG.
     Replay(PathBuf),
@@ -345,7 +345,7 @@ fn open_nokhwa(index: u32, options: &Options) -> Result<Box<dyn Source>, Capture
 fn open_nokhwa(index: u32, _options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     Err(CaptureError::Nokhwa {
         index,
-        reason: "this affectd is built without the portable camera source: build it with --features nokhwa, or use /dev/videoN".to_owned(),
+        reason: "this affectd is built without nokhwa: build it with --features nokhwa, or use /dev/videoN".to_owned(),
     })
 }
 

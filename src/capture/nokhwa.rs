@@ -1,6 +1,6 @@
-//! The portable source: cameras through nokhwa, which speaks V4L2, Media
-//! Foundation and AVFoundation, so that a laptop of any kind can stand in for
-//! the robot.
+//! Cameras through the crate nokhwa, for laptops. nokhwa also speaks Media
+//! Foundation and AVFoundation, but affectd builds on Linux only, where nokhwa
+//! uses V4L2.
 //!
 //! nokhwa's `frame()` waits for as long as it takes. It is therefore called on
 //! a thread of its own, which converts to luma and leaves the newest frame in

@@ -4,6 +4,7 @@
 mod bad_input;
 mod bad_pictures;
 mod detect_command;
+mod documentation;
 mod eval;
 mod faults;
 mod image;

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use affectd::decide::{Decision, State};
 use affectd::frame::{Rect, Timestamp};
 use affectd::observe::expression::{Expression, Probabilities};
-use affectd::output::events::{Error, Events, Hello, Options, QUEUE};
+use affectd::output::events::{
+    Error, Events, Hello, Options, QUEUE, READER_QUEUE, READERS, SCHEMA,
+};
 use affectd::output::{Camera, Farewell, Output, Report};
 use rustix::fs::{FileType, Mode};
 use serde_json::Value;
@@ -184,16 +186,17 @@ fn every_line_is_as_the_schema_says() {
     assert_eq!(found.len(), expected.len());
 }
 
+const DOCUMENTATION: &str = include_str!("../../docs/events.md");
+
 /// The keys of each type in order, as the tables of the documentation have them.
 fn documented() -> Vec<(String, Vec<(String, String)>)> {
-    let source = include_str!("../../src/output/events/mod.rs");
     let mut types: Vec<(String, Vec<_>)> = vec![("".to_owned(), Vec::new())];
-    let docs = source
+    let schema = DOCUMENTATION
         .lines()
-        .take_while(|line| *line != "//! # What happens when an output fails")
-        .filter_map(|line| line.strip_prefix("//! "));
-    for line in docs {
-        if let Some((name, _)) = line.strip_prefix("**`").and_then(|l| l.split_once("`**")) {
+        .skip_while(|line| *line != "## Schema, version 1")
+        .take_while(|line| *line != "## What happens when an output fails");
+    for line in schema {
+        if let Some(name) = line.strip_prefix("### `").and_then(|l| l.strip_suffix('`')) {
             types.push((name.to_owned(), Vec::new()));
         } else if let Some(row) = line.strip_prefix("| `") {
             let (key, rest) = row.split_once("` | ").unwrap();
@@ -203,6 +206,32 @@ fn documented() -> Vec<(String, Vec<(String, String)>)> {
         }
     }
     types
+}
+
+#[test]
+fn the_documentation_has_every_type_of_the_code() {
+    let code = include_str!("../../src/output/events/line.rs");
+    let (_, code) = code.split_once("fn name(&self) -> &'static str {").unwrap();
+    let (code, _) = code.split_once("\n    }\n").unwrap();
+    let mut types: Vec<_> = code.split('"').skip(1).step_by(2).collect();
+    assert!(types.contains(&"face"), "{code}");
+    let documented = documented();
+    let mut documented: Vec<_> = documented[1..].iter().map(|(name, _)| name).collect();
+    types.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, types);
+}
+
+#[test]
+fn the_documentation_has_the_limits_of_the_code() {
+    for limit in [
+        format!("queue of {QUEUE} lines"),
+        format!("when {READER_QUEUE} bytes wait"),
+        format!("more than {READERS} readers"),
+        format!("Schema, version {SCHEMA}"),
+    ] {
+        assert!(DOCUMENTATION.contains(&limit), "{limit}");
+    }
 }
 
 #[test]
