@@ -163,8 +163,8 @@ impl Daemon {
     fn start(board: Board) -> Result<Self, Box<dyn Error>> {
         // Whoever is still in a scope belongs to a source that was closed.
         memory::give_back_large_blocks();
-        if memory::reserve(board.process.arena).is_err() {
-            warn!("the frame arena keeps its size until affectd starts anew");
+        if let Err(error) = memory::reserve(board.process.arena) {
+            warn!("the system gives no memory for the frame arena (process.arena_kib): {error}");
         }
         let mut faces = faces(&board)?;
         let (width, height) = board.capture.size.unwrap_or(USUAL_SIZE);

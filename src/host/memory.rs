@@ -15,22 +15,33 @@
 //! scope stay with the system. An arena that is full, or in use by another
 //! thread, is passed over: the system serves, and [`Usage::overflows`] tells.
 //!
+//! The addresses of all arenas are reserved once, as many as the largest arenas
+//! need, and never change; only how much of them is used does. Whose a pointer
+//! is therefore follows from one number that is written once, and a reload that
+//! changes the size cannot race with a thread that frees memory.
+//!
 //! ```
 //! use affectd::host::memory;
 //! memory::reserve(1 << 20)?;
 //! let sum: u32 = memory::scope(|| (0..100).collect::<Vec<u32>>().iter().sum());
 //! assert_eq!(sum, 4950);
-//! # Ok::<(), memory::InUse>(())
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
+use std::ffi::c_void;
+use std::io;
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Threads that can be in a scope at once: the loop, and a reader that decodes.
-const ARENAS: usize = 2;
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
+
+/// Threads that can be in a scope at once: the loop, a reader that decodes, and
+/// the one that prepares a reload.
+const ARENAS: usize = 3;
 
 /// Every block starts at a multiple of this and is a multiple of it long.
 const GRAIN: usize = 64;
@@ -38,8 +49,8 @@ const GRAIN: usize = 64;
 /// Sizes of blocks: four for each power of two, up to the largest arena.
 const CLASSES: usize = 4 * 26;
 
-/// The largest arena, 1 GiB.
-pub const MOST: usize = 1 << 30;
+/// The largest arena: 1 GiB, or 64 MiB where addresses have 32 bits and are few.
+pub const MOST: usize = if usize::BITS >= 64 { 1 << 30 } else { 64 << 20 };
 
 /// The process's allocator; `main.rs` installs it. Where another one is
 /// installed scopes do nothing.
@@ -47,10 +58,13 @@ pub struct FrameAllocator;
 
 static ARENA: [Arena; ARENAS] = [const { Arena::new() }; ARENAS];
 
-/// Where all arenas together lie, one after the other. Changed only while none
-/// of them is held or in use.
+/// Where the addresses of all arenas begin, [`MOST`] bytes for each; 0 before
+/// the first [`reserve`], and written only there.
 static START: AtomicUsize = AtomicUsize::new(0);
-static END: AtomicUsize = AtomicUsize::new(0);
+
+/// How much of its addresses each arena may use. An arena follows when nothing
+/// in it is in use, at the start of a scope.
+static SIZE: AtomicUsize = AtomicUsize::new(0);
 
 static SYSTEM: AtomicU64 = AtomicU64::new(0);
 static OVERFLOWS: AtomicU64 = AtomicU64::new(0);
@@ -60,6 +74,7 @@ static KEPT: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     static HERE: Cell<Here> = const { Cell::new(Here { arena: None, depth: 0, outside: 0 }) };
     static SYSTEM_HERE: Cell<u64> = const { Cell::new(0) };
+    static OVERFLOWS_HERE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// What a thread is in.
@@ -72,11 +87,6 @@ struct Here {
     outside: u32,
 }
 
-/// The arenas were to be replaced while something in them was in use.
-#[derive(Debug, thiserror::Error)]
-#[error("the frame arena is in use")]
-pub struct InUse;
-
 /// What memory was used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -84,8 +94,10 @@ pub struct Usage {
     pub arena: usize,
     /// The most of it that one scope took.
     pub high_water: usize,
-    /// Allocations in a scope for which the arena had no room.
+    /// Allocations in a scope for which the arena had no room, all threads.
     pub overflows: u64,
+    /// The same, this thread alone.
+    pub overflows_here: u64,
     /// The most bytes that a scope asked the system for because of that.
     pub missing: usize,
     /// Scopes that something outlasted.
@@ -101,9 +113,10 @@ pub struct Usage {
 pub fn usage() -> Usage {
     let highest = ARENA.iter().map(|a| a.high_water.load(Ordering::Relaxed));
     Usage {
-        arena: (END.load(Ordering::Relaxed) - START.load(Ordering::Relaxed)) / ARENAS,
+        arena: SIZE.load(Ordering::Relaxed),
         high_water: highest.max().unwrap_or(0),
         overflows: OVERFLOWS.load(Ordering::Relaxed),
+        overflows_here: OVERFLOWS_HERE.get(),
         missing: MISSING.load(Ordering::Relaxed),
         kept: KEPT.load(Ordering::Relaxed),
         system: SYSTEM.load(Ordering::Relaxed),
@@ -111,45 +124,51 @@ pub fn usage() -> Usage {
     }
 }
 
-/// Gives each arena `bytes`, rounded up to whole pages; 0 does without arenas.
+/// Gives each arena `bytes`, rounded up to whole pages and at most [`MOST`]; 0
+/// does without arenas. May be called again at any time, by any thread: each
+/// arena takes the new size at the start of the next scope that finds it empty.
 /// Pages count as the process's only from when they are first used.
 ///
 /// # Errors
-/// A thread is in a scope, or something made in one is still there.
-pub fn reserve(bytes: usize) -> Result<(), InUse> {
+/// The system does not give the addresses or the memory (a limit on the
+/// process's address space, as by `ulimit -v`). The arenas keep their size.
+pub fn reserve(bytes: usize) -> io::Result<()> {
+    static RESERVING: Mutex<()> = Mutex::new(());
+    let _reserving = RESERVING.lock().unwrap_or_else(PoisonError::into_inner);
     let bytes = bytes.min(MOST).next_multiple_of(PAGE);
-    let held: Vec<_> = ARENA.iter().map_while(Arena::hold).collect();
-    if held.len() < ARENAS || ARENA.iter().any(|a| a.live.load(Ordering::Acquire) > 0) {
-        return Err(InUse);
+    if bytes > 0 {
+        let mut start = START.load(Ordering::Relaxed);
+        if start == 0 {
+            // SAFETY: a new mapping, placed by the kernel, overlaps nothing that
+            // is in use. Nobody may touch it yet.
+            let range = unsafe {
+                mmap_anonymous(
+                    null_mut(),
+                    ARENAS * MOST,
+                    ProtFlags::empty(),
+                    MapFlags::PRIVATE | MapFlags::NORESERVE,
+                )
+            };
+            start = range? as usize;
+            START.store(start, Ordering::SeqCst);
+        }
+        for index in 0..ARENAS {
+            // SAFETY: the range lies in the mapping above, which lasts for ever.
+            // What was usable stays usable: memory is never protected again.
+            unsafe {
+                mprotect(
+                    (start + index * MOST) as *mut c_void,
+                    bytes,
+                    MprotectFlags::READ | MprotectFlags::WRITE,
+                )?;
+            }
+        }
     }
-    let (start, end) = (START.load(Ordering::Relaxed), END.load(Ordering::Relaxed));
-    if (end - start) / ARENAS == bytes {
-        return Ok(());
+    if SIZE.swap(bytes, Ordering::SeqCst) != bytes {
+        for arena in &ARENA {
+            arena.high_water.store(0, Ordering::Relaxed);
+        }
     }
-    // The range is empty before the old memory goes, and set after the new has
-    // come: no pointer of the system's is ever taken for one of the arenas'.
-    END.store(start, Ordering::SeqCst);
-    if let Ok(layout) = Layout::from_size_align(end - start, PAGE)
-        && layout.size() > 0
-    {
-        // SAFETY: it was allocated below, with this layout, and all arenas are
-        // held and empty.
-        unsafe { System.dealloc(start as *mut u8, layout) }
-    }
-    let layout = Layout::from_size_align(bytes * ARENAS, PAGE).map_err(|_| InUse)?;
-    let start = if bytes == 0 {
-        0
-    } else {
-        // SAFETY: the size is not zero.
-        unsafe { System.alloc(layout) as usize }
-    };
-    let bytes = if start == 0 { 0 } else { bytes };
-    for (index, arena) in held.iter().enumerate() {
-        arena.0.renew(start + index * bytes, bytes);
-        arena.0.high_water.store(0, Ordering::Relaxed);
-    }
-    START.store(start, Ordering::SeqCst);
-    END.store(start + bytes * ARENAS, Ordering::SeqCst);
     Ok(())
 }
 
@@ -201,13 +220,18 @@ struct Scope(PhantomData<*const ()>);
 impl Scope {
     fn enter() -> Self {
         let mut here = HERE.get();
-        if here.depth == 0 && END.load(Ordering::Relaxed) > 0 {
-            let held = ARENA.iter().find_map(Arena::hold);
+        let size = SIZE.load(Ordering::SeqCst);
+        if here.depth == 0 && size > 0 {
+            let start = START.load(Ordering::SeqCst);
+            let held = (0..).zip(&ARENA).find_map(|(index, arena)| {
+                let held = arena.hold()?;
+                Some((held, start + index * MOST))
+            });
             if held.is_none() {
-                OVERFLOWS.fetch_add(1, Ordering::Relaxed);
+                count_overflow();
             }
-            here.arena = held.map(|held| {
-                held.0.reset_if_empty();
+            here.arena = held.map(|(held, start)| {
+                held.0.reset_if_empty(start, size);
                 let arena = held.0;
                 std::mem::forget(held);
                 arena
@@ -315,30 +339,33 @@ impl Arena {
         self.blocks.get()
     }
 
-    fn renew(&self, start: usize, bytes: usize) {
+    /// Starts anew with `size` bytes from `start` on if nothing is in use. Only
+    /// the holder gives blocks out, so that none can come into use between the
+    /// look and the reset.
+    fn reset_if_empty(&self, start: usize, size: usize) {
         // SAFETY: the arena is held by this thread, and nothing else refers to
         // its blocks while this runs.
         let blocks = unsafe { &mut *self.blocks() };
-        (blocks.start, blocks.top, blocks.end) = (start, start, start + bytes);
-        blocks.free = [0; CLASSES];
         blocks.missing = 0;
-    }
-
-    /// Starts anew if nothing is in use. Only the holder gives blocks out, so
-    /// that none can come into use between the look and the reset.
-    fn reset_if_empty(&self) {
-        // SAFETY: as in `renew`.
-        let blocks = unsafe { &mut *self.blocks() };
-        blocks.missing = 0;
-        if self.live.load(Ordering::Acquire) == 0 && blocks.top > blocks.start {
-            blocks.top = blocks.start;
+        if self.live.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        let end = start + size;
+        if end < blocks.end {
+            // An error keeps the pages, which does no harm.
+            // SAFETY: nobody uses this part of the arena, nor will anybody
+            // before it grows again; its pages then begin with zeros.
+            let _ = unsafe { madvise(end as *mut c_void, blocks.end - end, Advice::LinuxDontNeed) };
+        }
+        if blocks.top > blocks.start || blocks.start != start {
             blocks.free = [0; CLASSES];
         }
+        (blocks.start, blocks.top, blocks.end) = (start, start, end);
     }
 
     /// A block, or `None` if there is no room. For the holder.
     fn take(&self, layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: as in `renew`.
+        // SAFETY: as in `reset_if_empty`.
         let blocks = unsafe { &mut *self.blocks() };
         let (class, length) = class(layout.size());
         if layout.align() <= GRAIN && class < CLASSES {
@@ -361,7 +388,7 @@ impl Arena {
                 return NonNull::new(block as *mut u8);
             }
         }
-        OVERFLOWS.fetch_add(1, Ordering::Relaxed);
+        count_overflow();
         blocks.missing += length;
         MISSING.fetch_max(blocks.missing, Ordering::Relaxed);
         None
@@ -370,7 +397,7 @@ impl Arena {
     /// Takes a block back; `own` if this thread holds the arena.
     fn give(&self, block: NonNull<u8>, size: usize, own: bool) {
         if own {
-            // SAFETY: as in `renew`.
+            // SAFETY: as in `reset_if_empty`.
             let blocks = unsafe { &mut *self.blocks() };
             let (class, _) = class(size);
             // SAFETY: whoever returns a block uses it no more, and it is at
@@ -385,12 +412,15 @@ impl Arena {
 
 /// The arena in which a pointer lies.
 fn owner(pointer: *mut u8) -> Option<&'static Arena> {
-    let at = pointer as usize;
-    let (start, end) = (START.load(Ordering::Relaxed), END.load(Ordering::Relaxed));
-    if at < start || at >= end {
+    // One load of what is written once. Whoever has a pointer into an arena got
+    // it after that, so a stale 0 says rightly that this pointer is none.
+    let start = START.load(Ordering::Relaxed);
+    #[cfg(test)]
+    tests::between_loads();
+    if start == 0 {
         return None;
     }
-    Some(&ARENA[(at - start) / ((end - start) / ARENAS)])
+    ARENA.get((pointer as usize).checked_sub(start)? / MOST)
 }
 
 /// The arena that serves this thread now.
@@ -401,6 +431,11 @@ fn serving() -> Option<&'static Arena> {
 
 fn is_own(arena: &'static Arena) -> bool {
     HERE.get().arena.is_some_and(|own| std::ptr::eq(own, arena))
+}
+
+fn count_overflow() {
+    OVERFLOWS.fetch_add(1, Ordering::Relaxed);
+    OVERFLOWS_HERE.set(OVERFLOWS_HERE.get() + 1);
 }
 
 fn count_system() {
@@ -479,14 +514,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    thread_local! {
+        static BETWEEN_LOADS: Cell<Option<fn()>> = const { Cell::new(None) };
+    }
+
+    /// Where a test lets another thread's work happen within `owner`.
+    pub fn between_loads() {
+        if let Some(work) = BETWEEN_LOADS.take() {
+            work();
+        }
+    }
+
     /// An arena of its own, outside of the process's allocator.
-    fn arena(bytes: usize) -> (&'static Arena, Held) {
+    struct Own {
+        arena: &'static Arena,
+        start: usize,
+        bytes: usize,
+        _held: Held,
+    }
+
+    fn arena(bytes: usize) -> Own {
         let arena: &'static Arena = Box::leak(Box::new(Arena::new()));
         let memory: &'static mut [u64] = vec![0; bytes / 8 + GRAIN / 8].leak();
         let start = (memory.as_mut_ptr() as usize).next_multiple_of(GRAIN);
         let held = arena.hold().unwrap();
-        arena.renew(start, bytes);
-        (arena, held)
+        arena.reset_if_empty(start, bytes);
+        Own {
+            arena,
+            start,
+            bytes,
+            _held: held,
+        }
+    }
+
+    impl std::ops::Deref for Own {
+        type Target = Arena;
+
+        fn deref(&self) -> &Arena {
+            self.arena
+        }
+    }
+
+    impl Own {
+        fn begin_scope(&self) {
+            self.arena.reset_if_empty(self.start, self.bytes);
+        }
     }
 
     fn layout(size: usize, align: usize) -> Layout {
@@ -516,21 +588,72 @@ mod tests {
 
     #[test]
     fn memory_comes_back_when_nothing_is_in_use() {
-        let (arena, _held) = arena(1 << 12);
+        let arena = arena(1 << 12);
         let first = arena.take(layout(100, 8)).unwrap();
         let second = arena.take(layout(1000, 64)).unwrap();
         arena.give(first, 100, false);
-        arena.reset_if_empty();
+        arena.begin_scope();
         assert_ne!(arena.take(layout(100, 8)).unwrap(), first, "one is in use");
         arena.give(second, 1000, false);
         arena.give(second, 100, false);
-        arena.reset_if_empty();
+        arena.begin_scope();
         assert_eq!(arena.take(layout(100, 8)).unwrap(), first);
     }
 
     #[test]
+    fn a_size_that_changes_while_a_pointer_is_looked_at_changes_no_owner() {
+        // A pointer of the system's, looked at while arenas come, grow, shrink
+        // and go. With a start and an end that are read one after the other it
+        // would be taken for an arena's.
+        let outside = Box::into_raw(Box::new(0_u64));
+        let sizes: [fn(); 4] = [
+            || reserve(1 << 20).unwrap(),
+            || reserve(8 << 20).unwrap(),
+            || reserve(PAGE).unwrap(),
+            || reserve(0).unwrap(),
+        ];
+        for change in sizes {
+            BETWEEN_LOADS.set(Some(change));
+            assert!(owner(outside.cast()).is_none());
+            assert!(BETWEEN_LOADS.take().is_none(), "it did not happen");
+        }
+        // A pointer of the arenas' has one owner from the first byte of its
+        // addresses to the last, whatever their size.
+        let start = START.load(Ordering::Relaxed);
+        for (index, arena) in ARENA.iter().enumerate() {
+            for at in [0, MOST - 1] {
+                for change in sizes {
+                    BETWEEN_LOADS.set(Some(change));
+                    let owner = owner((start + index * MOST + at) as *mut u8).unwrap();
+                    assert!(std::ptr::eq(owner, arena));
+                }
+            }
+        }
+        assert!(owner((start + ARENAS * MOST) as *mut u8).is_none());
+        assert!(owner((start - 1) as *mut u8).is_none());
+        // SAFETY: it came from `Box::into_raw` above.
+        drop(unsafe { Box::from_raw(outside) });
+    }
+
+    #[test]
+    fn an_arena_takes_a_new_size_when_it_is_empty() {
+        let mut arena = arena(1 << 13);
+        let block = arena.take(layout(5000, 8)).unwrap();
+        arena.bytes = 1 << 12;
+        arena.begin_scope();
+        assert!(arena.take(layout(2000, 8)).is_some(), "it keeps its size");
+        arena.give(block, 5000, false);
+        arena.give(block, 2000, false);
+        arena.begin_scope();
+        assert!(arena.take(layout(5000, 8)).is_none(), "it has shrunk");
+        arena.bytes = 1 << 13;
+        arena.begin_scope();
+        assert!(arena.take(layout(5000, 8)).is_some(), "it has grown");
+    }
+
+    #[test]
     fn a_freed_block_serves_again_in_the_same_scope() {
-        let (arena, _held) = arena(1 << 12);
+        let arena = arena(1 << 12);
         for _ in 0..1000 {
             let block = arena.take(layout(3000, 16)).unwrap();
             assert!(arena.take(layout(3000, 16)).is_none(), "it is full");
@@ -544,7 +667,7 @@ mod tests {
         fn blocks_are_as_asked_for_and_nobody_elses(
             steps in prop::collection::vec((0usize..5000, 0u32..7, any::<prop::sample::Index>()), 1..200),
         ) {
-            let (arena, _held) = arena(1 << 16);
+            let arena = arena(1 << 16);
             let mut blocks: Vec<(NonNull<u8>, usize, u8)> = Vec::new();
             for (number, (size, align, which)) in steps.into_iter().enumerate() {
                 let mark = number as u8;
