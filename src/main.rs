@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use affectd::commands::Cli;
+use affectd::host::logging;
 use affectd::host::memory::FrameAllocator;
 use clap::Parser;
 
@@ -12,16 +13,11 @@ static ALLOCATOR: FrameAllocator = FrameAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::new()
-        .filter_module("affectd", cli.log)
-        // tract tells at info what only its developers want to know.
-        .filter_level(cli.log.min(log::LevelFilter::Warn))
-        .init();
-    match cli.run() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("affectd: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    logging::start(cli.log);
+    let code = cli.run().unwrap_or_else(|error| {
+        logging::print(format_args!("affectd: {error}\n"));
+        ExitCode::FAILURE
+    });
+    logging::flush();
+    code
 }

@@ -12,6 +12,7 @@ use crate::capture::{self, Pace, PixelFormat, Source, SourceSpec};
 use crate::decide::Decider;
 use crate::detect::{Cascade, Detector, Search};
 use crate::frame::parse_size;
+use crate::host::logging;
 use crate::host::memory;
 use crate::host::realtime;
 use crate::host::service::Notifier;
@@ -121,7 +122,7 @@ pub fn run(args: &Args) -> CommandResult {
         watchdog.stop();
     }
     if args.stats {
-        eprint!("{}", daemon.pipeline.stats());
+        logging::print(format_args!("{}", daemon.pipeline.stats()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -222,7 +223,7 @@ impl Daemon {
         // Camera, lines and socket can be had once only: let go of them first.
         self.pipeline.finish("reload");
         if args.stats {
-            eprint!("{}", self.pipeline.stats());
+            logging::print(format_args!("{}", self.pipeline.stats()));
         }
         let old = self.board;
         drop(self.pipeline);

@@ -1,9 +1,10 @@
 //! What affectd needs from the machine it runs on: memory that stays fixed,
-//! real-time scheduling, signals, the service manager, the hardware watchdog
-//! and the temperature.
+//! real-time scheduling, a log, signals, the service manager, the hardware
+//! watchdog and the temperature.
 //!
 //! The loop polls all of these. None of them makes the loop wait.
 
+pub mod logging;
 pub mod memory;
 pub mod realtime;
 #[cfg(feature = "rig")]

@@ -1,0 +1,335 @@
+//! The log on standard error, written by a thread of its own.
+//!
+//! A pipe that nobody reads makes whoever writes to it wait for ever. The loop
+//! must not wait: it may be about to set a GPIO line to its safe level. So a
+//! line that is logged goes into a bounded queue, from which the thread writes.
+//! When the queue is full, further lines are left out and counted, and the
+//! count is logged when there is room again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::memory;
+
+/// How many lines wait to be written before further ones are left out.
+pub const QUEUE: usize = 512;
+
+/// How long [`flush`] waits without any line being written.
+const STUCK: Duration = Duration::from_millis(300);
+
+static STANDARD_ERROR: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Starts the thread and makes it the target of the crate `log`, with lines of
+/// this level and above; and of panics.
+///
+/// To be called once, before any other thread is started: threads inherit the
+/// scheduling of the one that starts them, and this one is to be ordinary.
+pub fn start(level: LevelFilter) {
+    let Ok(queue) = standard_error() else {
+        // Without a thread or a descriptor there is still the plain way.
+        builder(level).init();
+        return;
+    };
+    let queue = STANDARD_ERROR.get_or_init(|| queue);
+    let inner = builder(level)
+        .target(env_logger::Target::Pipe(Box::new(Line(Arc::clone(queue)))))
+        .build();
+    let most = inner.filter();
+    if log::set_boxed_logger(Box::new(Logger(inner))).is_ok() {
+        log::set_max_level(most);
+    }
+    // A panic that waits for its message to be read would never end the
+    // process, and what watches over it would not start it again.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let trace = std::backtrace::Backtrace::capture();
+        print(format_args!("thread '{name}' {panic}\n"));
+        if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            print(format_args!("{trace}"));
+        }
+        flush();
+    }));
+}
+
+fn builder(level: LevelFilter) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    builder
+        .filter_module("affectd", level)
+        // What tract logs at the level info is for its own developers.
+        .filter_level(level.min(LevelFilter::Warn));
+    builder
+}
+
+/// Writes text to standard error by way of the queue, as if it were one line.
+pub fn print(text: fmt::Arguments<'_>) {
+    match STANDARD_ERROR.get() {
+        Some(queue) => queue.push(text.to_string().as_bytes()),
+        None => eprint!("{text}"),
+    }
+}
+
+/// Waits until all lines are written, or until none has been written for
+/// 300 ms. To be called before the process ends.
+pub fn flush() {
+    if let Some(queue) = STANDARD_ERROR.get() {
+        queue.flush(STUCK);
+    }
+}
+
+/// Makes what is formatted for the log outlast the memory of a frame.
+struct Logger(env_logger::Logger);
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        memory::outlasting(|| self.0.log(record));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Takes each line from the formatter, which writes it in one piece.
+struct Line(Arc<Queue>);
+
+impl io::Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn standard_error() -> io::Result<Arc<Queue>> {
+    // Not std's handle: its lock would be held for as long as a write lasts,
+    // and whoever uses eprintln would wait for it.
+    let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    Queue::written_to(file)
+}
+
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    /// Lines that were left out since the last one that was not.
+    left_out: u64,
+    /// The thread is writing a line.
+    writing: bool,
+    /// Lines written so far.
+    written: u64,
+}
+
+impl State {
+    fn is_done(&self) -> bool {
+        self.lines.is_empty() && self.left_out == 0 && !self.writing
+    }
+
+    /// A line that says how many were left out, if some were.
+    fn note(&mut self) -> Option<Vec<u8>> {
+        let count = std::mem::take(&mut self.left_out);
+        (count > 0).then(|| {
+            format!("[{count} lines of the log were left out here: standard error was not read]\n")
+                .into_bytes()
+        })
+    }
+}
+
+impl Queue {
+    /// A queue that a new thread writes to `file`.
+    fn written_to(file: File) -> io::Result<Arc<Self>> {
+        let queue = Arc::new(Self {
+            state: Mutex::new(State {
+                lines: VecDeque::with_capacity(QUEUE),
+                left_out: 0,
+                writing: false,
+                written: 0,
+            }),
+            changed: Condvar::new(),
+        });
+        let thread = Arc::clone(&queue);
+        thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || thread.write(&file))?;
+        Ok(queue)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line, or counts it where there is no room. Never waits.
+    fn push(&self, line: &[u8]) {
+        let line = line.to_vec();
+        let mut state = self.lock();
+        // Two places: one for what is to be said about those left out.
+        if state.lines.len() + 2 > QUEUE {
+            state.left_out += 1;
+            return;
+        }
+        if let Some(note) = state.note() {
+            state.lines.push_back(note);
+        }
+        state.lines.push_back(line);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until every line is written, or until none has been for `stuck`.
+    fn flush(&self, stuck: Duration) {
+        let mut state = self.lock();
+        while !state.is_done() {
+            let before = state.written;
+            let (next, waited) = self
+                .changed
+                .wait_timeout_while(state, stuck, |state| {
+                    !state.is_done() && state.written == before
+                })
+                .unwrap_or_else(PoisonError::into_inner);
+            if waited.timed_out() {
+                return;
+            }
+            state = next;
+        }
+    }
+
+    fn write(&self, file: &File) {
+        loop {
+            let mut state = self
+                .changed
+                .wait_while(self.lock(), |state| state.is_done())
+                .unwrap_or_else(PoisonError::into_inner);
+            let next = state.lines.pop_front();
+            let Some(line) = next.or_else(|| state.note()) else {
+                continue;
+            };
+            state.writing = true;
+            drop(state);
+            write_out(file, &line);
+            let mut state = self.lock();
+            state.writing = false;
+            state.written += 1;
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// Writes a line, however long that takes. A line that cannot be written is
+/// lost: there is no place to say so.
+fn write_out(mut file: &File, mut line: &[u8]) {
+    while !line.is_empty() {
+        match file.write(line) {
+            Ok(0) => return,
+            Ok(count) => line = &line[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Another process may have made the descriptor, which it shares
+            // with us, one that does not wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let _ = poll(&mut [PollFd::new(file, PollFlags::OUT)], None);
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::time::Instant;
+
+    fn pipe() -> (File, File) {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        (read.into(), write.into())
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_holds_nothing_up_and_says_what_it_left_out() {
+        let (mut read, write) = pipe();
+        let queue = Queue::written_to(write).unwrap();
+        let line = [b'.'; 199];
+        let line = [&line[..], b"\n"].concat();
+        let count = 2000;
+        let start = Instant::now();
+        for _ in 0..count {
+            queue.push(&line);
+        }
+        // Nobody has read a byte of it, and the pipe is long full.
+        let flushed = Instant::now();
+        queue.flush(Duration::from_millis(20));
+        assert!(flushed.elapsed() >= Duration::from_millis(20));
+        assert!(start.elapsed() < Duration::from_secs(20));
+        let left_out = queue.lock().left_out;
+        assert!(left_out > 1000, "{left_out}");
+
+        // Once somebody reads, the rest comes, then the count.
+        let reader = thread::spawn(move || {
+            let mut text = Vec::new();
+            let mut buffer = [0; 4096];
+            while !text.ends_with(b"last\n") {
+                let got = read.read(&mut buffer).unwrap();
+                assert!(got > 0, "it was closed");
+                text.extend(&buffer[..got]);
+            }
+            String::from_utf8(text).unwrap()
+        });
+        queue.flush(Duration::from_secs(20));
+        queue.push(b"last\n");
+        let text = reader.join().unwrap();
+        let dots = text.lines().filter(|line| line.starts_with('.')).count();
+        assert_eq!(dots as u64 + left_out, count);
+        let notes: Vec<_> = text.lines().filter(|line| line.starts_with('[')).collect();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].starts_with(&format!("[{left_out} lines")));
+    }
+
+    #[test]
+    fn a_descriptor_that_does_not_wait_loses_nothing() {
+        let (mut read, write) = pipe();
+        let flags = rustix::fs::fcntl_getfl(&write).unwrap();
+        rustix::fs::fcntl_setfl(&write, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+        let queue = Queue::written_to(write).unwrap();
+        // More than a pipe holds.
+        let line = [&[b'x'; 999][..], b"\n"].concat();
+        let reader = thread::spawn(move || {
+            let mut got = vec![0; 200 * 1000];
+            read.read_exact(&mut got).unwrap();
+            got
+        });
+        for _ in 0..200 {
+            queue.push(&line);
+        }
+        let got = reader.join().unwrap();
+        assert!(got.chunks(1000).all(|part| part == line));
+    }
+
+    #[test]
+    fn a_closed_descriptor_ends_nothing() {
+        let (read, write) = pipe();
+        drop(read);
+        let queue = Queue::written_to(write).unwrap();
+        queue.push(b"nobody\n");
+        queue.flush(Duration::from_secs(20));
+        assert!(queue.lock().is_done());
+    }
+}
