@@ -28,7 +28,7 @@ mod replay;
 mod stdin;
 mod v4l2;
 
-pub use v4l2::formats::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
+pub use v4l2::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
 
 /// A frame, borrowed from its source until the next call.
 #[derive(Clone, Copy, Debug)]
@@ -323,17 +323,12 @@ pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
         return Err(CaptureError::Rate { fps });
     }
     match &options.source {
-        SourceSpec::V4l2Path(path) => open_v4l2(&v4l2::Target::Path(path.clone()), options),
-        SourceSpec::V4l2Card(name) => open_v4l2(&v4l2::Target::Card(name.clone()), options),
+        SourceSpec::V4l2Path(path) => v4l2::open(v4l2::Target::Path(path.clone()), options),
+        SourceSpec::V4l2Card(name) => v4l2::open(v4l2::Target::Card(name.clone()), options),
         SourceSpec::Nokhwa(index) => open_nokhwa(*index, options),
         SourceSpec::Replay(path) => replay::open(path, options),
         SourceSpec::Stdin => stdin::open(options),
     }
-}
-
-fn open_v4l2(target: &v4l2::Target, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
-    let camera = v4l2::Camera::open(v4l2::node::Linux, target.clone(), options)?;
-    Ok(Box::new(camera))
 }
 
 #[cfg(feature = "nokhwa")]

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use v4l::v4l_sys::{
     V4L2_CTRL_FLAG_DISABLED, V4L2_CTRL_FLAG_GRABBED, V4L2_CTRL_FLAG_INACTIVE,
@@ -15,10 +15,8 @@ use v4l::v4l_sys::{
     v4l2_ctrl_type_V4L2_CTRL_TYPE_MENU as MENU, v4l2_fract,
 };
 
-use super::negotiate::control_name;
-use super::node::Node;
-use super::{Refusal, sys};
-use crate::capture::{CaptureError, PixelFormat};
+use super::sys;
+use crate::capture::PixelFormat;
 
 /// More entries than any driver lists; one that never ends its list would keep
 /// us for ever.
@@ -127,65 +125,23 @@ impl ControlInfo {
     }
 }
 
-/// Every V4L2 capture node of this machine, by number. Nodes that carry no
-/// pictures (a webcam's metadata) are left out; one that may not be opened is
-/// listed with the problem.
-#[must_use]
-pub fn cameras() -> Vec<CameraInfo> {
-    nodes().iter().filter_map(|path| camera(path)).collect()
-}
-
-fn camera(path: &Path) -> Option<CameraInfo> {
-    let mut info = CameraInfo {
-        path: path.to_owned(),
-        by_id: link_to(path),
-        card: String::new(),
-        driver: String::new(),
-        bus: String::new(),
-        formats: Vec::new(),
-        controls: Vec::new(),
-        problem: None,
-    };
-    match Node::open(path) {
-        Ok(node) => {
-            info.formats = node.formats();
-            info.controls = node.controls();
-            info.card = node.card;
-            info.driver = node.driver;
-            info.bus = node.bus;
+/// Names as v4l2-ctl makes them from the driver's: `Exposure Time, Absolute`
+/// is `exposure_time_absolute`.
+fn control_name(name: &str) -> String {
+    let mut spelt = String::with_capacity(name.len());
+    let mut gap = false;
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() {
+            if gap && !spelt.is_empty() {
+                spelt.push('_');
+            }
+            gap = false;
+            spelt.push(c.to_ascii_lowercase());
+        } else {
+            gap = true;
         }
-        Err(Refusal::Never(CaptureError::NotACamera { .. })) => return None,
-        Err(Refusal::Never(error)) => info.problem = Some(error.to_string()),
-        Err(Refusal::NotYet(reason)) => info.problem = Some(reason),
     }
-    Some(info)
-}
-
-/// `/dev/videoN`, by number.
-pub(super) fn nodes() -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir("/dev") else {
-        return Vec::new();
-    };
-    let mut numbers: Vec<u32> = entries
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.strip_prefix("video")?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    numbers
-        .iter()
-        .map(|n| PathBuf::from(format!("/dev/video{n}")))
-        .collect()
-}
-
-fn link_to(node: &Path) -> Option<PathBuf> {
-    let mut links: Vec<PathBuf> = std::fs::read_dir("/dev/v4l/by-id")
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|link| std::fs::canonicalize(link).is_ok_and(|target| target == node))
-        .collect();
-    links.sort();
-    links.into_iter().next()
+    spelt
 }
 
 /// The entries of a driver's list, until it says that there are no more.
@@ -466,11 +422,16 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_cameras_has_none() {
-        // On one that has some, each can at least be printed.
-        for camera in cameras() {
-            assert!(camera.to_string().contains("/dev/video"));
-        }
+    fn controls_are_named_as_v4l2_ctl_does() {
+        assert_eq!(
+            control_name("Exposure Time, Absolute"),
+            "exposure_time_absolute"
+        );
+        assert_eq!(
+            control_name("White Balance, Automatic"),
+            "white_balance_automatic"
+        );
+        assert_eq!(control_name("  Gain (dB) "), "gain_db");
     }
 
     #[test]

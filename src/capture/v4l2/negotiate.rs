@@ -97,25 +97,6 @@ fn size_of(info: &FormatInfo, asked: Option<(u32, u32)>) -> Option<((u32, u32), 
     Some((size, fps))
 }
 
-/// Names as v4l2-ctl makes them from the driver's: `Exposure Time, Absolute`
-/// is `exposure_time_absolute`.
-pub fn control_name(name: &str) -> String {
-    let mut spelt = String::with_capacity(name.len());
-    let mut gap = false;
-    for c in name.chars() {
-        if c.is_ascii_alphanumeric() {
-            if gap && !spelt.is_empty() {
-                spelt.push('_');
-            }
-            gap = false;
-            spelt.push(c.to_ascii_lowercase());
-        } else {
-            gap = true;
-        }
-    }
-    spelt
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::formats::SizeInfo;
@@ -197,18 +178,5 @@ mod tests {
         assert!(choose(&offered, &with((320, 240))).is_some());
         assert!(choose(&offered, &with((321, 240))).is_none());
         assert!(choose(&offered, &with((608, 240))).is_none());
-    }
-
-    #[test]
-    fn controls_are_named_as_v4l2_ctl_does() {
-        assert_eq!(
-            control_name("Exposure Time, Absolute"),
-            "exposure_time_absolute"
-        );
-        assert_eq!(
-            control_name("White Balance, Automatic"),
-            "white_balance_automatic"
-        );
-        assert_eq!(control_name("  Gain (dB) "), "gain_db");
     }
 }

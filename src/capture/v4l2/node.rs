@@ -1,41 +1,35 @@
-//! The real kernel: opening a camera from its name to STREAMON, and its
-//! buffers.
+//! A capture node of the kernel: finding it, opening it, and agreeing with its
+//! driver, from a camera's name to a running stream.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use log::{debug, info, warn};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use v4l::v4l_sys::{
-    V4L2_BUF_FLAG_ERROR, V4L2_BUF_FLAG_TIMESTAMP_MASK, V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
     V4L2_CAP_DEVICE_CAPS, V4L2_CAP_META_CAPTURE, V4L2_CAP_STREAMING, V4L2_CAP_TIMEPERFRAME,
     V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE, v4l2_capability,
     v4l2_field_V4L2_FIELD_NONE as FIELD_NONE, v4l2_fract, v4l2_pix_format,
 };
 
-use super::formats::{self, ControlInfo, FormatInfo, fourcc_name};
+use super::backend::{Granted, Opener, Refusal, Target, is_absence};
+use super::formats::{self, CameraInfo, ControlInfo, FormatInfo, fourcc_name};
 use super::negotiate::{Ask, Choice, choose};
-use super::{Filled, Granted, Kernel, Ready, Refusal, Stream, Target, sys};
+use super::stream::Streaming;
+use super::sys;
 use crate::capture::convert::Layout;
 use crate::capture::{CaptureError, PixelFormat};
-use crate::frame::{MAX_SIDE, Timestamp};
+use crate::frame::MAX_SIDE;
 use crate::suggest::nearest;
-
-/// Enough that the driver has some while one is converted; each more would
-/// only hold older frames.
-const BUFFERS: u32 = 4;
 
 /// Frames a second where no rate is asked for.
 const USUAL_FPS: f32 = 30.0;
 
-/// The kernel of this machine.
+/// The cameras of this machine.
 pub struct Linux;
 
-impl Kernel for Linux {
+impl Opener for Linux {
     type Stream = Streaming;
 
     fn open(
@@ -44,19 +38,11 @@ impl Kernel for Linux {
         ask: &Ask,
         strict: bool,
     ) -> Result<(Streaming, Granted), Refusal> {
-        let opening = match target {
+        let node = match target {
             Target::Path(path) => Node::open(path)?,
             Target::Card(name) => by_card(name)?,
         };
-        opening.start(ask, strict)
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    fn sleep(&mut self, time: Duration) {
-        std::thread::sleep(time);
+        node.start(ask, strict)
     }
 }
 
@@ -67,14 +53,6 @@ pub struct Node {
     pub card: String,
     pub driver: String,
     pub bus: String,
-}
-
-/// Errors that tell of a device which is leaving or not there yet.
-fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)
-    )
 }
 
 impl Node {
@@ -89,7 +67,7 @@ impl Node {
         };
         let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
-            Err(error) => return Err(refuse_open(&device, error)),
+            Err(error) => return Err(Refusal::of_opening(&device, error)),
         };
         if !metadata.file_type().is_char_device() {
             return Err(not_a_camera("it is no device node"));
@@ -99,7 +77,7 @@ impl Node {
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)
-            .map_err(|error| refuse_open(&device, error))?;
+            .map_err(|error| Refusal::of_opening(&device, error))?;
         let capability = sys::capability(file.as_fd()).map_err(|error| {
             if is_absence(&error) {
                 Refusal::NotYet("it has gone".to_owned())
@@ -162,7 +140,7 @@ impl Node {
             "camera {}: {} bytes a row, {} buffers",
             granted.device,
             layout.stride,
-            stream.buffers.len()
+            stream.buffers()
         );
         Ok((stream, granted))
     }
@@ -181,7 +159,7 @@ impl Node {
         let choice = choose(&formats, ask).ok_or_else(|| self.not_offered(ask, &formats))?;
         let size = (choice.width, choice.height);
         let pix = sys::set_format(self.file.as_fd(), choice.fourcc, size)
-            .map_err(|e| refuse(&e, "the format cannot be set"))?;
+            .map_err(|e| Refusal::of_starting(&e, "the format cannot be set"))?;
         let kept = pix.pixelformat == choice.fourcc
             && ask
                 .size
@@ -313,35 +291,6 @@ fn layout(choice: &Choice, pix: &v4l2_pix_format) -> Option<Layout> {
     (stride + 2 >= packed.stride && stride <= packed.stride + (1 << 16)).then_some(layout)
 }
 
-fn refuse_open(device: &str, error: io::Error) -> Refusal {
-    match error.raw_os_error() {
-        _ if is_absence(&error) => Refusal::NotYet("there is no such device".to_owned()),
-        Some(libc::EBUSY) => Refusal::NotYet(BUSY.to_owned()),
-        Some(libc::EACCES | libc::EPERM) => Refusal::Never(CaptureError::Permission {
-            device: device.to_owned(),
-        }),
-        _ => Refusal::Never(CaptureError::Device {
-            device: device.to_owned(),
-            doing: "opening it",
-            source: error,
-        }),
-    }
-}
-
-const BUSY: &str = "it is in use by another program";
-
-/// A failure after opening: of a camera that is leaving, in use, or unwell.
-fn refuse(error: &io::Error, doing: &str) -> Refusal {
-    Refusal::NotYet(match error.raw_os_error() {
-        Some(libc::EBUSY) => BUSY.to_owned(),
-        Some(libc::ENOSPC) => {
-            format!("{doing}: the USB bus has no bandwidth left (another camera, or ask for less)")
-        }
-        _ if is_absence(error) => "it has gone".to_owned(),
-        _ => format!("{doing}: {error}"),
-    })
-}
-
 /// uvcvideo names a card `Webcam: Webcam`, the second cut off, where a camera
 /// names both its device and its function; the first will do.
 fn is_called(card: &str, name: &str) -> bool {
@@ -355,7 +304,7 @@ fn is_called(card: &str, name: &str) -> bool {
 fn by_card(name: &str) -> Result<Node, Refusal> {
     let mut others: Vec<String> = Vec::new();
     let mut denied = None;
-    for path in formats::nodes() {
+    for path in nodes() {
         match Node::open(&path) {
             Ok(node) if is_called(&node.card, name) => return Ok(node),
             Ok(node) if !others.contains(&node.card) => others.push(node.card),
@@ -373,93 +322,78 @@ fn by_card(name: &str) -> Result<Node, Refusal> {
     }
 }
 
-/// A running stream.
-pub struct Streaming {
-    buffers: sys::Buffers,
+/// Every V4L2 capture node of this machine, by number. Nodes that carry no
+/// pictures (a webcam's metadata) are left out; one that may not be opened is
+/// listed with the problem.
+#[must_use]
+pub fn cameras() -> Vec<CameraInfo> {
+    nodes().iter().filter_map(|path| camera(path)).collect()
 }
 
-impl Streaming {
-    fn start(device: File) -> Result<Self, Refusal> {
-        let mut buffers = sys::Buffers::map(device, BUFFERS)
-            .map_err(|e| refuse(&e, "its buffers cannot be had"))?;
-        let count = buffers.len();
-        if count < 2 {
-            return Err(Refusal::NotYet(format!("it gives {count} buffers only")));
+fn camera(path: &Path) -> Option<CameraInfo> {
+    let mut info = CameraInfo {
+        path: path.to_owned(),
+        by_id: link_to(path),
+        card: String::new(),
+        driver: String::new(),
+        bus: String::new(),
+        formats: Vec::new(),
+        controls: Vec::new(),
+        problem: None,
+    };
+    match Node::open(path) {
+        Ok(node) => {
+            info.formats = node.formats();
+            info.controls = node.controls();
+            info.card = node.card;
+            info.driver = node.driver;
+            info.bus = node.bus;
         }
-        for index in 0..count {
-            buffers
-                .queue(index)
-                .map_err(|e| refuse(&e, "a buffer cannot be queued"))?;
-        }
-        buffers
-            .start()
-            .map_err(|e| refuse(&e, "streaming cannot be started"))?;
-        Ok(Self { buffers })
+        Err(Refusal::Never(CaptureError::NotACamera { .. })) => return None,
+        Err(Refusal::Never(error)) => info.problem = Some(error.to_string()),
+        Err(Refusal::NotYet(reason)) => info.problem = Some(reason),
     }
+    Some(info)
 }
 
-impl Stream for Streaming {
-    fn wait(&mut self, timeout: Duration) -> io::Result<Ready> {
-        let device = self.buffers.device();
-        let mut fds = [PollFd::new(&device, PollFlags::IN)];
-        let limit = Timespec::try_from(timeout).ok();
-        if poll(&mut fds, limit.as_ref())? == 0 {
-            return Ok(Ready::Nothing);
-        }
-        let error = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        Ok(if fds[0].revents().intersects(error) {
-            Ready::Error
-        } else {
-            Ready::Data
-        })
-    }
-
-    fn dequeue(&mut self) -> io::Result<Option<Filled>> {
-        let filled = match self.buffers.dequeue() {
-            Ok(filled) => filled,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let monotonic =
-            filled.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-        let seconds = u64::try_from(filled.timestamp.tv_sec).ok();
-        let micros = u32::try_from(filled.timestamp.tv_usec)
-            .ok()
-            .filter(|&us| us < 1_000_000);
-        Ok(Some(Filled {
-            index: filled.index as usize,
-            used: filled.bytesused as usize,
-            damaged: filled.flags & V4L2_BUF_FLAG_ERROR != 0,
-            sequence: filled.sequence,
-            timestamp: seconds
-                .zip(micros)
-                .filter(|_| monotonic)
-                .map(|(s, us)| Timestamp(Duration::new(s, us * 1000))),
-        }))
-    }
-
-    fn bytes(&self, filled: &Filled) -> &[u8] {
-        let bytes = self.buffers.bytes(filled.index);
-        &bytes[..filled.used.min(bytes.len())]
-    }
-
-    fn requeue(&mut self, filled: Filled) -> io::Result<()> {
-        self.buffers.queue(filled.index)
-    }
+/// `/dev/videoN`, by number.
+fn nodes() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir("/dev") else {
+        return Vec::new();
+    };
+    let mut numbers: Vec<u32> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.strip_prefix("video")?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers
+        .iter()
+        .map(|n| PathBuf::from(format!("/dev/video{n}")))
+        .collect()
 }
 
-impl Drop for Streaming {
-    fn drop(&mut self) {
-        // A camera that is gone has nothing to stop.
-        if let Err(error) = self.buffers.stop() {
-            debug!("stopping the camera: {error}");
-        }
-    }
+fn link_to(node: &Path) -> Option<PathBuf> {
+    let mut links: Vec<PathBuf> = std::fs::read_dir("/dev/v4l/by-id")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|link| std::fs::canonicalize(link).is_ok_and(|target| target == node))
+        .collect();
+    links.sort();
+    links.into_iter().next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_without_cameras_has_none() {
+        // On one that has some, each can at least be printed.
+        for camera in cameras() {
+            assert!(camera.to_string().contains("/dev/video"));
+        }
+    }
 
     #[test]
     fn a_card_goes_by_its_whole_name_or_its_device_s() {

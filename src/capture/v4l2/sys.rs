@@ -391,6 +391,10 @@ struct Mapping {
     len: usize,
 }
 
+// SAFETY: the pointer is to memory of the process's, which every thread may read
+// and unmap; a mapping has one owner.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     fn new(fd: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
         let mut buffer = described(index);

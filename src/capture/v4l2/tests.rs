@@ -1,4 +1,4 @@
-//! The state machine against a scripted kernel with its own clock, so that
+//! The state machine against a scripted camera with its own clock, so that
 //! hours of faults take no time.
 
 use std::cell::RefCell;
@@ -41,6 +41,10 @@ struct World {
     refusals: VecDeque<Refusal>,
     layout: Option<Layout>,
     opened: Vec<Duration>,
+    /// How long the driver takes to close and open the camera.
+    opening_takes: Duration,
+    /// When the opening that was begun is over.
+    answer_at: Option<Duration>,
     open_streams: usize,
     gone: bool,
     fail: Option<i32>,
@@ -143,10 +147,8 @@ struct FakeStream {
     taken: [Vec<u8>; BUFFERS],
 }
 
-impl Kernel for Fake {
-    type Stream = FakeStream;
-
-    fn open(&mut self, _: &Target, _: &Ask, _: bool) -> Result<(FakeStream, Granted), Refusal> {
+impl Fake {
+    fn open(&mut self) -> Result<(FakeStream, Granted), Refusal> {
         let mut world = self.0.borrow_mut();
         let now = world.now;
         world.opened.push(now);
@@ -179,6 +181,33 @@ impl Kernel for Fake {
             taken: Default::default(),
         };
         Ok((stream, granted))
+    }
+}
+
+impl V4l2Backend for Fake {
+    type Stream = FakeStream;
+
+    fn begin_open(&mut self, _: bool) {
+        let mut world = self.0.borrow_mut();
+        assert!(world.answer_at.is_none(), "begun twice");
+        world.answer_at = Some(world.now + world.opening_takes);
+    }
+
+    fn opened(&mut self, timeout: Duration) -> Option<Result<(FakeStream, Granted), Refusal>> {
+        let mut world = self.0.borrow_mut();
+        let answer_at = world.answer_at.expect("an opening that was begun");
+        let until = answer_at.min(world.now + timeout).max(world.now);
+        world.pass(until, false);
+        if world.now < answer_at {
+            return None;
+        }
+        world.answer_at = None;
+        drop(world);
+        Some(self.open())
+    }
+
+    fn begin_close(&mut self, stream: FakeStream) {
+        drop(stream);
     }
 
     fn now(&self) -> Timestamp {
@@ -570,6 +599,56 @@ fn what_waiting_would_not_mend_is_an_error_at_the_start_and_a_reason_later() {
         .script
         .extend((0..30).map(|i| (ms(10_200 + i * 33), grey(1))));
     until_frame(&mut camera, 10);
+}
+
+#[test]
+fn a_driver_that_takes_long_to_open_is_waited_for_in_short_steps() {
+    let mut script = vec![
+        (10, grey(1)),
+        (50, Event::Unplug),
+        (60, Event::Plug("video0")),
+    ];
+    script.extend((0..600).map(|i| (100 + i * 33, grey(2))));
+    let world = grey_world(script);
+    let mut camera = open(&world).unwrap();
+    assert_eq!(next(&mut camera, 100), Found::Frame(1, 10, 1));
+    world.borrow_mut().opening_takes = ms(8000);
+    assert_eq!(
+        next(&mut camera, 100),
+        Found::Lost("it has been unplugged".into())
+    );
+    let mut reasons = Vec::new();
+    let back = loop {
+        let before = since_start(&world);
+        match next(&mut camera, 50) {
+            Found::Frame(2, at, _) => break at,
+            Found::Lost(reason) if !reasons.contains(&reason) => reasons.push(reason),
+            Found::Lost(_) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(since_start(&world) - before <= 50, "it kept the loop");
+    };
+    assert!((8000..8300).contains(&back), "{back}");
+    assert_eq!(
+        reasons,
+        [
+            "it has been unplugged",
+            "its driver has not closed and opened it within 5 s"
+        ]
+    );
+}
+
+#[test]
+fn a_driver_that_hangs_at_the_start_is_no_error() {
+    let world = grey_world((0..100).map(|i| (i * 33, grey(1))).collect());
+    world.borrow_mut().opening_takes = ms(2500);
+    let mut camera = open(&world).unwrap();
+    assert_eq!(since_start(&world), 2000);
+    assert_eq!(
+        next(&mut camera, 50),
+        Found::Lost("it is still being opened".into())
+    );
+    until_frame(&mut camera, 20);
 }
 
 #[test]
