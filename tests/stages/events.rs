@@ -643,6 +643,25 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
 }
 
 #[test]
+fn the_place_of_a_socket_is_free_as_soon_as_its_owner_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, path) = socket_options(folder.path());
+    for round in 0..20 {
+        // Dropped without a goodbye, as by a start that failed after it; its
+        // thread may go on for a moment.
+        let run = Run::new(&options, true);
+        let reader = Client::new(&path);
+        drop(run);
+        let again = Events::new(&options, hello(true));
+        assert!(again.is_ok(), "round {round}: {}", again.unwrap_err());
+        // The old thread leaves the new file alone.
+        reader.rest();
+        assert_eq!(Client::new(&path).briefs(1), ["hello"]);
+    }
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_socket_that_is_no_longer_ours_stays() {
     let folder = tempfile::tempdir().unwrap();
     let (options, path) = socket_options(folder.path());

@@ -111,6 +111,8 @@ pub struct Events {
     frames: u64,
     goodbye: Option<Goodbye>,
     finished: bool,
+    /// Removed when nothing more is said.
+    socket_file: Option<socket::SocketFile>,
 }
 
 /// What the last lines told, faces aside.
@@ -166,6 +168,7 @@ impl Events {
             frames: 0,
             goodbye: None,
             finished: false,
+            socket_file: None,
         };
         // Everything that can fail comes before the first thread.
         let file = options.file.as_deref().map(stream::file).transpose()?;
@@ -178,7 +181,8 @@ impl Events {
         for stream in [stdout, file].into_iter().flatten() {
             events.start("events", running.clone(), |queue| stream.run(queue))?;
         }
-        if let Some(listener) = listener {
+        if let Some((listener, file)) = listener {
+            events.socket_file = Some(file);
             events.start("events-socket", running, |queue| listener.run(queue))?;
         }
         events.push(hello);
@@ -413,6 +417,7 @@ impl Output for Events {
         let _ = self
             .ended
             .recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        self.socket_file = None;
     }
 }
 

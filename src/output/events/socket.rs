@@ -44,13 +44,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: OwnedFd,
+}
+
+/// The file of a socket. Dropping it removes the file, so that the next socket
+/// can be made there at once, though the thread of this one may still be giving
+/// its readers their last lines.
+#[derive(Debug)]
+pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode of the socket file, to remove none but ours.
+    /// Device and inode, to remove no file that somebody else has put there.
     identity: (u64, u64),
 }
 
 impl Listener {
-    pub fn bind(path: &Path) -> Result<Self, Error> {
+    pub fn bind(path: &Path) -> Result<(Self, SocketFile), Error> {
         let failed = |doing| {
             move |error: Errno| Error::Socket {
                 path: path.to_owned(),
@@ -86,12 +93,12 @@ impl Listener {
         bind(&socket, &address).map_err(failed("cannot be made (is its folder there?)"))?;
         rustix::fs::chmod(path, mode).map_err(failed("its mode cannot be set"))?;
         let stat = rustix::fs::stat(path).map_err(failed("cannot be found again"))?;
-        listen(&socket, 16).map_err(failed("cannot be listened on"))?;
-        Ok(Self {
-            socket,
+        let file = SocketFile {
             path: path.to_owned(),
             identity: (stat.st_dev, stat.st_ino),
-        })
+        };
+        listen(&socket, 16).map_err(failed("cannot be listened on"))?;
+        Ok((Self { socket }, file))
     }
 
     /// Serves readers until the queue is closed and empty.
@@ -156,7 +163,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
