@@ -3,15 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
-/// The classifier that is used where none is named.
+/// The model of the classifier that is used where none is named.
 pub const DEFAULT_MODEL: &str = "mobilenet_v2_112";
 
 /// The cascade that is used where none is named.
 pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_default.xml";
 
-/// A model or cascade that is in none of the places.
-#[derive(Debug, thiserror::Error)]
-#[error("'{name}' is in none of: {}; give a path, or set AFFECTD_MODELS to the directory that holds it", list(.searched))]
+/// A model or cascade that was found nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{name}' was not found in: {}; give a path with a slash, or set AFFECTD_MODELS to the folder that holds it",
+    list(.searched)
+)]
 pub struct NotFound {
     pub name: String,
     pub searched: Vec<PathBuf>,
@@ -30,8 +33,8 @@ fn list(directories: &[PathBuf]) -> String {
 /// A name with a `/` is a path and returned as it is. Any other is looked for
 /// in `$AFFECTD_MODELS`, in `models/` of the working directory, beside the
 /// executable (`../share/affectd/models` as installed, `../../models` as built
-/// by cargo), and in `/usr/share/affectd/models`. A model's `NAME` is found by
-/// its `NAME.onnx` and returned with that extension.
+/// by cargo), in `/usr/share/affectd/models`, and in the working directory. A
+/// model's `NAME` is found by its `NAME.onnx` and returned with that extension.
 ///
 /// # Errors
 /// [`NotFound`] with the directories that were searched.
@@ -41,19 +44,29 @@ pub fn find(name: &str) -> Result<PathBuf, NotFound> {
     }
     let searched = directories();
     for directory in &searched {
-        let exact = directory.join(name);
-        if exact.is_file() {
-            return Ok(exact);
-        }
-        let model = directory.join(format!("{name}.onnx"));
-        if model.is_file() {
-            return Ok(model);
+        for file in [name, &format!("{name}.onnx")] {
+            let path = directory.join(file);
+            if path.is_file() {
+                return Ok(path);
+            }
         }
     }
     Err(NotFound {
         name: name.to_owned(),
         searched,
     })
+}
+
+/// Finds the file that a board's options name: a path as it is, a bare name as
+/// [`find`] does.
+///
+/// # Errors
+/// [`NotFound`] with the directories that were searched.
+pub fn find_file(path: &Path) -> Result<PathBuf, NotFound> {
+    match path.to_str() {
+        Some(name) => find(name),
+        None => Ok(path.to_owned()),
+    }
 }
 
 fn directories() -> Vec<PathBuf> {
@@ -73,6 +86,7 @@ fn directories() -> Vec<PathBuf> {
         directories.push(bin.join("../../../models"));
     }
     directories.push(PathBuf::from("/usr/share/affectd/models"));
+    directories.push(PathBuf::from("."));
     directories
 }
 
@@ -87,7 +101,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_the_places() {
-        let error = find("no_such_model").unwrap_err().to_string();
+        let error = find_file(Path::new("no_such_model")).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("no_such_model"), "{error}");
         assert!(error.contains("/usr/share/affectd/models"), "{error}");
     }

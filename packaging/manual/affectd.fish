@@ -89,7 +89,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand eval" -s h -l help -d 'P
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
-complete -c affectd -n "__fish_affectd_using_subcommand check" -l hardware -d 'Also open the camera, the GPIO lines and the displays'
+complete -c affectd -n "__fish_affectd_using_subcommand check" -l hardware -d 'Also open the camera, GPIO lines, displays, event outputs, sensors'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand safe" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand safe" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::claims::Resource;
 use super::reader::{Section, nearest};
-use super::sections::{line_id, path, set, size};
+use super::sections::{line_id, own_path, path, set, size};
 use crate::output::display::{
     Coloring, Kind, OledController, OledOptions, Options, PngOptions, Rotation, TftController,
     TftOptions,
@@ -34,9 +35,11 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
         "st7789" => Kind::Tft(tft(&mut section, TftController::St7789)),
         "gc9a01" => Kind::Tft(tft(&mut section, TftController::Gc9a01)),
         "ili9341" => Kind::Tft(tft(&mut section, TftController::Ili9341)),
-        "framebuffer" => Kind::Framebuffer {
-            path: path(&mut section, "path", directory).unwrap_or_else(|| "/dev/fb0".into()),
-        },
+        "framebuffer" => {
+            let path = path(&mut section, "path", directory).unwrap_or_else(|| "/dev/fb0".into());
+            section.claim("path", Resource::File(path.clone()));
+            Kind::Framebuffer { path }
+        }
         "png" => Kind::Png(png(&mut section, directory)),
         other => {
             let hint = nearest(other, KINDS.into_iter())
@@ -68,6 +71,11 @@ fn oled(section: &mut Section<'_, '_>, controller: OledController) -> OledOption
     set(&mut options.address, section.integer("address", 0..=0x7f));
     set(&mut options.size, section.parsed("size"));
     set(&mut options.rotation, rotation(section));
+    let resource = Resource::I2c {
+        bus: options.bus.clone(),
+        address: options.address,
+    };
+    section.claim("address", resource);
     options
 }
 
@@ -76,22 +84,24 @@ fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
     if chip.is_none() && !section.has("chip") {
         section.missing("chip", "the GPIO chip of the display's lines");
     }
-    let dc = line_id(section, "dc");
+    let chip_name = chip.clone().unwrap_or_default();
+    let dc = line_id(section, "dc", &chip_name);
     if dc.is_none() && !section.has("dc") {
         section.missing("dc", "the display's data/command line");
     }
     let mut options = TftOptions::new(
         controller,
-        chip.as_deref().unwrap_or_default(),
+        &chip_name,
         dc.unwrap_or(LineId::Offset(u32::MAX)),
     );
     set(&mut options.spi, path(section, "spi", Path::new("")));
+    section.claim("spi", Resource::File(options.spi.clone()));
     set(
         &mut options.speed_hz,
         section.integer("speed_hz", 100_000..=125_000_000),
     );
-    options.reset = line_id(section, "reset");
-    options.backlight = line_id(section, "backlight");
+    options.reset = line_id(section, "reset", &chip_name);
+    options.backlight = line_id(section, "backlight", &chip_name);
     if let Some((width, height)) = size(section, "size") {
         options.width = u16::try_from(width).unwrap_or(u16::MAX);
         options.height = u16::try_from(height).unwrap_or(u16::MAX);
@@ -107,7 +117,7 @@ fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
 
 fn png(section: &mut Section<'_, '_>, directory: &Path) -> PngOptions {
     let mut options = PngOptions::default();
-    match path(section, "path", directory) {
+    match own_path(section, "path", directory) {
         Some(path) => options.path = path,
         None if section.has("path") => {}
         None => section.missing("path", "the picture file, such as \"display.png\""),

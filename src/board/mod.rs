@@ -3,22 +3,26 @@
 //!
 //! Each key is optional unless said otherwise, unknown keys are errors, and all
 //! problems are reported at once with their lines. `boards/example.toml` shows
-//! and explains every key; a test holds it against this code.
+//! and explains every key; a test compares it with this code.
 //!
-//! Relative paths are taken from the board file's directory, because a daemon's
-//! working directory is nobody's choice.
+//! Relative paths start from the board file's directory, because the user does
+//! not choose a daemon's working directory.
 
+mod claims;
 mod displays;
 mod reader;
 mod sections;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::{realtime, thermal, watchdog};
 use crate::output::{display, events, gpio};
 use crate::{capture, decide, detect, track};
+pub use claims::{Claim, Resource, clashes};
 pub use reader::Problem;
 use reader::Reader;
 
@@ -38,6 +42,10 @@ pub struct Board {
     pub thermal: Option<thermal::Options>,
     pub watchdog: Option<watchdog::Options>,
     pub process: realtime::Options,
+    /// What only one part of the board can use.
+    pub claims: Vec<Claim>,
+    /// What should be changed in the file, by line.
+    pub warnings: Vec<Problem>,
 }
 
 /// The board file's `[detect]`.
@@ -67,6 +75,8 @@ pub enum BoardError {
         path: PathBuf,
         source: std::io::Error,
     },
+    /// The file is not UTF-8 text, and what it is instead.
+    Encoding { path: PathBuf, found: String },
     /// What is wrong with it, all of it, by line.
     Problems {
         path: PathBuf,
@@ -80,6 +90,11 @@ impl fmt::Display for BoardError {
             Self::Read { path, source } => {
                 write!(f, "board file {}: {source}", path.display())
             }
+            Self::Encoding { path, found } => write!(
+                f,
+                "board file {}: {found}; save it as UTF-8 text",
+                path.display()
+            ),
             Self::Problems { path, problems } => {
                 write!(f, "board file {} cannot be used:", path.display())?;
                 for problem in problems {
@@ -95,7 +110,7 @@ impl std::error::Error for BoardError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Problems { .. } => None,
+            Self::Encoding { .. } | Self::Problems { .. } => None,
         }
     }
 }
@@ -104,14 +119,18 @@ impl Board {
     /// Reads and checks a board file, without touching hardware.
     ///
     /// # Errors
-    /// A file that cannot be read, or everything that is wrong with it.
+    /// The file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, BoardError> {
-        let text = std::fs::read_to_string(path).map_err(|source| BoardError::Read {
+        let bytes = read(path).map_err(|source| BoardError::Read {
             path: path.to_owned(),
             source,
         })?;
+        let text = text(&bytes).map_err(|found| BoardError::Encoding {
+            path: path.to_owned(),
+            found,
+        })?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, directory).map_err(|problems| BoardError::Problems {
+        Self::parse(text, directory).map_err(|problems| BoardError::Problems {
             path: path.to_owned(),
             problems,
         })
@@ -133,14 +152,49 @@ impl Board {
     pub fn parse(text: &str, directory: &Path) -> Result<Self, Vec<Problem>> {
         let reader = Reader::new(text);
         let table = reader.parse();
-        let board = sections::board(reader.root(&table), directory);
-        let problems = reader.into_problems();
-        if problems.is_empty() {
+        let mut board = sections::board(reader.root(&table), directory);
+        let notes = reader.into_notes();
+        board.claims = notes.claims;
+        board.warnings = notes.warnings;
+        if notes.problems.is_empty() {
             Ok(board)
         } else {
-            Err(problems)
+            Err(notes.problems)
         }
     }
+}
+
+/// A board file is some kilobytes; `/dev/zero` has no end.
+const LONGEST: u64 = 1 << 20;
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(std::io::Error::other(
+            "this is longer than 1 MiB, so it is not a board file",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The text of a board file, or what the bytes are instead of UTF-8.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    // Without a mark at its start, UTF-16 has a zero in every other byte.
+    let utf16 = bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || matches!(bytes, [0, letter, ..] | [letter, 0, ..] if *letter != 0);
+    if utf16 {
+        return Err("the text is UTF-16".to_owned());
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        format!("line {line} has a character that is not UTF-8 (Latin-1?)")
+    })
 }
 
 #[cfg(test)]
@@ -192,7 +246,7 @@ mod tests {
             });
             assert!(shown, "boards/example.toml does not show {key}");
         }
-        assert_eq!(reader.into_problems(), []);
+        assert_eq!(reader.into_notes().problems, []);
     }
 
     #[test]
@@ -242,9 +296,9 @@ angry = 7
             "6: detect.scale_factor: must be a number from 1.01 to 4, is 0.9",
             "7: decide: leave is 0.35 and enter 0.3",
             "9: gpio.chip: is missing",
-            "10: gpio.lines: line 7 is given to both angry and fear",
             "11: gpio.lines.hapy: unknown key; did you mean 'happy'?",
-            "12: gpio.lines.sad: -1 is no line's offset",
+            "12: gpio.lines.sad: -1 is not a line's offset",
+            "14: gpio.lines.angry: line 7 is already used by gpio.lines.fear (line 13)",
             "15: dispaly: unknown key; did you mean 'display'?",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
@@ -302,6 +356,112 @@ angry = 7
             Path::new("/etc/affectd/log/events.jsonl")
         );
         assert_eq!(events.socket.unwrap(), Path::new("/run/a"));
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("board.toml");
+        let load = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Board::load(&path)
+        };
+        let utf16 = |first: &[u8], text: &str| {
+            let text = text.encode_utf16().flat_map(u16::to_le_bytes);
+            [first, &text.collect::<Vec<_>>()].concat()
+        };
+        for first in [&b"\xff\xfe"[..], &[]] {
+            let error = load(&utf16(first, CAMERA)).unwrap_err().to_string();
+            assert!(
+                error.ends_with("the text is UTF-16; save it as UTF-8 text"),
+                "{error}"
+            );
+        }
+        let error = load(b"[capture]\nsource = '/dev/video0'\nname = 'K\xfcche'\n");
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("line 3 has a character that is not UTF-8"),
+            "{error}"
+        );
+        load(&[b"\xef\xbb\xbf", CAMERA.as_bytes()].concat()).unwrap();
+        assert!(Board::load(Path::new("/dev/zero")).is_err());
+    }
+
+    #[test]
+    fn two_parts_of_a_board_cannot_use_the_same_thing() {
+        let tft = "[[display]]\nkind = 'st7789'\nchip = 'c'\n";
+        for (text, line, key, says) in [
+            (
+                "[gpio]\nchip = 'c'\n[gpio.lines]\nhappy = 19\n\
+                 [[display]]\nkind = 'st7789'\nchip = 'c'\ndc = 19\n",
+                10,
+                "display.dc",
+                "line 19 of GPIO chip 'c' is already used by gpio.lines.happy (line 6)",
+            ),
+            (
+                "[[display]]\nkind = 'ssd1306'\n[[display]]\nkind = 'sh1106'\n",
+                5,
+                "display.address",
+                "address 0x3c on /dev/i2c-1 is already used by display.address (line 3)",
+            ),
+            (
+                &format!("{tft}dc = 1\nreset = 1\n"),
+                7,
+                "display.reset",
+                "line 1 of GPIO chip 'c' is already used by display.dc",
+            ),
+            (
+                &format!("{tft}dc = 1\n{tft}dc = 2\n"),
+                7,
+                "display.spi",
+                "/dev/spidev0.0 is already used by display.spi (line 3)",
+            ),
+            (
+                "[events]\nfile = 'a'\nsocket = './a'\n",
+                5,
+                "events.socket",
+                "is already used by events.file (line 4)",
+            ),
+            (
+                "[[display]]\nkind = 'png'\npath = 'a.png'\n\
+                 [[display]]\nkind = 'png'\npath = 'a.png'\n",
+                8,
+                "display.path",
+                "/b/a.png is already used by display.path (line 5)",
+            ),
+            (
+                "[[display]]\nkind = 'framebuffer'\n[[display]]\nkind = 'framebuffer'\n",
+                5,
+                "display.path",
+                "/dev/fb0 is already used",
+            ),
+            (
+                "[watchdog]\ndevice = '/dev/video0'\n",
+                4,
+                "watchdog.device",
+                "/dev/video0 is already used by capture.source (line 2)",
+            ),
+        ] {
+            let problems = Board::parse(&format!("{CAMERA}{text}"), Path::new("/b")).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert_eq!((problems[0].line, &*problems[0].key), (line, key));
+            assert!(problems[0].message.contains(says), "{problems:?}");
+        }
+        // The same numbers elsewhere are other things.
+        let text = "[gpio]\nchip = 'd'\n[gpio.lines]\nhappy = 1\n\
+                    [[display]]\nkind = 'ssd1306'\n\
+                    [[display]]\nkind = 'ssd1306'\naddress = 0x3d\n\
+                    [[display]]\nkind = 'ssd1306'\nbus = '/dev/i2c-2'\n";
+        Board::parse(&format!("{CAMERA}{text}{tft}dc = 1\n"), Path::new("/b")).unwrap();
+    }
+
+    #[test]
+    fn a_socket_path_that_no_socket_can_have_is_told() {
+        let long = "x".repeat(110);
+        let told = problems(&format!("{CAMERA}[events]\nsocket = '/{long}'\n"));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("4: events.socket: "), "{told:?}");
+        assert!(told[0].contains("111 bytes"), "{told:?}");
     }
 
     #[test]

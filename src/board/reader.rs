@@ -1,8 +1,8 @@
 //! Reads a TOML table key by key and collects every problem with its line.
 //!
-//! serde stops at the first error. Somebody who edits a board file over a slow
-//! link wants all of them at once, so each key is read on its own, problems go
-//! into a common list, and what no getter asked for is an unknown key.
+//! serde stops at the first error. Who edits a board file over a slow link wants
+//! all of them at once, so each key is read on its own, problems go into a common
+//! list, and a key that no getter asked for is unknown.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use super::claims::{Claim, Resource, repeated};
 
 /// One thing that is wrong with a board file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,20 +36,53 @@ impl Display for Problem {
     }
 }
 
+/// A key that has another name than in an earlier version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// The section, with those above it (`gpio.lines`); empty for the top.
+    pub section: &'static str,
+    pub old: &'static str,
+    pub new: &'static str,
+}
+
+/// Every renamed key since version 0.1.0. A file with the old name is read, with
+/// a warning.
+const RENAMED: &[Renamed] = &[];
+
 /// What all sections of one file share.
 pub struct Reader<'t> {
     text: &'t str,
+    renamed: &'static [Renamed],
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    claims: RefCell<Vec<Claim>>,
     known: RefCell<Vec<String>>,
+}
+
+/// What reading a file left over.
+#[derive(Debug)]
+pub struct Notes {
+    /// What makes the file unusable, by line.
+    pub problems: Vec<Problem>,
+    /// What should be changed, by line.
+    pub warnings: Vec<Problem>,
+    pub claims: Vec<Claim>,
 }
 
 impl<'t> Reader<'t> {
     /// A reader for a file's text.
     #[must_use]
     pub const fn new(text: &'t str) -> Self {
+        Self::with_renamed(text, RENAMED)
+    }
+
+    const fn with_renamed(text: &'t str, renamed: &'static [Renamed]) -> Self {
         Self {
             text,
+            renamed,
             problems: RefCell::new(Vec::new()),
+            warnings: RefCell::new(Vec::new()),
+            claims: RefCell::new(Vec::new()),
             known: RefCell::new(Vec::new()),
         }
     }
@@ -75,19 +110,61 @@ impl<'t> Reader<'t> {
 
     /// Notes a problem at a place in the text.
     pub fn problem(&self, span: Range<usize>, key: &str, message: impl Display) {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        self.problems.borrow_mut().push(Problem {
-            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
+        self.problems
+            .borrow_mut()
+            .push(self.note(&span, key, message));
+    }
+
+    fn note(&self, span: &Range<usize>, key: &str, message: impl Display) -> Problem {
+        Problem {
+            line: self.line(span),
             key: key.to_owned(),
             message: message.to_string(),
+        }
+    }
+
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        1 + before.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    /// Notes that a key uses something that no other key may use.
+    pub fn claim(&self, span: &Range<usize>, key: &str, resource: Resource) {
+        self.claims.borrow_mut().push(Claim {
+            resource,
+            key: key.to_owned(),
+            line: self.line(span),
         });
     }
 
-    /// All problems, by line.
-    pub fn into_problems(self) -> Vec<Problem> {
+    /// All problems and warnings by line, and all claims.
+    pub fn into_notes(self) -> Notes {
+        let mut claims = self.claims.into_inner();
+        claims.sort_by_key(|claim| claim.line);
         let mut problems = self.problems.into_inner();
+        problems.extend(
+            repeated(&claims, |claim| claim.resource.clone()).map(|(claim, first)| Problem {
+                line: claim.line,
+                key: claim.key.clone(),
+                message: claim.clash(first),
+            }),
+        );
         problems.sort();
-        problems
+        let mut warnings = self.warnings.into_inner();
+        warnings.sort();
+        Notes {
+            problems,
+            warnings,
+            claims,
+        }
+    }
+
+    /// The name that a key of a section had in an earlier version.
+    fn old_name(&self, section: &str, key: &str) -> Option<&'static str> {
+        self.renamed
+            .iter()
+            .find(|renamed| renamed.section == section && renamed.new == key)
+            .map(|renamed| renamed.old)
     }
 
     /// Every key that was asked for, for the test that holds the commented
@@ -116,9 +193,14 @@ pub struct Found<'r, 't, T> {
 }
 
 impl<T> Found<'_, '_, T> {
-    /// Notes that the value does not do.
+    /// Notes that the value is wrong.
     pub fn reject(&self, message: impl Display) {
         self.reader.problem(self.span.clone(), &self.key, message);
+    }
+
+    /// Notes that the value names something that no other key may name.
+    pub fn claim(&self, resource: Resource) {
+        self.reader.claim(&self.span, &self.key, resource);
     }
 }
 
@@ -134,7 +216,25 @@ impl<'r, 't> Section<'r, 't> {
     fn find(&mut self, key: &str) -> Option<Found<'r, 't, &'r DeValue<'t>>> {
         self.asked.push(key.to_owned());
         self.reader.known.borrow_mut().push(self.join(key));
-        let value = self.table.get(key)?;
+        let old = self
+            .reader
+            .old_name(&self.path, key)
+            .filter(|old| self.table.contains_key(*old));
+        let value = self.table.get(key);
+        if let Some(old) = old {
+            self.asked.push(old.to_owned());
+            let span = self.table.get(old)?.span();
+            let now = self.join(key);
+            if value.is_some() {
+                let message = format_args!("is the old name of '{now}', which is given as well");
+                self.reader.problem(span, &self.join(old), message);
+            } else {
+                let message = format_args!("is now called '{now}'");
+                let warning = self.reader.note(&span, &self.join(old), message);
+                self.reader.warnings.borrow_mut().push(warning);
+            }
+        }
+        let value = value.or_else(|| self.table.get(old?))?;
         Some(Found {
             reader: self.reader,
             key: self.join(key),
@@ -284,18 +384,23 @@ impl<'r, 't> Section<'r, 't> {
     /// The value of `key` as a section, if it is one: for keys that may hold
     /// a short form instead.
     pub fn is_section(&self, key: &str) -> bool {
-        self.table
-            .get(key)
+        self.value(key)
             .is_some_and(|value| value.get_ref().is_table())
     }
 
     /// Whether the key stands in this section, readable or not.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        self.value(key).is_some()
     }
 
-    /// Notes that a key is missing that there must be.
+    fn value(&self, key: &str) -> Option<&'r Spanned<DeValue<'t>>> {
+        self.table
+            .get(key)
+            .or_else(|| self.table.get(self.reader.old_name(&self.path, key)?))
+    }
+
+    /// Notes that a required key is missing.
     pub fn missing(&self, key: &str, what: impl Display) {
         self.reader.problem(
             self.span.clone(),
@@ -309,7 +414,26 @@ impl<'r, 't> Section<'r, 't> {
         self.reader.problem(self.span.clone(), &self.path, message);
     }
 
-    /// Ends the section: what was not asked for is unknown.
+    /// Notes that a key uses something that no other key may use. Where the key
+    /// is not given, so that its default is used, the section stands for it.
+    pub fn claim(&self, key: &str, resource: Resource) {
+        self.reader
+            .claim(&self.place(key), &self.join(key), resource);
+    }
+
+    /// Notes that the value of a key is wrong.
+    pub fn reject_key(&self, key: &str, message: impl Display) {
+        self.reader
+            .problem(self.place(key), &self.join(key), message);
+    }
+
+    /// Where a key stands, or its section if it is not given.
+    fn place(&self, key: &str) -> Range<usize> {
+        self.value(key)
+            .map_or_else(|| self.span.clone(), Spanned::span)
+    }
+
+    /// Ends the section: a key that was not asked for is unknown.
     pub fn finish(self) {
         for (key, _) in self.table {
             let name = key.get_ref().as_ref();
@@ -338,7 +462,7 @@ pub enum IntegerOrString {
     String(String),
 }
 
-/// The known name most like an unknown one, if any is like it at all.
+/// The known name closest to an unknown one, if any is close.
 pub fn nearest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     known
         .map(|name| (strsim::normalized_damerau_levenshtein(unknown, name), name))
@@ -368,5 +492,74 @@ fn described(value: &DeValue<'_>) -> String {
         DeValue::Datetime(time) => format!("the date {time}"),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a section".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RENAMED: &[Renamed] = &[
+        Renamed {
+            section: "capture",
+            old: "rate",
+            new: "fps",
+        },
+        Renamed {
+            section: "",
+            old: "camera",
+            new: "capture",
+        },
+    ];
+
+    fn read(text: &str) -> (Option<f64>, Notes) {
+        let reader = Reader::with_renamed(text, RENAMED);
+        let table = reader.parse();
+        let mut root = reader.root(&table);
+        let fps = root.section("capture").and_then(|mut section| {
+            let fps = section.number("fps", 0.0..=100.0);
+            section.finish();
+            fps
+        });
+        root.finish();
+        (fps, reader.into_notes())
+    }
+
+    #[test]
+    fn a_renamed_key_is_read_with_one_warning() {
+        let (fps, notes) = read("[capture]\nrate = 12\n");
+        assert_eq!(fps, Some(12.0));
+        assert_eq!(notes.problems, []);
+        let warnings: Vec<_> = notes.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, ["2: capture.rate: is now called 'capture.fps'"]);
+    }
+
+    #[test]
+    fn a_renamed_section_is_read_with_one_warning() {
+        let (fps, notes) = read("[camera]\nfps = 12\n");
+        assert_eq!(fps, Some(12.0));
+        assert_eq!(notes.problems, []);
+        assert_eq!(notes.warnings.len(), 1, "{:?}", notes.warnings);
+        assert!(notes.warnings[0].message.contains("'capture'"));
+    }
+
+    #[test]
+    fn both_names_of_a_key_are_one_too_many() {
+        let (fps, notes) = read("[capture]\nrate = 12\nfps = 30\n");
+        assert_eq!(fps, Some(30.0));
+        assert_eq!(notes.warnings, []);
+        assert_eq!(notes.problems.len(), 1, "{:?}", notes.problems);
+        assert!(
+            notes.problems[0]
+                .message
+                .contains("old name of 'capture.fps'")
+        );
+    }
+
+    #[test]
+    fn a_file_without_old_names_has_no_warnings() {
+        let (fps, notes) = read("[capture]\nfps = 30\n");
+        assert_eq!(fps, Some(30.0));
+        assert!(notes.warnings.is_empty() && notes.problems.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::claims::Resource;
 use super::displays::display_section;
 use super::reader::{IntegerOrString, Section};
 use super::{Board, ClassifyOptions, DetectOptions};
@@ -32,9 +33,9 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
             capture::Options::default()
         }
     };
-    let detect = detect_section(root.section("detect"));
+    let detect = detect_section(root.section("detect"), directory);
     let track = root.section("track").map(track_section).unwrap_or_default();
-    let classify = classify_section(root.section("classify"));
+    let classify = classify_section(root.section("classify"), directory);
     let decide = root
         .section("decide")
         .map(decide_section)
@@ -72,6 +73,8 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         thermal,
         watchdog,
         process,
+        claims: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 
@@ -80,9 +83,16 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
     if let Some(found) = section.string("source") {
         match found.value.parse() {
             Ok(SourceSpec::Replay(path)) => {
-                options.source = SourceSpec::Replay(directory.join(path));
+                let path = directory.join(path);
+                found.claim(Resource::File(path.clone()));
+                options.source = SourceSpec::Replay(path);
             }
-            Ok(source) => options.source = source,
+            Ok(source) => {
+                if let SourceSpec::V4l2Path(device) = &source {
+                    found.claim(Resource::File(device.clone()));
+                }
+                options.source = source;
+            }
             Err(error) => found.reject(error),
         }
     } else {
@@ -132,7 +142,7 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
     options
 }
 
-fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
+fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectOptions {
     let mut detector = detect::Options {
         min_neighbors: 5,
         min_size: (60, 60),
@@ -141,7 +151,12 @@ fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
     let mut search = detect::SearchOptions::default();
     let mut cascade = None;
     if let Some(mut section) = section {
-        cascade = Some(model_file(&mut section, "cascade", assets::DEFAULT_CASCADE));
+        cascade = Some(model_file(
+            &mut section,
+            "cascade",
+            assets::DEFAULT_CASCADE,
+            directory,
+        ));
         set(
             &mut detector.scale_factor,
             section.number("scale_factor", 1.01..=4.0),
@@ -213,7 +228,7 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
     options
 }
 
-fn classify_section(section: Option<Section<'_, '_>>) -> ClassifyOptions {
+fn classify_section(section: Option<Section<'_, '_>>, directory: &Path) -> ClassifyOptions {
     let Some(mut section) = section else {
         return ClassifyOptions {
             model: default_model_file(assets::DEFAULT_MODEL),
@@ -221,7 +236,7 @@ fn classify_section(section: Option<Section<'_, '_>>) -> ClassifyOptions {
         };
     };
     let options = ClassifyOptions {
-        model: model_file(&mut section, "model", assets::DEFAULT_MODEL),
+        model: model_file(&mut section, "model", assets::DEFAULT_MODEL, directory),
         interval: section
             .millis("interval_ms", 0..=HOUR_MS)
             .unwrap_or_default(),
@@ -255,6 +270,7 @@ fn decide_section(mut section: Section<'_, '_>) -> decide::Options {
 fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
     let mut options = gpio::Options::default();
     let chip = section.string("chip").map(|found| found.value.to_owned());
+    let chip_name = chip.clone().unwrap_or_default();
     let active_low = section.boolean("active_low").unwrap_or(false);
     let safe = section.parsed("safe").unwrap_or_default();
     set(
@@ -272,7 +288,7 @@ fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
                 let Some(mut line) = lines.section(key) else {
                     continue;
                 };
-                let id = line_id(&mut line, "line");
+                let id = line_id(&mut line, "line", &chip_name);
                 if id.is_none() && !line.has("line") {
                     line.missing("line", "the line's offset or name");
                 }
@@ -281,17 +297,11 @@ fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
                 line.finish();
                 (id, active_low, safe)
             } else {
-                (line_id(&mut lines, key), active_low, safe)
+                (line_id(&mut lines, key, &chip_name), active_low, safe)
             };
             let Some(id) = id else {
                 continue;
             };
-            if let Some(other) = options.lines.iter().find(|line| line.line == id) {
-                lines.reject(format_args!(
-                    "{id} is given to both {} and {role}",
-                    other.role
-                ));
-            }
             options.lines.push(gpio::LineOptions {
                 role,
                 line: id,
@@ -316,12 +326,15 @@ fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
 fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Options {
     let options = events::Options {
         stdout: section.boolean("stdout").unwrap_or(false),
-        file: path(&mut section, "file", directory),
-        socket: path(&mut section, "socket", directory),
+        file: own_path(&mut section, "file", directory),
+        socket: own_path(&mut section, "socket", directory),
         period: section
             .millis("period_ms", 0..=HOUR_MS)
             .filter(|period| !period.is_zero()),
     };
+    if let Err(error) = options.validate() {
+        section.reject_key("socket", error);
+    }
     section.finish();
     options
 }
@@ -340,7 +353,7 @@ fn thermal_section(mut section: Section<'_, '_>, directory: &Path) -> thermal::O
 }
 
 fn watchdog_section(mut section: Section<'_, '_>, directory: &Path) -> Option<watchdog::Options> {
-    let device = path(&mut section, "device", directory);
+    let device = own_path(&mut section, "device", directory);
     if device.is_none() && !section.has("device") {
         section.missing("device", "the watchdog's device, such as \"/dev/watchdog\"");
     }
@@ -387,32 +400,72 @@ pub(super) fn size(section: &mut Section<'_, '_>, key: &str) -> Option<(u32, u32
     }
 }
 
-pub(super) fn line_id(section: &mut Section<'_, '_>, key: &str) -> Option<gpio::LineId> {
+/// A line of a chip, which no other key may name.
+pub(super) fn line_id(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    chip: &str,
+) -> Option<gpio::LineId> {
     let found = section.integer_or_string(key)?;
-    match &found.value {
+    let line = match &found.value {
         IntegerOrString::Integer(number) => match u32::try_from(*number) {
-            Ok(offset) => Some(gpio::LineId::Offset(offset)),
+            Ok(offset) => gpio::LineId::Offset(offset),
             Err(_) => {
-                found.reject(format_args!("{number} is no line's offset"));
-                None
+                found.reject(format_args!("{number} is not a line's offset"));
+                return None;
             }
         },
-        IntegerOrString::String(name) => Some(gpio::LineId::Name(name.clone())),
-    }
+        IntegerOrString::String(name) => gpio::LineId::Name(name.clone()),
+    };
+    found.claim(Resource::Line {
+        chip: chip.to_owned(),
+        line: line.clone(),
+    });
+    Some(line)
 }
 
-fn model_file(section: &mut Section<'_, '_>, key: &str, default: &str) -> PathBuf {
+/// A file or device that no other key may name.
+pub(super) fn own_path(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    directory: &Path,
+) -> Option<PathBuf> {
+    let found = section.string(key)?;
+    let path = directory.join(found.value);
+    found.claim(Resource::File(path.clone()));
+    Some(path)
+}
+
+/// A file of a model or cascade. A path starts from the board file's directory,
+/// or from the working directory if that is where the file is.
+fn model_file(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    default: &str,
+    directory: &Path,
+) -> PathBuf {
     let Some(found) = section.string(key) else {
         return default_model_file(default);
     };
-    assets::find(found.value).unwrap_or_else(|error| {
-        found.reject(&error);
-        PathBuf::from(found.value)
-    })
+    match assets::find(found.value) {
+        Ok(path) if found.value.contains('/') => {
+            let beside_board = directory.join(&path);
+            if beside_board.exists() {
+                beside_board
+            } else {
+                path
+            }
+        }
+        Ok(path) => path,
+        Err(error) => {
+            found.reject(&error);
+            PathBuf::from(found.value)
+        }
+    }
 }
 
-/// A default that is missing is told of when it is opened: a board file that
-/// does not name it is not at fault.
+/// A missing default is an error only when it is opened: the board file does not
+/// name it, and `affectd safe` needs no model.
 fn default_model_file(name: &str) -> PathBuf {
     assets::find(name).unwrap_or_else(|_| PathBuf::from(name))
 }

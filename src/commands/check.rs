@@ -1,17 +1,21 @@
 //! `affectd check`: reports everything that is wrong with a board file.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
+
 use super::CommandResult;
-use crate::board::Board;
+use crate::assets;
+use crate::board::{self, Board};
 use crate::capture::{self, Captured};
-use crate::detect::{Cascade, Detector};
+use crate::detect::{Cascade, Detector, Search};
 use crate::host::realtime;
 use crate::observe::Classifier;
-use crate::output::{display, gpio};
+use crate::output::{display, events, gpio};
 
 /// How long to wait for a camera's first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -20,8 +24,9 @@ const FIRST_FRAME: Duration = Duration::from_secs(5);
 ///
 /// Reads the board file, the model and the cascade, and tries the privileges
 /// that the section [process] needs. Touches no hardware, unless --hardware is
-/// given: then it also opens the camera, sets the GPIO lines to their safe level
-/// and shows the starting picture on the displays.
+/// given: then it also opens everything that `run` opens. GPIO lines go to their
+/// safe level, displays are set up and stay dark, and files and sockets that it
+/// made are removed.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +39,7 @@ pub struct Args {
     #[arg(value_name = "BOARD")]
     board: PathBuf,
 
-    /// Also open the camera, the GPIO lines and the displays
+    /// Also open the camera, GPIO lines, displays, event outputs, sensors
     #[arg(long)]
     hardware: bool,
 }
@@ -47,24 +52,78 @@ pub fn run(args: &Args) -> CommandResult {
     let board = Board::load(&args.board)?;
     let mut findings = Findings::default();
     findings.note("board file", Ok(args.board.display().to_string()));
+    for warning in &board.warnings {
+        println!("note    {}:{warning}", args.board.display());
+    }
     findings.note("model", model(&board));
     findings.note("cascade", cascade(&board));
     findings.note("process", privileges(&board.process));
     if args.hardware {
-        findings.note("camera", camera(&board));
-        if let Some(options) = &board.gpio {
-            findings.note("gpio", gpio_lines(options));
-        }
-        for options in &board.displays {
-            let answer = display::probe(options).map(|()| "answers".to_owned());
-            findings.note(&options.kind.to_string(), answer.map_err(Into::into));
-        }
+        hardware(&board, &mut findings);
     }
     Ok(if findings.bad == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Opens everything that `run` opens.
+fn hardware(board: &Board, findings: &mut Findings) {
+    for clash in board::clashes(&board.claims) {
+        findings.note("board file", Err(clash.into()));
+    }
+    findings.note("camera", camera(board));
+    if let Some(options) = &board.gpio {
+        findings.note("gpio", gpio_lines(options));
+    }
+    for options in &board.displays {
+        let answer = display::probe(options).map(|()| match options.kind {
+            display::Kind::Png(_) => "can be written".to_owned(),
+            _ => "answers".to_owned(),
+        });
+        findings.note(&options.kind.to_string(), answer.map_err(Into::into));
+    }
+    if let Some(options) = &board.events {
+        let errors = events::probe(options);
+        if errors.is_empty() {
+            findings.note("events", Ok("can be written".to_owned()));
+        }
+        for error in errors {
+            findings.note("events", Err(error.into()));
+        }
+    }
+    if let Some(options) = &board.thermal {
+        for path in [&options.zone, &options.throttled].into_iter().flatten() {
+            findings.note("thermal", sensor(path));
+        }
+    }
+    if let Some(options) = &board.watchdog {
+        findings.note("watchdog", watchdog(&options.device));
+    }
+}
+
+fn sensor(path: &Path) -> Result<String, Box<dyn Error>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(format!("{}: {}", path.display(), text.trim())),
+        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+    }
+}
+
+/// Looks at the device without opening it: that would start the watchdog, which
+/// some drivers never stop.
+fn watchdog(device: &Path) -> Result<String, Box<dyn Error>> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", device.display());
+    let found = std::fs::metadata(device).map_err(|error| failed(&error))?;
+    if !found.file_type().is_char_device() {
+        return Err(failed(&"this is not a device").into());
+    }
+    access(device, Access::WRITE_OK).map_err(|error| {
+        failed(&format_args!(
+            "{error}; the user needs the right to write to it"
+        ))
+    })?;
+    Ok(format!("{} can be written", device.display()))
 }
 
 #[derive(Default)]
@@ -85,14 +144,15 @@ impl Findings {
 }
 
 fn model(board: &Board) -> Result<String, Box<dyn Error>> {
-    let classifier = Classifier::load(&board.classify.model)?;
+    let classifier = Classifier::load(&assets::find_file(&board.classify.model)?)?;
     Ok(classifier.manifest().name.clone())
 }
 
 fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
-    let cascade = Cascade::load(&board.detect.cascade)?;
+    let cascade = Cascade::load(&assets::find_file(&board.detect.cascade)?)?;
     let (width, height) = cascade.window();
-    Detector::new(cascade, board.detect.detector.clone())?;
+    let detector = Detector::new(cascade, board.detect.detector.clone())?;
+    Search::new(detector, board.detect.search.clone())?;
     Ok(format!(
         "{}, window {width}x{height}",
         board.detect.cascade.display()

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use log::{error, info, warn};
 
 use super::CommandResult;
+use crate::assets;
 use crate::board::Board;
 use crate::capture::{self, Pace, PixelFormat, Source, SourceSpec};
 use crate::decide::Decider;
@@ -131,6 +132,9 @@ impl Args {
     /// The board file with what the command line says instead.
     fn board(&self) -> Result<Board, Box<dyn Error>> {
         let mut board = Board::load(&self.board)?;
+        for warning in &board.warnings {
+            warn!("{}:{warning}", self.board.display());
+        }
         let capture = &mut board.capture;
         if let Some(source) = &self.source {
             *capture = capture::Options {
@@ -275,12 +279,12 @@ fn outputs(
 }
 
 fn faces(board: &Board) -> Result<Faces, Box<dyn Error>> {
-    let cascade = Cascade::load(&board.detect.cascade)?;
+    let cascade = Cascade::load(&assets::find_file(&board.detect.cascade)?)?;
     let detector = Detector::new(cascade, board.detect.detector.clone())?;
     Ok(Faces::new(
         Search::new(detector, board.detect.search.clone())?,
         Tracker::new(board.track),
-        Classifier::load(&board.classify.model)?,
+        Classifier::load(&assets::find_file(&board.classify.model)?)?,
         Decider::new(board.decide),
         board.classify.interval,
     ))

@@ -70,6 +70,21 @@ fn check_says_that_a_good_board_is_good() {
     assert!(text.contains("ok      model: ") && text.contains("ok      cascade: "));
 }
 
+/// The board files of 0.1.0, and the one of its package: an upgrade needs no edit.
+#[test]
+fn boards_of_0_1_0_are_accepted() {
+    let boards = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/boards-0.1.0");
+    let mut count = 0;
+    for entry in fs::read_dir(boards).unwrap() {
+        let board = entry.unwrap().path();
+        let output = affectd(&["check", board.to_str().unwrap()]);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{}: {text}", board.display());
+        count += 1;
+    }
+    assert_eq!(count, 8);
+}
+
 #[test]
 fn check_opens_the_hardware_only_when_asked() {
     let directory = tempfile::tempdir().unwrap();
@@ -94,6 +109,118 @@ fn check_opens_the_hardware_only_when_asked() {
     assert!(text.contains("WRONG   gpio: ") && text.contains("'pinctrl-nowhere'"));
     assert!(text.contains("/dev/i2c-nowhere"), "{text}");
     assert_eq!(text.matches("WRONG").count(), 2, "{text}");
+}
+
+#[test]
+fn check_tries_everything_that_run_opens() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
+    let path = at("board.toml");
+    let check = |sections: &str| {
+        fs::write(&path, format!("[capture]\nsource = '{photos}'\n{sections}")).unwrap();
+        let output = affectd(&["check", "--hardware", &path]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.success(), !text.contains("WRONG"), "{text}");
+        text
+    };
+    let text = check(
+        "[events]\nfile = '/proc/nowhere/events.jsonl'\nsocket = '/proc/nowhere/events.sock'\n\
+         [[display]]\nkind = 'png'\npath = '/proc/nowhere/display.png'\n\
+         [thermal]\nzone = '/proc/nowhere/zone'\n\
+         [watchdog]\ndevice = '/proc/nowhere/watchdog'\n",
+    );
+    for wrong in [
+        "event file /proc/nowhere/events.jsonl",
+        "event socket /proc/nowhere/events.sock",
+        "cannot write the picture /proc/nowhere",
+        "thermal: /proc/nowhere/zone",
+        "watchdog: /proc/nowhere/watchdog",
+    ] {
+        assert!(text.contains(wrong), "no {wrong} in: {text}");
+    }
+    assert_eq!(text.matches("WRONG").count(), 5, "{text}");
+
+    // A folder where a file belongs, a file where a socket belongs.
+    fs::create_dir(at("folder")).unwrap();
+    fs::write(at("file"), "").unwrap();
+    let text = check(&format!(
+        "[events]\nfile = '{}'\nsocket = '{}'\n[[display]]\nkind = 'png'\npath = '{}'\n\
+         [watchdog]\ndevice = '{}'\n",
+        at("folder"),
+        at("file"),
+        at("file/display.png"),
+        at("board.toml"),
+    ));
+    assert_eq!(text.matches("WRONG").count(), 4, "{text}");
+
+    // Two names of one file.
+    std::os::unix::fs::symlink(at("folder"), at("link")).unwrap();
+    let text = check(&format!(
+        "[events]\nfile = '{}'\n[[display]]\nkind = 'png'\npath = '{}'\n",
+        at("folder/x"),
+        at("link/x"),
+    ));
+    assert_eq!(text.matches("WRONG").count(), 1, "{text}");
+    assert!(
+        text.contains("already used by events.file (line 4)"),
+        "{text}"
+    );
+
+    let text = check(&format!(
+        "[events]\nfile = '{}'\nsocket = '{}'\n[[display]]\nkind = 'png'\npath = '{}'\n",
+        at("events.jsonl"),
+        at("events.sock"),
+        at("new/display.png"),
+    ));
+    assert!(!text.contains("WRONG"), "{text}");
+    let mut left: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["board.toml", "file", "folder", "link"]);
+}
+
+#[test]
+fn a_model_that_is_missing_is_told_with_the_places_searched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("board.toml");
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
+    fs::write(&path, format!("[capture]\nsource = '{photos}'\n")).unwrap();
+    // A copy of the program with no models around it.
+    let program = directory.path().join("affectd");
+    fs::copy(env!("CARGO_BIN_EXE_affectd"), &program).unwrap();
+    if std::path::Path::new("/usr/share/affectd/models").exists() {
+        eprintln!("left out: the package is installed");
+        return;
+    }
+    let said = |arguments: &[&str]| {
+        let output = Command::new(&program)
+            .args(arguments)
+            .arg(&path)
+            .current_dir(directory.path())
+            .env("AFFECTD_MODELS", "/of/my/own")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    for said in [said(&["check"]), said(&["run", "--board"])] {
+        let cascade = affectd::assets::DEFAULT_CASCADE;
+        for part in [
+            &*format!("'{cascade}' was not found in: /of/my/own, models, "),
+            "/usr/share/affectd/models",
+            "AFFECTD_MODELS",
+        ] {
+            assert!(said.contains(part), "no {part} in: {said}");
+        }
+    }
+    let check = said(&["check"]);
+    assert!(
+        check.contains("WRONG   model: 'mobilenet_v2_112' was not found in"),
+        "{check}"
+    );
 }
 
 #[test]

@@ -52,6 +52,6 @@ fn manual_and_completions_are_those_of_the_command_line() {
     assert!(
         differing.is_empty(),
         "packaging/manual is not up to date in {differing:?}: \
-         run AFFECTD_WRITE_MANUAL=1 cargo test --test manual"
+         run AFFECTD_WRITE_MANUAL=1 cargo test --test program manual"
     );
 }

@@ -1,15 +1,14 @@
 //! Buses and lines of this machine, by linux-embedded-hal.
 
-use std::fmt;
 use std::path::Path;
 
-use gpio_cdev::{Chip, LineRequestFlags};
+use embedded_hal::digital::PinState;
 use linux_embedded_hal::spidev::{SpiModeFlags, Spidev, SpidevOptions};
 use linux_embedded_hal::{CdevPin, I2cdev, SpidevDevice};
 
 pub use linux_embedded_hal::Delay;
 
-use crate::output::gpio::{self, LineId};
+use crate::output::gpio::{Cdev, LineId};
 
 use super::DisplayError;
 use super::options::TftOptions;
@@ -59,61 +58,17 @@ fn hint(path: &Path, absent: &'static str) -> &'static str {
 
 /// Takes the lines of a colour panel: reset inactive, the backlight dark.
 pub fn pins(options: &TftOptions) -> Result<TftPins<CdevPin>, DisplayError> {
-    let take = |line: &LineId, what: &'static str, high: bool| {
-        request(&options.chip, line, high, what).map_err(|reason| DisplayError::Line {
-            chip: options.chip.clone(),
-            line: line.clone(),
-            what,
-            reason,
-        })
-    };
-    let optional = |line: &Option<LineId>, what, high| {
-        line.as_ref().map(|line| take(line, what, high)).transpose()
+    let mut chip = Cdev::find(&options.chip)?;
+    let mut optional = |line: &Option<LineId>, purpose, level| {
+        line.as_ref()
+            .map(|line| chip.take(line, purpose, level))
+            .transpose()
     };
     Ok(TftPins {
-        dc: take(&options.dc, "dc", true)?,
-        reset: optional(&options.reset, "reset", true)?,
-        backlight: optional(&options.backlight, "backlight", false)?,
+        reset: optional(&options.reset, "display reset", PinState::High)?,
+        backlight: optional(&options.backlight, "display backlight", PinState::Low)?,
+        dc: chip.take(&options.dc, "display dc", PinState::High)?,
     })
-}
-
-/// Asks the kernel for a line as an output at a level.
-fn request(chip: &str, line: &LineId, high: bool, what: &str) -> Result<CdevPin, String> {
-    let says = |error: &dyn fmt::Display| error.to_string();
-    let chips = gpio::chips();
-    let found = chips
-        .iter()
-        .find(|info| {
-            info.label == chip
-                || info.path == Path::new(chip)
-                || info.path.file_name().is_some_and(|name| name == chip)
-        })
-        .ok_or("there is no such chip; `affectd devices` lists those there are")?;
-    if let Some(problem) = &found.problem {
-        return Err(problem.clone());
-    }
-    let info = found
-        .lines
-        .iter()
-        .find(|info| match line {
-            LineId::Offset(offset) => info.offset == *offset,
-            LineId::Name(name) => info.name.as_ref() == Some(name),
-        })
-        .ok_or("there is no such line; `affectd devices` lists those there are")?;
-    let handle = Chip::new(&found.path)
-        .and_then(|mut chip| chip.get_line(info.offset))
-        .and_then(|line| {
-            line.request(
-                LineRequestFlags::OUTPUT,
-                u8::from(high),
-                &format!("affectd display {what}"),
-            )
-        })
-        .map_err(|error| match &info.user {
-            Some(user) => format!("{error} (in use by '{user}')"),
-            None => says(&error),
-        })?;
-    CdevPin::new(handle).map_err(|error| says(&error))
 }
 
 #[cfg(test)]
@@ -133,9 +88,6 @@ mod tests {
         assert!(spi.contains("spi=on"), "{spi}");
         let options = TftOptions::new(TftController::St7789, "no-such-chip", LineId::Offset(9));
         let pins = error(pins(&options).map(drop));
-        assert!(
-            pins.contains("no-such-chip") && pins.contains("line 9") && pins.contains("dc"),
-            "{pins}"
-        );
+        assert!(pins.contains("'no-such-chip' does not exist"), "{pins}");
     }
 }

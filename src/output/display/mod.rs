@@ -32,7 +32,7 @@ use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 use log::{error, warn};
 
 use crate::fault::Repeated;
-use crate::output::gpio::LineId;
+use crate::output::gpio;
 use crate::output::latest::{self, Writer};
 use crate::output::{Output, Report};
 
@@ -50,8 +50,8 @@ pub use ssd1306::Ssd1306Panel;
 pub use tft::{TftPanel, TftPins};
 pub use view::{Level, Levels, Note, View, Viewer};
 
-/// What can be wrong with a display. Only [`Options`](Self::Options) comes out
-/// of [`open`]; the others are logged while the display is tried again.
+/// An error of a display. [`open`] returns only [`Options`](Self::Options); the
+/// others are logged while the display is tried again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisplayError {
@@ -83,13 +83,8 @@ pub enum DisplayError {
         what: &'static str,
         reason: String,
     },
-    #[error("cannot have {line} of GPIO chip '{chip}' as {what}: {reason}")]
-    Line {
-        chip: String,
-        line: LineId,
-        what: &'static str,
-        reason: String,
-    },
+    #[error(transparent)]
+    Line(#[from] gpio::Error),
     #[error("framebuffer {}: {source}", path.display())]
     Framebuffer { path: PathBuf, source: io::Error },
     #[error("framebuffer {} cannot be drawn on: it reports {complaint}", path.display())]
@@ -117,7 +112,7 @@ impl Display {
     /// and `max_fps` bounds how often the device is written to.
     ///
     /// # Errors
-    /// The thread cannot be started, or `max_fps` is no number above 0.
+    /// The thread cannot be started, or `max_fps` is not above 0.
     pub fn start<P: Panel>(
         subject: String,
         max_fps: f32,
@@ -125,7 +120,7 @@ impl Display {
     ) -> Result<Self, DisplayError> {
         if !(max_fps > 0.0 && max_fps.is_finite()) {
             return Err(DisplayError::Options(format!(
-                "max_fps of {subject} is {max_fps}; a number above 0 is needed"
+                "max_fps of {subject} is {max_fps}; it must be above 0"
             )));
         }
         // Less than a picture a day is as good as none.
@@ -157,7 +152,7 @@ impl Output for Display {
             self.shown = view;
         } else {
             error!(
-                "{}: its thread ended by a fault of affectd's own; there will be no display until affectd starts anew",
+                "{}: its thread ended because of an error in affectd; the display stays as it is until affectd is started again",
                 self.subject
             );
             self.writer = None;
@@ -170,7 +165,7 @@ impl Output for Display {
         {
             // The thread ends with the process.
             warn!(
-                "{}: does not answer at the end; it may go on showing the last picture",
+                "{}: it did not answer while affectd stopped, and may still show the last picture",
                 self.subject
             );
         }
@@ -181,7 +176,7 @@ impl Output for Display {
 /// for as long as affectd runs.
 ///
 /// # Errors
-/// Options that no device could fulfil.
+/// No device can have these options.
 pub fn open(options: &Options) -> Result<Box<dyn Output>, DisplayError> {
     options.validate()?;
     let start = Start {
@@ -191,14 +186,18 @@ pub fn open(options: &Options) -> Result<Box<dyn Output>, DisplayError> {
     Ok(Box::new(with_panel(options.kind.clone(), start)?))
 }
 
-/// Opens a display's device once and lets go of it again, to tell whether it
-/// answers.
+/// Opens a display's device and closes it again, to find out whether it answers.
+/// A framebuffer is cleared, any other panel stays dark; a picture file is left
+/// as it is.
 ///
 /// # Errors
-/// Options that no device could fulfil, or why the device cannot be had.
+/// No device can have these options, or the device cannot be opened.
 pub fn probe(options: &Options) -> Result<(), DisplayError> {
     options.validate()?;
-    with_panel(options.kind.clone(), Probe)
+    match &options.kind {
+        Kind::Png(picture) => png::probe(&picture.path),
+        kind => with_panel(kind.clone(), Probe),
+    }
 }
 
 /// What to do with a kind of display, whatever its panel's type.

@@ -332,16 +332,6 @@ impl TftOptions {
                 "the SPI clock is 0 Hz; 32000000 is usual".into(),
             ));
         }
-        let lines = [Some(&self.dc), self.reset.as_ref(), self.backlight.as_ref()];
-        for (index, line) in lines.iter().enumerate() {
-            if line.is_some() && lines[index + 1..].contains(line) {
-                return Err(DisplayError::Options(format!(
-                    "two of the display's lines dc, reset and backlight are {} of {}",
-                    line.map_or_else(String::new, ToString::to_string),
-                    self.chip
-                )));
-            }
-        }
         Ok(())
     }
 }
@@ -484,14 +474,9 @@ mod tests {
         assert!(refused(Kind::Tft(shifted)).contains("0,65535"));
         let still = TftOptions {
             speed_hz: 0,
-            ..panel.clone()
-        };
-        assert!(refused(Kind::Tft(still)).contains("0 Hz"));
-        let crossed = TftOptions {
-            backlight: Some(LineId::Offset(25)),
             ..panel
         };
-        assert!(refused(Kind::Tft(crossed)).contains("line 25"));
+        assert!(refused(Kind::Tft(still)).contains("0 Hz"));
     }
 
     #[test]

@@ -96,10 +96,7 @@ impl<C: Theme> PngPanel<C> {
     }
 
     fn write(&self, path: &Path) -> Result<(), DisplayError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(".new");
-        let new = path.with_file_name(name);
+        let new = unfinished(path);
         fs::write(&new, &self.bytes)
             .and_then(|()| fs::rename(&new, path))
             .map_err(|source| {
@@ -111,6 +108,43 @@ impl<C: Theme> PngPanel<C> {
                 }
             })
     }
+}
+
+/// Tries whether a picture file can be written, and removes what this made.
+pub fn probe(path: &Path) -> Result<(), DisplayError> {
+    let folder = folder_of(path);
+    // Folders made by root, who may run this, would be closed to the daemon.
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DisplayError::Picture { path, source }
+    };
+    let tried = fs::create_dir_all(folder)
+        .map_err(failed(folder))
+        .and_then(|()| fs::write(unfinished(path), b"").map_err(failed(path)))
+        .and_then(|()| match fs::metadata(path) {
+            // The finished picture takes the place of the old one.
+            Ok(found) if found.is_dir() => {
+                Err(failed(path)(std::io::ErrorKind::IsADirectory.into()))
+            }
+            _ => Ok(()),
+        });
+    let _ = fs::remove_file(unfinished(path));
+    for folder in missing {
+        let _ = fs::remove_dir(folder);
+    }
+    tried
+}
+
+/// Where a picture is written before it takes its place.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    path.with_file_name(name)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -196,6 +230,22 @@ mod tests {
         reader.next_frame(&mut grey).unwrap();
         assert_eq!(&grey[11..22], [255, 0, 0, 0, 0, 0, 0, 255, 255, 0, 255]);
         assert_eq!(grey.iter().filter(|&&value| value == 0).count(), 33 - 4);
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        probe(&root.path().join("a/b/display.png")).unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        fs::write(root.path().join("file"), "").unwrap();
+        let wrong = probe(&root.path().join("file/display.png")).unwrap_err();
+        assert!(
+            wrong.to_string().contains("cannot write the picture"),
+            "{wrong}"
+        );
+        fs::create_dir(root.path().join("display.png")).unwrap();
+        assert!(probe(&root.path().join("display.png")).is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -54,7 +54,39 @@ pub struct Options {
     pub period: Option<Duration>,
 }
 
-/// Why events cannot be had.
+impl Options {
+    /// Checks the options by themselves, without touching a file.
+    ///
+    /// # Errors
+    /// The socket's path is longer than the kernel takes.
+    pub fn validate(&self) -> Result<(), Error> {
+        match &self.socket {
+            Some(path) => socket::check_path(path),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Opens the event file once, and makes the socket, to find out whether the
+/// daemon can. Leaves neither behind.
+///
+/// # Errors
+/// Each of the two that cannot be opened.
+#[must_use]
+pub fn probe(options: &Options) -> Vec<Error> {
+    let file = options.file.as_deref().map(stream::probe);
+    let socket = options
+        .socket
+        .as_deref()
+        .map(|path| socket::Listener::bind(path).map(drop));
+    [file, socket]
+        .into_iter()
+        .flatten()
+        .filter_map(Result::err)
+        .collect()
+}
+
+/// Errors from opening an event output.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("event file {}: {source}", .path.display())]

@@ -37,6 +37,19 @@ pub(super) const PATH_LONGEST: usize = 107;
 /// How long readers have at the end to take what waits for them.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
+/// Refuses a path that a socket cannot have.
+pub(super) fn check_path(path: &Path) -> Result<(), Error> {
+    // An empty path or one that begins with a zero would be an abstract name,
+    // which has no mode.
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) || bytes.len() > PATH_LONGEST {
+        return Err(Error::SocketPath {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// A pause after a reader could not be accepted, for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,14 +78,7 @@ impl Listener {
                 source: error.into(),
             }
         };
-        // An empty path or one that begins with a zero would be an abstract
-        // name, which has no mode.
-        let bytes = path.as_os_str().as_bytes();
-        if bytes.is_empty() || bytes.contains(&0) || bytes.len() > PATH_LONGEST {
-            return Err(Error::SocketPath {
-                path: path.to_owned(),
-            });
-        }
+        check_path(path)?;
         let address = SocketAddrUnix::new(path).map_err(failed("is no socket's path"))?;
         let new_socket = || {
             socket_with(

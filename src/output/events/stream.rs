@@ -43,8 +43,9 @@ pub(super) fn stdout() -> Result<Stream<File>, Error> {
     ))
 }
 
-pub(super) fn file(path: &Path) -> Result<Stream<File>, Error> {
-    let to = OpenOptions::new()
+/// Opens an event file to append to, and makes it if it does not exist.
+fn open(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o640)
@@ -54,7 +55,22 @@ pub(super) fn file(path: &Path) -> Result<Stream<File>, Error> {
         .map_err(|source| Error::File {
             path: path.to_owned(),
             source,
-        })?;
+        })
+}
+
+/// Tries whether an event file can be written. A file that this made is removed
+/// again: made by root, who may run this, it would be closed to the daemon.
+pub(super) fn probe(path: &Path) -> Result<(), Error> {
+    let existed = path.symlink_metadata().is_ok();
+    open(path)?;
+    if !existed {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+pub(super) fn file(path: &Path) -> Result<Stream<File>, Error> {
+    let to = open(path)?;
     let mut stream = Stream::new(format!("event file {}", path.display()), to, false);
     stream.inside_line = ends_inside_line(path).unwrap_or(false);
     Ok(stream)

@@ -1,5 +1,5 @@
 //! Pins from Linux's GPIO character devices, as `CdevPin` of
-//! linux-embedded-hal.
+//! linux-embedded-hal: for `[gpio]` and for the lines of displays.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
@@ -63,22 +63,42 @@ impl Cdev {
         }
     }
 
-    fn request_from(
-        &self,
-        chip: &mut Chip,
-        options: &LineOptions,
+    /// Takes a line as an output that has this level from the start. `purpose`
+    /// is for errors, and `gpioinfo` shows it as the line's user.
+    ///
+    /// # Errors
+    /// The chip has gone, it has no such line, or the line is in use.
+    pub fn take(
+        &mut self,
+        line: &LineId,
+        purpose: &str,
         level: PinState,
     ) -> Result<CdevPin, Error> {
-        let offset = self.offset(chip, &options.line)?;
+        let mut chip = match self.chip.take() {
+            Some(chip) => chip,
+            None => find(&self.wanted)?,
+        };
+        let pin = self.take_from(&mut chip, line, purpose, level)?;
+        self.chip = Some(chip);
+        Ok(pin)
+    }
+
+    fn take_from(
+        &self,
+        chip: &mut Chip,
+        id: &LineId,
+        purpose: &str,
+        level: PinState,
+    ) -> Result<CdevPin, Error> {
+        let offset = self.offset(chip, id)?;
         let failed = |source| Error::Line {
             chip: self.wanted.clone(),
-            line: options.line.clone(),
-            role: options.role,
+            line: id.clone(),
+            purpose: purpose.to_owned(),
             source,
         };
         let line = chip.get_line(offset).map_err(failed)?;
-        // What `gpioinfo` shows as the line's user.
-        let consumer = format!("affectd {}", options.role);
+        let consumer = format!("affectd {purpose}");
         // Without ACTIVE_LOW: see the module above.
         let handle = line
             .request(
@@ -92,8 +112,8 @@ impl Cdev {
                     let user = user.as_ref().and_then(gpio_cdev::LineInfo::consumer);
                     Error::LineInUse {
                         chip: self.wanted.clone(),
-                        line: options.line.clone(),
-                        role: options.role,
+                        line: id.clone(),
+                        purpose: purpose.to_owned(),
                         user: user.unwrap_or("unknown").to_owned(),
                     }
                 } else {
@@ -134,13 +154,23 @@ impl Bank for Cdev {
     type Error = Error;
 
     fn request(&mut self, line: &LineOptions, level: PinState) -> Result<CdevPin, Error> {
-        let mut chip = match self.chip.take() {
-            Some(chip) => chip,
-            None => find(&self.wanted)?,
-        };
-        let pin = self.request_from(&mut chip, line, level)?;
-        self.chip = Some(chip);
-        Ok(pin)
+        self.take(&line.line, line.role.name(), level)
+    }
+}
+
+/// The device of a chip and the offset of a line on it, so that two names of
+/// one line can be told to be the same.
+///
+/// # Errors
+/// There is no such chip or line, or the chip cannot be opened.
+pub fn locate(chip: &str, line: &LineId) -> Result<(PathBuf, u32), Error> {
+    let bank = Cdev::find(chip)?;
+    match &bank.chip {
+        Some(found) => Ok((found.path().to_owned(), bank.offset(found, line)?)),
+        None => Err(Error::NoChip {
+            wanted: chip.to_owned(),
+            known: Vec::new(),
+        }),
     }
 }
 

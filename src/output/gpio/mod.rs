@@ -57,7 +57,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use cdev::{Cdev, chips, open, set_safe};
+pub use cdev::{Cdev, chips, locate, open, set_safe};
 pub use lines::{Bank, HEARTBEAT, Lines};
 
 use crate::observe::expression::Expression;
@@ -105,11 +105,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// A name that is no role.
+/// The name of no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{name}' is nothing that a line can show{}; there are the seven expressions, face, uncertain and heartbeat",
-    suggestion(.name, Role::all().map(Role::name))
+    "unknown GPIO role '{name}'{}; roles are {}",
+    suggestion(.name, Role::all().map(Role::name)),
+    Role::all().map(Role::name).collect::<Vec<_>>().join(", ")
 )]
 pub struct UnknownRole {
     pub name: String,
@@ -171,7 +172,7 @@ pub enum SafeLevel {
 
 /// A name other than `off` and `on`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no safe level; there are 'off' and 'on'")]
+#[error("unknown safe level '{0}'; levels are 'off' and 'on'")]
 pub struct UnknownSafeLevel(pub String);
 
 impl FromStr for SafeLevel {
@@ -291,12 +292,12 @@ pub enum Error {
         count: u32,
     },
     #[error(
-        "GPIO chip '{chip}', {line} for {role}: already in use by '{user}'; end that program or choose another line"
+        "GPIO chip '{chip}', {line} for {purpose}: already in use by '{user}'; end that program or choose another line"
     )]
     LineInUse {
         chip: String,
         line: LineId,
-        role: Role,
+        purpose: String,
         user: String,
     },
     #[error("GPIO chip '{chip}', {line} is given to both {first} and {second}")]
@@ -306,11 +307,11 @@ pub enum Error {
         first: Role,
         second: Role,
     },
-    #[error("GPIO chip '{chip}', {line} for {role}: {source}")]
+    #[error("GPIO chip '{chip}', {line} for {purpose}: {source}")]
     Line {
         chip: String,
         line: LineId,
-        role: Role,
+        purpose: String,
         source: gpio_cdev::Error,
     },
 }

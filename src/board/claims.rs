@@ -1,0 +1,142 @@
+//! What only one part of a board can use: a GPIO line, an address on a bus, a
+//! device, a file.
+//!
+//! The reader notes each such thing with the key that names it. Two keys that
+//! name the same thing by the same text are a problem of the board file. Two
+//! texts can also mean one thing (`19` and `"GPIO19"`, a label and a path, a
+//! link): [`clashes`] asks this machine.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::output::gpio::{self, LineId};
+
+/// A thing that one part of a board uses alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Line { chip: String, line: LineId },
+    I2c { bus: PathBuf, address: u8 },
+    File(PathBuf),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { chip, line } if chip.is_empty() => write!(f, "{line}"),
+            Self::Line { chip, line } => write!(f, "{line} of GPIO chip '{chip}'"),
+            Self::I2c { bus, address } => write!(f, "address {address:#04x} on {}", bus.display()),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Resource {
+    /// The name by which this machine knows the thing; `self` where there is
+    /// none, because it is missing or cannot be opened: that is reported when it
+    /// is opened.
+    fn resolved(&self) -> Self {
+        match self {
+            Self::Line { chip, line } => match gpio::locate(chip, line) {
+                Ok((path, offset)) => Self::Line {
+                    chip: real(&path).display().to_string(),
+                    line: LineId::Offset(offset),
+                },
+                Err(_) => self.clone(),
+            },
+            Self::I2c { bus, address } => Self::I2c {
+                bus: real(bus),
+                address: *address,
+            },
+            Self::File(path) => Self::File(real(path)),
+        }
+    }
+}
+
+/// A path without links; of a file that does not exist yet, the folder's.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let folder = match path.parent() {
+            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+            Some(folder) => folder,
+            None => return path.to_owned(),
+        };
+        match (folder.canonicalize(), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        }
+    })
+}
+
+/// A thing and the key of the board file that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub resource: Resource,
+    /// With its sections: `gpio.lines.happy`.
+    pub key: String,
+    /// The line in the board file, from 1.
+    pub line: usize,
+}
+
+impl Claim {
+    /// What is wrong with a second claim to the same thing.
+    pub(super) fn clash(&self, first: &Self) -> String {
+        format!(
+            "{} is already used by {} (line {}); give one of them another",
+            self.resource, first.key, first.line
+        )
+    }
+}
+
+/// Each claim to something that an earlier one has, with that one.
+pub(super) fn repeated(
+    claims: &[Claim],
+    thing: impl Fn(&Claim) -> Resource,
+) -> impl Iterator<Item = (&Claim, &Claim)> {
+    let things: Vec<Resource> = claims.iter().map(thing).collect();
+    claims.iter().enumerate().filter_map(move |(at, claim)| {
+        let first = things[..at].iter().position(|thing| *thing == things[at])?;
+        Some((claim, &claims[first]))
+    })
+}
+
+/// Claims that mean the same thing on this machine, one text for each.
+#[must_use]
+pub fn clashes(claims: &[Claim]) -> Vec<String> {
+    repeated(claims, |claim| claim.resource.resolved())
+        .map(|(claim, first)| {
+            format!(
+                "{} (line {}): {}",
+                claim.key,
+                claim.line,
+                claim.clash(first)
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_paths_of_one_file_clash() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, folder.path().join("link")).unwrap();
+        let claim = |path: &str, line| Claim {
+            resource: Resource::File(folder.path().join(path)),
+            key: format!("key{line}"),
+            line,
+        };
+        // The file itself does not exist yet.
+        let found = clashes(&[
+            claim("real/events.jsonl", 1),
+            claim("real/other.jsonl", 2),
+            claim("link/events.jsonl", 3),
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("key3 (line 3): "), "{found:?}");
+        assert!(found[0].contains("already used by key1 (line 1)"));
+    }
+}
