@@ -31,7 +31,7 @@ fn classify(criterion: &mut Criterion) {
         .map(|i| ((i * 7919) >> 5) as u8)
         .collect();
     let picture = LumaView::new(&pixels, width, height, width as usize).expect("it fits");
-    let inputs: usize = classifier.manifest().input.shape().iter().product();
+    let inputs: usize = classifier.manifest().input.shape().shape.iter().product();
     let input = vec![0.25; inputs];
     classifier.reserve(width, height);
 
@@ -43,7 +43,7 @@ fn classify(criterion: &mut Criterion) {
         });
     });
     group.bench_function("network", |bencher| {
-        bencher.iter(|| classifier.raw_outputs(black_box(&input)));
+        bencher.iter(|| classifier.raw_outputs(black_box(&input)).map(<[f32]>::len));
     });
     group.bench_function("face 200x200", |bencher| {
         bencher.iter(|| classifier.classify(&picture, black_box(Rect::new(220, 120, 200, 200))));

@@ -22,13 +22,17 @@ type Run = Box<dyn FnMut(&[f32]) -> Result<Vec<f32>, Box<dyn Error>>>;
 
 fn fused(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
     let mut classifier = Classifier::load(model.as_ref())?;
-    let length = classifier.manifest().input.shape().iter().product();
+    let length = classifier.manifest().input.shape().shape.iter().product();
     let run = move |input: &[f32]| Ok(classifier.raw_outputs(input)?.to_vec());
     Ok((Box::new(run), length))
 }
 
 fn stock(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
-    let shape = Classifier::load(model.as_ref())?.manifest().input.shape();
+    let shape = Classifier::load(model.as_ref())?
+        .manifest()
+        .input
+        .shape()
+        .shape;
     let plan = tract_onnx::onnx()
         .model_for_path(std::path::Path::new(model).with_extension("onnx"))?
         .with_input_fact(0, f32::fact(shape).into())?

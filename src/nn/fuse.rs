@@ -665,7 +665,9 @@ impl<'a> Graph<'a> {
         let mut exits = Vec::new();
         let mut kept = HashSet::new();
         let mut seen = HashSet::new();
-        let mut open: Vec<&str> = self.proto.output.iter().map(|o| o.name.as_str()).collect();
+        // The last one is popped first: outputs keep the file's order.
+        let outputs_of_graph = self.proto.output.iter().rev();
+        let mut open: Vec<&str> = outputs_of_graph.map(|o| o.name.as_str()).collect();
         while let Some(name) = open.pop() {
             if !seen.insert(name) {
                 continue;

@@ -4,7 +4,9 @@
 mod fuse;
 mod import;
 pub mod kernels;
-pub(crate) mod network;
+mod model;
 mod onnx;
 mod op;
 mod program;
+
+pub use model::{InputShape, Layout, LoadError, Model, Output, Outputs, StepProfile, Workspace};

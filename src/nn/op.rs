@@ -123,12 +123,12 @@ impl OpState for State {
         for output in &mut outputs {
             writable.push(output.try_as_plain_ram_mut()?);
         }
-        let mut views = Vec::with_capacity(writable.len());
+        let mut views: Vec<&mut [f32]> = Vec::with_capacity(writable.len());
         for output in &mut writable {
             views.push(output.as_slice_mut::<f32>()?);
         }
         self.program
-            .run(&mut self.memory, &[input.as_slice::<f32>()?], &mut views);
+            .run(&mut self.memory, &[input.as_slice::<f32>()?], views);
         Ok(outputs.into_iter().map(Tensor::into_tvalue).collect())
     }
 

@@ -182,11 +182,28 @@ pub struct Program {
     scratch: usize,
 }
 
-/// The memory that a [`Program`] runs in.
-#[derive(Debug)]
+/// The memory that programs run in, one after the other.
+#[derive(Debug, Default)]
 pub struct Memory {
     values: Aligned<u8>,
     scratch: Scratch,
+}
+
+impl Memory {
+    /// Grows to what a program needs. Nothing in it outlives a run.
+    pub fn reserve_for(&mut self, program: &Program) {
+        if self.values.len() < program.memory {
+            self.values = Aligned::new(program.memory);
+        }
+        if self.scratch.len() < program.scratch {
+            self.scratch = Scratch::new(program.scratch);
+        }
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.values.len() + size_of::<i16>() * self.scratch.len()
+    }
 }
 
 /// Bytes of a wide tensor that exist at a time, where it does not exist as a
@@ -365,10 +382,9 @@ impl Program {
     /// Memory for running it.
     #[must_use]
     pub fn memory(&self) -> Memory {
-        Memory {
-            values: Aligned::new(self.memory),
-            scratch: Scratch::new(self.scratch),
-        }
+        let mut memory = Memory::default();
+        memory.reserve_for(self);
+        memory
     }
 
     /// Bytes of [`Program::memory`].
@@ -379,7 +395,12 @@ impl Program {
 
     /// Runs all steps. Inputs and outputs are f32 in the order channel, row,
     /// column.
-    pub fn run(&self, memory: &mut Memory, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
+    pub fn run<'a>(
+        &self,
+        memory: &mut Memory,
+        inputs: &[&[f32]],
+        outputs: impl IntoIterator<Item = &'a mut [f32]>,
+    ) {
         self.run_steps(memory, inputs, |_| ());
         for ((exit, shape, span), output) in self.exits.iter().zip(outputs) {
             exit.run(*shape, &memory.values[span.clone()], output);
@@ -822,7 +843,7 @@ mod tests {
                 let mut memory = program.memory();
                 for _ in 0..2 {
                     let input = &input[..8 * sides[0] * sides[1]];
-                    program.run(&mut memory, &[input], &mut [&mut output]);
+                    program.run(&mut memory, &[input], [&mut output[..]]);
                 }
                 (program.groups.iter().any(|group| group.band.is_some()), output)
             };

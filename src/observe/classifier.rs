@@ -4,11 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::crop::Cropper;
-use super::manifest::{Layout, Manifest, ModelPaths, OutputKind};
-use crate::nn::network::{Network, StepProfile};
-
+use super::expression::{Expression, Probabilities};
+use super::manifest::{Class, Manifest, ModelPaths, OutputKind};
 use crate::frame::{LumaView, Rect};
-use crate::observe::expression::{Expression, Probabilities};
+use crate::nn::{self, Layout, LoadError, Model, StepProfile, Workspace};
 
 /// Why a model was refused.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +44,12 @@ pub enum ModelError {
         expected: String,
         found: String,
     },
-    #[error("{}: not a model that can be run: {reason}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Onnx { path: PathBuf, reason: String },
     #[error(
-        "{}: the network has {} ({}), but one face picture is all that there is to give it",
-        path.display(), count(names, "input"), names.join(", ")
+        "{}: the network has {} inputs ({}), but the picture of one face is all that affectd \
+         has to give it",
+        path.display(), names.len(), names.join(", ")
     )]
     InputCount { path: PathBuf, names: Vec<String> },
     #[error(
@@ -63,8 +63,7 @@ pub enum ModelError {
         found: String,
     },
     #[error(
-        "{}: input '{name}' has the shape {found}, but {} describes {expected:?}; correct \
-         width, height, channels or layout in its table [input]",
+        "{}: input '{name}' has the shape {found}, but {} describes {expected:?}; {advice}",
         path.display(), manifest.display()
     )]
     InputShape {
@@ -73,26 +72,85 @@ pub enum ModelError {
         name: String,
         found: String,
         expected: Box<[usize]>,
+        advice: &'static str,
     },
     #[error(
-        "{}: the network has {} ({}); exactly one with the seven classes is needed",
-        path.display(), count(names, "output"), names.join(", ")
+        "{}: no output has {classes} numbers, one for each of the classes in {}; it has {}",
+        path.display(), manifest.display(), listed(found)
     )]
-    OutputCount { path: PathBuf, names: Vec<String> },
-    #[error(
-        "{}: output '{name}' is {found}, but seven f32 numbers, one a class, are needed",
-        path.display()
-    )]
-    Output {
+    NoOutput {
         path: PathBuf,
+        manifest: PathBuf,
+        classes: usize,
+        found: Vec<nn::Output>,
+    },
+    #[error(
+        "{}: {} outputs have one number per class ({}); name one of them as output_name in {}",
+        path.display(), found.len(), listed(found), manifest.display()
+    )]
+    SeveralOutputs {
+        path: PathBuf,
+        manifest: PathBuf,
+        found: Vec<nn::Output>,
+    },
+    #[error(
+        "{}: it has no output '{name}', which {} names as output_name; it has {}",
+        path.display(), manifest.display(), listed(found)
+    )]
+    OutputName {
+        path: PathBuf,
+        manifest: PathBuf,
         name: String,
-        found: String,
+        found: Vec<nn::Output>,
     },
 }
 
-fn count(names: &[String], noun: &str) -> String {
-    let s = if names.len() == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", names.len())
+fn listed(outputs: &[nn::Output]) -> String {
+    let outputs = outputs
+        .iter()
+        .map(|output| format!("'{}' {:?}", output.name, output.shape));
+    outputs.collect::<Vec<_>>().join(", ")
+}
+
+impl ModelError {
+    fn of_load(error: LoadError, paths: &ModelPaths) -> Self {
+        let path = paths.onnx.clone();
+        match error {
+            LoadError::InputCount(names) => Self::InputCount { path, names },
+            LoadError::InputType { name, found } => Self::InputType { path, name, found },
+            LoadError::InputShape {
+                name,
+                found,
+                expected,
+            } => Self::InputShape {
+                path,
+                manifest: paths.manifest.clone(),
+                name,
+                advice: match found.first() {
+                    Some(Some(batch)) if found.len() == 4 && *batch > 1 => {
+                        "the first side is a fixed batch, and affectd gives one face at a time: \
+                         export the model with a batch of 1 or a free one"
+                    }
+                    _ => "correct width, height, channels or layout in its table [input]",
+                },
+                found: shape_text(&found),
+                expected: expected.into(),
+            },
+            error @ (LoadError::Unusable(_) | LoadError::Output { .. } | LoadError::NoOutput) => {
+                Self::Onnx {
+                    path,
+                    reason: error.to_string(),
+                }
+            }
+        }
+    }
+}
+
+fn shape_text(sides: &[Option<i64>]) -> String {
+    let sides = sides
+        .iter()
+        .map(|side| side.map_or_else(|| "?".into(), |side| side.to_string()));
+    format!("[{}]", sides.collect::<Vec<_>>().join(", "))
 }
 
 /// Why a face was not classified. The classifier can be used again afterwards.
@@ -107,8 +165,8 @@ pub enum ClassifyError {
     LargeBox { face: Rect, side: i64, limit: i64 },
     #[error("the network failed: {0}")]
     Network(String),
-    #[error("the network's outputs are no probabilities: {outputs:?}")]
-    Outputs { outputs: [f32; Expression::COUNT] },
+    #[error("the network's numbers cannot be probabilities: {outputs:?}")]
+    Outputs { outputs: Vec<f32> },
 }
 
 /// A network with its manifest and its buffers.
@@ -129,14 +187,16 @@ pub enum ClassifyError {
 /// ```
 pub struct Classifier {
     manifest: Manifest,
-    /// The class of each of the network's outputs.
-    order: [Expression; Expression::COUNT],
+    /// The class of each number of the output.
+    order: Vec<Class>,
+    /// Which of the model's outputs is read.
+    output: usize,
     cropper: Cropper,
     /// For each channel what the network gets for each of the 256 luma values.
     normalised: Vec<[f32; 256]>,
     /// The network's input in the manifest's shape and layout.
     input: Vec<f32>,
-    network: Network,
+    model: Model,
 }
 
 impl Classifier {
@@ -146,6 +206,15 @@ impl Classifier {
     /// A file cannot be read, the manifest is wrong, or the model is not the
     /// one that it describes.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
+        Self::load_in(path, &Workspace::default())
+    }
+
+    /// As [`load`](Self::load), in memory that models share which never run at
+    /// the same time.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_in(path: &Path, workspace: &Workspace) -> Result<Self, ModelError> {
         let paths = ModelPaths::new(path);
         let onnx = std::fs::read(&paths.onnx).map_err(|source| ModelError::Read {
             path: paths.onnx.clone(),
@@ -164,7 +233,10 @@ impl Classifier {
         };
         manifest.check_hash(&onnx, &paths)?;
         let order = manifest.class_order(&paths.manifest)?;
-        let network = Network::load(onnx, &manifest, &paths)?;
+        let title = paths.onnx.display().to_string();
+        let model = Model::load(onnx, &title, manifest.input.shape(), workspace)
+            .map_err(|error| ModelError::of_load(error, &paths))?;
+        let output = choose_output(&model, &manifest, order.len(), &paths)?;
         let input = &manifest.input;
         // The arithmetic of the training script, in f32 and in its order.
         let normalised = std::iter::zip(&input.mean, &input.std)
@@ -176,7 +248,8 @@ impl Classifier {
             cropper: Cropper::new(width, height),
             normalised,
             input: vec![0.0; width * height * input.channels],
-            network,
+            output,
+            model,
             manifest,
         })
     }
@@ -226,24 +299,16 @@ impl Classifier {
         self.cropper.face(luma, face, &self.manifest.crop)
     }
 
-    /// The network's seven outputs, unchanged and in its own order, for an
-    /// input in the manifest's shape: for comparing it with other runtimes.
+    /// The numbers of the output that is read, unchanged and in the model's own
+    /// order, for an input in the manifest's shape: for comparing the model with
+    /// other runtimes.
     ///
     /// # Errors
     /// The input has another length than the manifest says, or the network
     /// fails.
-    pub fn raw_outputs(
-        &mut self,
-        input: &[f32],
-    ) -> Result<[f32; Expression::COUNT], ClassifyError> {
-        if input.len() != self.input.len() {
-            return Err(ClassifyError::Network(format!(
-                "{} numbers were given for an input of {:?}",
-                input.len(),
-                self.manifest.input.shape()
-            )));
-        }
-        self.network.run(input).map_err(ClassifyError::Network)
+    pub fn raw_outputs(&mut self, input: &[f32]) -> Result<&[f32], ClassifyError> {
+        let outputs = self.model.run(input).map_err(ClassifyError::Network)?;
+        Ok(outputs.get(self.output).unwrap_or_default())
     }
 
     /// Runs the network `runs` times on a gray picture and gives each of its
@@ -253,7 +318,7 @@ impl Classifier {
     /// The network fails.
     pub fn profile(&mut self, runs: u32) -> Result<Vec<StepProfile>, ClassifyError> {
         self.input.fill(0.0);
-        self.network
+        self.model
             .profile(&self.input, runs)
             .map_err(ClassifyError::Network)
     }
@@ -262,7 +327,7 @@ impl Classifier {
     /// in integers; `None` where tract allocates in each run.
     #[must_use]
     pub fn working_memory(&self) -> Option<usize> {
-        self.network.memory()
+        self.model.working_memory()
     }
 
     fn run(&mut self) -> Result<Probabilities, ClassifyError> {
@@ -286,38 +351,150 @@ impl Classifier {
                 }
             }
         }
-        let outputs = self
-            .network
-            .run(&self.input)
-            .map_err(ClassifyError::Network)?;
-        self.probabilities(outputs)
+        let outputs = self.model.run(&self.input);
+        let outputs = outputs.map_err(ClassifyError::Network)?;
+        let outputs = outputs.get(self.output).unwrap_or_default();
+        probabilities(outputs, &self.order, self.manifest.output)
+    }
+}
+
+/// The output that has one number per class.
+fn choose_output(
+    model: &Model,
+    manifest: &Manifest,
+    classes: usize,
+    paths: &ModelPaths,
+) -> Result<usize, ModelError> {
+    let (path, manifest_path) = (paths.onnx.clone(), paths.manifest.clone());
+    let outputs = model.outputs();
+    let fitting: Vec<_> = (0..outputs.len())
+        .filter(|index| outputs[*index].len() == classes)
+        .collect();
+    if let Some(name) = &manifest.output_name {
+        let named = outputs.iter().position(|output| output.name == *name);
+        return match named {
+            Some(index) if fitting.contains(&index) => Ok(index),
+            Some(index) => Err(ModelError::NoOutput {
+                path,
+                manifest: manifest_path,
+                classes,
+                found: vec![outputs[index].clone()],
+            }),
+            None => Err(ModelError::OutputName {
+                path,
+                manifest: manifest_path,
+                name: name.clone(),
+                found: outputs.to_vec(),
+            }),
+        };
+    }
+    match fitting.as_slice() {
+        [index] => Ok(*index),
+        [] => Err(ModelError::NoOutput {
+            path,
+            manifest: manifest_path,
+            classes,
+            found: outputs.to_vec(),
+        }),
+        several => Err(ModelError::SeveralOutputs {
+            path,
+            manifest: manifest_path,
+            found: several
+                .iter()
+                .map(|index| outputs[*index].clone())
+                .collect(),
+        }),
+    }
+}
+
+/// Probabilities of the seven classes: they sum to 1 less what classes beyond
+/// the seven have.
+fn probabilities(
+    outputs: &[f32],
+    order: &[Class],
+    kind: OutputKind,
+) -> Result<Probabilities, ClassifyError> {
+    let counted = || {
+        std::iter::zip(order, outputs)
+            .filter(|(class, _)| **class != Class::Ignored)
+            .map(|(_, number)| *number)
+    };
+    let sound = match kind {
+        OutputKind::Logits => counted().all(f32::is_finite),
+        // Quantized probabilities are off by up to half a quantum each, and
+        // what is left out leaves less than 1.
+        OutputKind::Probabilities => {
+            let (sum, all) = (counted().sum::<f32>(), counted().count() == order.len());
+            counted().all(|p| (0.0..=1.0).contains(&p))
+                && sum < 1.05
+                && sum > if all { 0.95 } else { 0.0 }
+        }
+    };
+    if !sound {
+        let outputs = outputs.to_vec();
+        return Err(ClassifyError::Outputs { outputs });
+    }
+    let mut seven = [0.0; Expression::COUNT];
+    for (class, number) in std::iter::zip(order, outputs) {
+        if let Class::Expression(expression) = class {
+            seven[expression.index()] = *number;
+        }
+    }
+    let other = || {
+        std::iter::zip(order, outputs)
+            .filter(|(class, _)| **class == Class::Other)
+            .map(|(_, number)| *number)
+    };
+    Ok(match kind {
+        OutputKind::Logits => {
+            let largest = seven.into_iter().chain(other()).fold(f32::MIN, f32::max);
+            let exponentials = seven.map(|logit| (logit - largest).exp());
+            let rest: f32 = other().map(|logit| (logit - largest).exp()).sum();
+            let sum = exponentials.iter().sum::<f32>() + rest;
+            Probabilities(exponentials.map(|e| e / sum))
+        }
+        OutputKind::Probabilities => {
+            let sum = seven.iter().sum::<f32>() + other().sum::<f32>();
+            Probabilities(seven.map(|p| p / sum))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(beyond: &[Class]) -> Vec<Class> {
+        let seven = Expression::ALL.map(Class::Expression);
+        seven.iter().chain(beyond).copied().collect()
     }
 
-    fn probabilities(
-        &self,
-        outputs: [f32; Expression::COUNT],
-    ) -> Result<Probabilities, ClassifyError> {
-        let mut ordered = [0.0; Expression::COUNT];
-        for (class, output) in self.order.into_iter().zip(outputs) {
-            ordered[class.index()] = output;
+    #[test]
+    fn seven_logits_are_a_softmax() {
+        let logits = [0.5, -1.0, 2.0, 0.25, 0.0, 1.5, -3.0];
+        let p = probabilities(&logits, &order(&[]), OutputKind::Logits).unwrap();
+        assert_eq!(p, Probabilities::from_logits(logits));
+    }
+
+    #[test]
+    fn a_class_beyond_the_seven_takes_its_share() {
+        let logits = [0.0; 8];
+        let p = probabilities(&logits, &order(&[Class::Other]), OutputKind::Logits).unwrap();
+        assert_eq!(p.0, [0.125; 7]);
+        let p = probabilities(&logits, &order(&[Class::Ignored]), OutputKind::Logits).unwrap();
+        assert_eq!(p, Probabilities::from_logits([0.0; 7]));
+    }
+
+    #[test]
+    fn what_is_left_out_may_hold_anything() {
+        let mut numbers = [0.125; 8];
+        numbers[7] = f32::NAN;
+        let order = order(&[Class::Ignored]);
+        let p = probabilities(&numbers, &order, OutputKind::Probabilities).unwrap();
+        assert!((p.0[0] - 1.0 / 7.0).abs() < 1e-6);
+        numbers[0] = f32::NAN;
+        for kind in [OutputKind::Logits, OutputKind::Probabilities] {
+            assert!(probabilities(&numbers, &order, kind).is_err());
         }
-        let sound = match self.manifest.output {
-            OutputKind::Logits => ordered.iter().all(|logit| logit.is_finite()),
-            // Quantized probabilities are off by up to half a quantum each.
-            OutputKind::Probabilities => {
-                ordered.iter().all(|p| (0.0..=1.0).contains(p))
-                    && (ordered.iter().sum::<f32>() - 1.0).abs() < 0.05
-            }
-        };
-        if !sound {
-            return Err(ClassifyError::Outputs { outputs });
-        }
-        Ok(match self.manifest.output {
-            OutputKind::Logits => Probabilities::from_logits(ordered),
-            OutputKind::Probabilities => {
-                let sum: f32 = ordered.iter().sum();
-                Probabilities(ordered.map(|p| p / sum))
-            }
-        })
     }
 }

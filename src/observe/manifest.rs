@@ -12,7 +12,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::ModelError;
-use crate::observe::expression::Expression;
+use super::expression::Expression;
+use crate::nn::{InputShape, Layout};
 
 /// The largest input side. Networks for faces use 40 to 224 pixels.
 const MAX_INPUT: u32 = 1024;
@@ -31,11 +32,15 @@ pub struct Manifest {
     pub origin: String,
     /// Data sets that the weights were trained on.
     pub training_data: Vec<String>,
-    /// Class names in the order of the network's outputs: a permutation of the
-    /// seven of [`Expression`].
+    /// Class names in the order of the network's numbers: each of the seven of
+    /// [`Expression`] once, by its name or a usual other one (`anger`,
+    /// `happiness`, …). `"-"` leaves a number out; any other name is a class
+    /// beyond the seven, whose probability counts for none of them.
     pub classes: Vec<String>,
-    /// What the network puts out.
+    /// What the network's numbers are.
     pub output: OutputKind,
+    /// The tensor to read, where several have one number per class.
+    pub output_name: Option<String>,
     /// The network's input.
     pub input: Input,
     /// How the face is cut out.
@@ -45,7 +50,39 @@ pub struct Manifest {
     pub measured: toml::Table,
 }
 
-/// What the seven numbers of the network's output are.
+/// What a number of the network stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Expression(Expression),
+    /// A class beyond the seven: it takes part in softmax.
+    Other,
+    /// Left out before softmax (`"-"`).
+    Ignored,
+}
+
+/// Names that other projects give to the seven expressions.
+const ALIASES: [(&str, Expression); 18] = [
+    ("anger", Expression::Angry),
+    ("disgusted", Expression::Disgust),
+    ("disgusting", Expression::Disgust),
+    ("afraid", Expression::Fear),
+    ("fearful", Expression::Fear),
+    ("feared", Expression::Fear),
+    ("scared", Expression::Fear),
+    ("happiness", Expression::Happy),
+    ("joy", Expression::Happy),
+    ("smile", Expression::Happy),
+    ("sadness", Expression::Sad),
+    ("sorrow", Expression::Sad),
+    ("surprised", Expression::Surprise),
+    ("surprising", Expression::Surprise),
+    ("amazed", Expression::Surprise),
+    ("neutrality", Expression::Neutral),
+    ("natural", Expression::Neutral),
+    ("calm", Expression::Neutral),
+];
+
+/// What the numbers of the network's output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputKind {
@@ -74,24 +111,17 @@ pub struct Input {
     pub std: Vec<f32>,
 }
 
-/// Order of the input's dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// `1 x channels x height x width`.
-    Nchw,
-    /// `1 x height x width x channels`.
-    Nhwc,
-}
-
 impl Input {
     /// The input's shape in the order of its layout.
     #[must_use]
-    pub fn shape(&self) -> [usize; 4] {
+    pub fn shape(&self) -> InputShape {
         let (h, w) = (self.height as usize, self.width as usize);
-        match self.layout {
-            Layout::Nchw => [1, self.channels, h, w],
-            Layout::Nhwc => [1, h, w, self.channels],
+        InputShape {
+            shape: match self.layout {
+                Layout::Nchw => [1, self.channels, h, w],
+                Layout::Nhwc => [1, h, w, self.channels],
+            },
+            layout: self.layout,
         }
     }
 }
@@ -225,35 +255,54 @@ impl Manifest {
         Ok(())
     }
 
-    /// For each output of the network the class that it stands for.
-    pub(super) fn class_order(
-        &self,
-        path: &Path,
-    ) -> Result<[Expression; Expression::COUNT], ModelError> {
+    /// For each number of the network the class that it stands for.
+    pub(super) fn class_order(&self, path: &Path) -> Result<Vec<Class>, ModelError> {
         let bad = |reason: String| ModelError::Value {
             path: path.to_owned(),
             key: "classes",
             reason,
         };
-        let mut order = Vec::with_capacity(Expression::COUNT);
+        let mut order = Vec::with_capacity(self.classes.len());
         for name in &self.classes {
-            let class: Expression =
-                name.parse()
-                    .map_err(|error: crate::observe::expression::UnknownExpression| {
-                        bad(error.to_string())
-                    })?;
-            if order.contains(&class) {
-                return Err(bad(format!("'{class}' is there twice")));
+            let plain = name.trim().to_lowercase();
+            let alias = ALIASES.iter().find(|(alias, _)| *alias == plain);
+            let class = match plain.parse::<Expression>().ok().or(alias.map(|a| a.1)) {
+                Some(expression) => Class::Expression(expression),
+                None if plain == "-" => Class::Ignored,
+                None => Class::Other,
+            };
+            if let Class::Expression(expression) = class
+                && order.contains(&class)
+            {
+                return Err(bad(format!("'{expression}' is there twice")));
             }
             order.push(class);
         }
-        order.try_into().map_err(|order: Vec<_>| {
-            bad(format!(
-                "{} of the seven classes; name each of angry, disgust, fear, happy, sad, \
-                 surprise, neutral once, in the order of the network's outputs",
-                order.len()
-            ))
-        })
+        let missing: Vec<_> = Expression::ALL
+            .into_iter()
+            .filter(|expression| !order.contains(&Class::Expression(*expression)))
+            .map(Expression::name)
+            .collect();
+        if missing.is_empty() {
+            return Ok(order);
+        }
+        let others: Vec<_> = std::iter::zip(&self.classes, &order)
+            .filter(|(_, class)| **class == Class::Other)
+            .map(|(name, _)| format!("'{name}'"))
+            .collect();
+        Err(bad(format!(
+            "{} of the seven classes {} missing ({}){}; name each of angry, disgust, fear, \
+             happy, sad, surprise, neutral once, in the order of the network's numbers, other \
+             classes by any name, and numbers to leave out as \"-\"",
+            missing.len(),
+            if missing.len() == 1 { "is" } else { "are" },
+            missing.join(", "),
+            if others.is_empty() {
+                String::new()
+            } else {
+                format!("; not known: {}", others.join(", "))
+            },
+        )))
     }
 
     /// Refuses a file that is not the one this manifest describes.
@@ -351,11 +400,51 @@ anything = { goes = 1 }
     #[test]
     fn the_example_is_read() {
         let manifest = parse(GOOD).unwrap();
-        assert_eq!(manifest.input.shape(), [1, 1, 96, 96]);
+        assert_eq!(manifest.input.shape().shape, [1, 1, 96, 96]);
         assert_eq!(manifest.crop.filter, Filter::PillowBilinear);
         assert_eq!(
             manifest.class_order(Path::new("")).unwrap(),
-            Expression::ALL
+            Expression::ALL.map(Class::Expression)
+        );
+    }
+
+    #[test]
+    fn other_names_and_further_classes_are_read() {
+        let classes = |names: &str| {
+            let seven =
+                "[\"angry\", \"disgust\", \"fear\", \"happy\", \"sad\", \"surprise\", \"neutral\"]";
+            parse(&GOOD.replace(seven, names))
+                .unwrap()
+                .class_order(Path::new(""))
+                .unwrap()
+        };
+        use Class::{Ignored, Other};
+        use Expression::{Angry, Disgust, Fear, Happy, Neutral, Sad, Surprise};
+        let of = Class::Expression;
+        // FER+'s ten columns.
+        assert_eq!(
+            classes(
+                r#"["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "-"]"#
+            ),
+            [
+                of(Neutral),
+                of(Happy),
+                of(Surprise),
+                of(Sad),
+                of(Angry),
+                of(Disgust),
+                of(Fear),
+                Other,
+                Other,
+                Ignored
+            ]
+        );
+        // AffectNet's eight, capitalised.
+        assert_eq!(
+            classes(
+                r#"["Neutral", "Happiness", "Sadness", "Surprise", "Fear", "Disgust", "Anger", "Contempt"]"#
+            )[6..],
+            [of(Angry), Other]
         );
     }
 
@@ -373,8 +462,12 @@ anything = { goes = 1 }
         refused("scale = 1.0", "scale = -1.0", &["crop.scale"]);
         refused("shift_y = 0.0", "shift_y = inf", &["crop.shift_y"]);
         refused("\"e3b0", "\"", &["sha256", "sha256sum models/tiny.onnx"]);
-        refused("\"angry\", ", "", &["classes", "6 of the seven"]);
-        refused("\"angry\"", "\"furious\"", &["classes", "furious"]);
+        refused("\"angry\", ", "", &["classes", "1 of the seven", "(angry)"]);
+        refused(
+            "\"angry\"",
+            "\"furious\"",
+            &["classes", "'furious'", "(angry)"],
+        );
         refused("\"angry\"", "\"neutral\"", &["classes", "twice"]);
     }
 

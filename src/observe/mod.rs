@@ -9,6 +9,6 @@ mod crop;
 pub mod expression;
 pub mod manifest;
 
-pub use crate::nn::network::StepProfile;
+pub use crate::nn::StepProfile;
 pub use classifier::{Classifier, ClassifyError, ModelError};
 pub use crop::Cropper;

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use affectd::assets;
 use affectd::frame::{LumaView, Rect};
 use affectd::host::memory;
+use affectd::nn::Workspace;
 use affectd::observe::Classifier;
 
 #[test]
@@ -23,4 +25,33 @@ fn faces_of_any_size_are_classified_without_the_heap() {
     sum += classifier.classify_whole(&picture).unwrap().0[0];
     assert_eq!(memory::usage().system_here - before, 0);
     assert!(sum > 0.0);
+}
+
+/// What a second model beside the first costs: its weights, and no working
+/// memory of its own.
+#[test]
+fn two_models_run_in_one_workspace_without_the_heap() {
+    let model = assets::find(assets::DEFAULT_MODEL).unwrap();
+    let workspace = Workspace::default();
+    let mut first = Classifier::load_in(&model, &workspace).unwrap();
+    let bytes = workspace.bytes();
+    assert!(bytes > 0, "the shipped network runs outside the workspace");
+    let mut second = Classifier::load_in(&model, &workspace).unwrap();
+    assert_eq!(workspace.bytes(), bytes);
+
+    let pixels: Vec<u8> = (0..320 * 240).map(|i| ((i * 7919) >> 4) as u8).collect();
+    let picture = LumaView::new(&pixels, 320, 240, 320).unwrap();
+    let faces = [Rect::new(20, 20, 120, 120), Rect::new(150, 60, 90, 90)];
+    let alone = faces.map(|face| {
+        let mut classifier = Classifier::load(&model).unwrap();
+        classifier.classify(&picture, face).unwrap()
+    });
+    first.reserve(320, 240);
+    second.reserve(320, 240);
+    let before = memory::usage().system_here;
+    for _ in 0..3 {
+        assert_eq!(first.classify(&picture, faces[0]).unwrap(), alone[0]);
+        assert_eq!(second.classify(&picture, faces[1]).unwrap(), alone[1]);
+    }
+    assert_eq!(memory::usage().system_here - before, 0);
 }

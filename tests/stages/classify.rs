@@ -193,7 +193,7 @@ fn models_that_do_not_fit_are_refused_with_the_reason() {
     refused(&model, &["[1, 16, 16, 1]"]);
 
     let (_folder, model) = changed(|text| text.replace("\"disgust\", ", ""));
-    refused(&model, &["classes", "6 of the seven"]);
+    refused(&model, &["classes", "1 of the seven", "(disgust)"]);
 }
 
 #[test]

@@ -214,7 +214,7 @@ pub fn quantize(value: f32, to: Quantization, range: &Range) -> u8 {
 }
 
 /// A slice on a cache line's border, for vector loads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Aligned<T> {
     data: Vec<T>,
     start: usize,
@@ -250,12 +250,24 @@ impl<T> std::ops::DerefMut for Aligned<T> {
 }
 
 /// Memory that kernels work in, shared by all layers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scratch {
     rows: Aligned<i16>,
 }
 
 impl Scratch {
+    /// How many i16 it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// With room for the largest of the layers' needs.
     #[must_use]
     pub fn new(length: usize) -> Self {

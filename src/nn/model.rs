@@ -1,8 +1,10 @@
-//! The network: an ONNX file, run.
+//! A model: an ONNX file that is ready to run.
 //!
-//! What a file says about itself is checked against the manifest here, before
-//! anything is run: a shape that fits by accident would give nonsense.
+//! A model has one f32 input and any number of f32 outputs. What the file says
+//! about its input is compared with what the caller will give it before
+//! anything runs: a shape that fits by accident would give nonsense.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
@@ -15,129 +17,305 @@ use super::onnx::{self, GraphProto, ModelProto, NodeProto};
 use super::op::IntegerNetwork;
 use super::program::{Memory, Program};
 use crate::host::memory;
-use crate::observe::ModelError;
-use crate::observe::expression::Expression;
-use crate::observe::manifest::{Layout, Manifest, ModelPaths};
 
-/// A network that is ready to run.
-pub(crate) struct Network {
-    shape: [usize; 4],
+/// Order of the dimensions of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `1 x channels x height x width`.
+    Nchw,
+    /// `1 x height x width x channels`.
+    Nhwc,
+}
+
+/// The input that the caller will give a model: one f32 picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputShape {
+    /// Sides of the tensor, in the order of `layout`.
+    pub shape: [usize; 4],
+    pub layout: Layout,
+}
+
+/// Why a file cannot be run as a model.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is damaged, or has layers that cannot be run.
+    #[error("not a model that can be run: {0}")]
+    Unusable(String),
+    /// The model has no input, or several.
+    #[error("the model has {} inputs ({}), and exactly one is needed", .0.len(), .0.join(", "))]
+    InputCount(Vec<String>),
+    /// The input is not f32.
+    #[error("input '{name}' takes {found}, and f32 is needed")]
+    InputType { name: String, found: String },
+    /// The input has another shape than the caller will give it.
+    #[error("input '{name}' has the shape {found:?}, and {expected:?} is needed")]
+    InputShape {
+        name: String,
+        /// Sides as the file has them; `None` for one without a number.
+        found: Vec<Option<i64>>,
+        expected: [usize; 4],
+    },
+    /// An output is not f32, or its size depends on the input.
+    #[error("output '{name}' is {found}, and f32 numbers of a fixed count are needed")]
+    Output { name: String, found: String },
+    /// The model has no output.
+    #[error("the model has no output")]
+    NoOutput,
+}
+
+/// Memory for the tensors inside a run. Models that never run at the same time
+/// share one: nothing in it outlives a run, and it has the size that the
+/// largest of them needs.
+#[derive(Clone, Debug, Default)]
+pub struct Workspace(Arc<Mutex<Memory>>);
+
+impl Workspace {
+    /// Bytes that it holds.
+    ///
+    /// ```
+    /// assert_eq!(affectd::nn::Workspace::default().bytes(), 0);
+    /// ```
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.with(|memory| memory.bytes())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> T {
+        // A run that panicked leaves nothing that the next one would read.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The tensor's name in the file.
+    pub name: String,
+    /// Sides of the tensor.
+    pub shape: Vec<usize>,
+}
+
+impl Output {
+    /// How many numbers it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no numbers at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A model that is ready to run.
+pub struct Model {
+    input: InputShape,
+    outputs: Vec<Output>,
+    /// The numbers of all outputs, one output after the other.
+    values: Vec<f32>,
     engine: Engine,
 }
 
 enum Engine {
-    /// All of it in integers: tract is not needed, and nothing is allocated.
+    /// All of it in integers: tract is not needed, and a run does not allocate.
     Program {
         program: Box<Program>,
-        memory: Box<Memory>,
+        workspace: Workspace,
     },
     /// Some or all of it by tract.
     Tract(TypedSimpleState),
 }
 
-impl Network {
+/// The numbers that a run gave, output by output.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs<'a> {
+    outputs: &'a [Output],
+    values: &'a [f32],
+}
+
+impl<'a> Outputs<'a> {
+    /// The numbers of an output, by its place among [`Model::outputs`]; `None`
+    /// if there are not so many.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&'a [f32]> {
+        let before: usize = self.outputs.get(..index)?.iter().map(Output::len).sum();
+        let length = self.outputs.get(index)?.len();
+        self.values.get(before..before + length)
+    }
+}
+
+impl Model {
+    /// Reads an ONNX file. `name` stands for it in the log. The model runs in
+    /// `workspace`, which other models may share.
+    ///
+    /// # Errors
+    /// If the file is damaged, has layers that cannot be run, or takes another
+    /// input.
     pub fn load(
         onnx: Vec<u8>,
-        manifest: &Manifest,
-        paths: &ModelPaths,
-    ) -> Result<Self, ModelError> {
-        let proto = ModelProto::decode(&*onnx).map_err(|error| ModelError::Onnx {
-            path: paths.onnx.clone(),
-            reason: error.to_string(),
-        })?;
-        // Once is enough to have in memory while weights are packed.
+        name: &str,
+        input: InputShape,
+        workspace: &Workspace,
+    ) -> Result<Self, LoadError> {
+        let proto = ModelProto::decode(&*onnx)
+            .map_err(|error| LoadError::Unusable(format!("it is no ONNX file ({error})")))?;
+        // One copy is enough while weights are packed.
         drop(onnx);
-        Self::from_proto(proto, manifest, paths)
+        Self::from_proto(proto, name, input, workspace)
     }
 
     fn from_proto(
         mut proto: ModelProto,
-        manifest: &Manifest,
-        paths: &ModelPaths,
-    ) -> Result<Self, ModelError> {
-        let unusable = |error: TractError| ModelError::Onnx {
-            path: paths.onnx.clone(),
-            // The alternate form names the causes, the innermost last.
-            reason: format!("{error:#}"),
-        };
-        let graph = proto.graph.as_ref().ok_or_else(|| ModelError::Onnx {
-            path: paths.onnx.clone(),
-            reason: "there is no graph in it".into(),
-        })?;
-        check_input(graph, manifest, paths)?;
-        check_output(graph, paths)?;
-        let shape = manifest.input.shape();
-        let output = graph.output[0].name.clone();
-        let fused = match shape {
-            [1, c, h, w] if manifest.input.layout == Layout::Nchw => {
-                fuse(graph, [c, h, w], Kernel::best())
-            }
+        title: &str,
+        input: InputShape,
+        workspace: &Workspace,
+    ) -> Result<Self, LoadError> {
+        // The alternate form names the causes, the innermost last.
+        let unusable = |error: TractError| LoadError::Unusable(format!("{error:#}"));
+        let graph = proto
+            .graph
+            .as_ref()
+            .ok_or_else(|| LoadError::Unusable("it holds no graph".into()))?;
+        check_input(graph, input.shape)?;
+        check_outputs(graph)?;
+        let names: Vec<_> = graph.output.iter().map(|o| o.name.clone()).collect();
+        let fused = match (input.layout, input.shape) {
+            (Layout::Nchw, [1, c, h, w]) => fuse(graph, [c, h, w], Kernel::best()),
             _ => None,
         };
-        let name = paths.onnx.display();
-        let engine = match fused {
+        let (outputs, engine) = match fused {
             Some(fused) if fused.rest.is_empty() => {
-                let [(_, shape)] = fused.outputs.as_slice() else {
-                    unreachable!("one output and nothing that could need another");
-                };
-                if shape.iter().product::<usize>() != Expression::COUNT {
-                    return Err(ModelError::Output {
-                        path: paths.onnx.clone(),
-                        name: output,
-                        found: format!("{shape:?}"),
-                    });
-                }
                 let kernel = fused.program.kernel();
-                log::debug!("{name}: all of it runs in integers ({kernel} kernels)");
-                Engine::Program {
-                    memory: Box::new(fused.program.memory()),
+                log::debug!("{title}: all of it runs in integers ({kernel} kernels)");
+                workspace.with(|memory| memory.reserve_for(&fused.program));
+                let outputs = fused.outputs.into_iter();
+                let outputs = outputs
+                    .map(|(name, shape)| Output { name, shape })
+                    .collect();
+                let engine = Engine::Program {
                     program: Box::new(fused.program),
-                }
+                    workspace: workspace.clone(),
+                };
+                (outputs, engine)
             }
             fused => {
                 let op = match fused {
                     Some(fused) => {
-                        log::info!("{name}: {}", rest_of(graph, &fused));
+                        log::info!("{title}: {}", rest_of(graph, &fused));
                         Some(replace(&mut proto, fused))
                     }
                     None => {
-                        log::info!("{name}: no quantized layer in it, tract runs all of it in f32");
+                        log::info!(
+                            "{title}: it has no quantized layer; tract runs all of it in f32"
+                        );
                         None
                     }
                 };
-                let plan = plan(&proto, op.as_ref(), shape).map_err(unusable)?;
-                let fact = plan.model().output_fact(0).map_err(unusable)?;
-                let seven = fact.shape.volume().to_i64().ok() == Some(Expression::COUNT as i64);
-                if fact.datum_type != f32::datum_type() || !seven {
-                    return Err(ModelError::Output {
-                        path: paths.onnx.clone(),
-                        name: output,
-                        found: format!("{fact:?}"),
-                    });
-                }
+                let plan = plan(&proto, op.as_ref(), input.shape).map_err(unusable)?;
+                let outputs = names
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, name)| {
+                        let fact = plan.model().output_fact(index).map_err(unusable)?;
+                        match fact.shape.as_concrete() {
+                            Some(shape) if fact.datum_type == f32::datum_type() => Ok(Output {
+                                name,
+                                shape: shape.to_vec(),
+                            }),
+                            _ => Err(LoadError::Output {
+                                name,
+                                found: format!("{fact:?}"),
+                            }),
+                        }
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
                 let mut state = plan.spawn().map_err(unusable)?;
                 // What tract keeps between runs it makes in the first one: it
                 // must not come from a frame's arena.
-                run_tract(&mut state, &shape, &vec![0.0; shape.iter().product()])
-                    .map_err(unusable)?;
-                Engine::Tract(state)
+                let blank = vec![0.0; input.shape.iter().product()];
+                let mut values = vec![0.0; outputs.iter().map(Output::len).sum()];
+                run_tract(&mut state, &input.shape, &blank, &mut values).map_err(unusable)?;
+                (outputs, Engine::Tract(state))
             }
         };
-        Ok(Self { shape, engine })
+        Ok(Self {
+            input,
+            values: vec![0.0; outputs.iter().map(Output::len).sum()],
+            outputs,
+            engine,
+        })
     }
 
-    /// Seven outputs for an input in the manifest's shape.
-    pub fn run(&mut self, input: &[f32]) -> Result<[f32; Expression::COUNT], String> {
+    /// The outputs, in the order of the file.
+    #[must_use]
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Runs the model on an input of [`InputShape::shape`], row by row.
+    ///
+    /// # Errors
+    /// If the input has another length, or tract fails.
+    pub fn run(&mut self, input: &[f32]) -> Result<Outputs<'_>, String> {
+        let expected: usize = self.input.shape.iter().product();
+        if input.len() != expected {
+            return Err(format!(
+                "{} numbers were given for an input of {:?}",
+                input.len(),
+                self.input.shape
+            ));
+        }
         match &mut self.engine {
-            Engine::Program { program, memory } => {
-                let mut outputs = [0.0; Expression::COUNT];
-                program.run(memory, &[input], &mut [&mut outputs]);
-                Ok(outputs)
+            Engine::Program { program, workspace } => {
+                let mut rest = self.values.as_mut_slice();
+                let outputs = self.outputs.iter().map(|output| {
+                    let (now, later) = std::mem::take(&mut rest).split_at_mut(output.len());
+                    rest = later;
+                    now
+                });
+                workspace.with(|memory| program.run(memory, &[input], outputs));
             }
             Engine::Tract(state) => memory::scope(|| {
-                run_tract(state, &self.shape, input)
+                run_tract(state, &self.input.shape, input, &mut self.values)
                     .map_err(|error| memory::outlasting(|| format!("{error:#}")))
-            }),
+            })?,
+        }
+        Ok(Outputs {
+            outputs: &self.outputs,
+            values: &self.values,
+        })
+    }
+
+    /// Runs the model `runs` times and gives each of its steps, in the order in
+    /// which they run, with its time over all runs.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub fn profile(&mut self, input: &[f32], runs: u32) -> Result<Vec<StepProfile>, String> {
+        match &mut self.engine {
+            Engine::Program { program, workspace } => {
+                let mut steps: Vec<_> = StepProfile::of_program(program).collect();
+                for _ in 0..runs {
+                    let times = steps.iter_mut().map(|step| &mut step.time);
+                    workspace.with(|memory| program.run_timed(memory, &[input], times));
+                }
+                Ok(steps)
+            }
+            Engine::Tract(state) => profile_tract(state, &self.input.shape, input, runs)
+                .map_err(|error| format!("{error:#}")),
+        }
+    }
+
+    /// Bytes that the tensors between the integer steps need, if all of the
+    /// model runs in integers; `None` where tract allocates in each run.
+    #[must_use]
+    pub fn working_memory(&self) -> Option<usize> {
+        match &self.engine {
+            Engine::Program { program, .. } => Some(program.memory_bytes()),
+            Engine::Tract(_) => None,
         }
     }
 }
@@ -174,34 +352,6 @@ impl StepProfile {
             kernel,
             time: Duration::ZERO,
         })
-    }
-}
-
-impl Network {
-    /// Runs the network `runs` times and gives each of its steps with its time.
-    pub fn profile(&mut self, input: &[f32], runs: u32) -> Result<Vec<StepProfile>, String> {
-        match &mut self.engine {
-            Engine::Program { program, memory } => {
-                let mut steps: Vec<_> = StepProfile::of_program(program).collect();
-                for _ in 0..runs {
-                    let times = steps.iter_mut().map(|step| &mut step.time);
-                    program.run_timed(memory, &[input], times);
-                }
-                Ok(steps)
-            }
-            Engine::Tract(state) => {
-                profile_tract(state, &self.shape, input, runs).map_err(|error| format!("{error:#}"))
-            }
-        }
-    }
-
-    /// Bytes of memory for the tensors between the integer steps, if all of the
-    /// network runs in integers.
-    pub fn memory(&self) -> Option<usize> {
-        match &self.engine {
-            Engine::Program { program, .. } => Some(program.memory_bytes()),
-            Engine::Tract(_) => None,
-        }
     }
 }
 
@@ -252,15 +402,23 @@ fn profile_tract(
     Ok(steps)
 }
 
+/// Writes all outputs to `values`, one after the other.
 fn run_tract(
     state: &mut TypedSimpleState,
     shape: &[usize],
     input: &[f32],
-) -> TractResult<[f32; Expression::COUNT]> {
+    values: &mut [f32],
+) -> TractResult<()> {
     let input = Tensor::from_shape(shape, input)?;
     let outputs = state.run(tvec!(input.into_tvalue()))?;
-    let output = outputs[0].try_as_plain_ram()?;
-    Ok(output.as_slice::<f32>()?.try_into()?)
+    let mut start = 0;
+    for output in &outputs {
+        let output = output.try_as_plain_ram()?;
+        let output = output.as_slice::<f32>()?;
+        values[start..start + output.len()].copy_from_slice(output);
+        start += output.len();
+    }
+    Ok(())
 }
 
 /// Says what stays with tract, by operation and with an example each.
@@ -322,11 +480,7 @@ fn plan(
         .into_runnable()
 }
 
-fn check_input(
-    graph: &GraphProto,
-    manifest: &Manifest,
-    paths: &ModelPaths,
-) -> Result<(), ModelError> {
+fn check_input(graph: &GraphProto, expected: [usize; 4]) -> Result<(), LoadError> {
     // Up to ONNX IR 3 each initializer is listed as an input too.
     let inputs: Vec<_> = graph
         .input
@@ -334,81 +488,55 @@ fn check_input(
         .filter(|input| graph.initializer.iter().all(|i| i.name != input.name))
         .collect();
     let [input] = inputs.as_slice() else {
-        return Err(ModelError::InputCount {
-            path: paths.onnx.clone(),
-            names: inputs.iter().map(|input| input.name.clone()).collect(),
-        });
+        let names = inputs.iter().map(|input| input.name.clone());
+        return Err(LoadError::InputCount(names.collect()));
     };
+    let name = input.name.clone();
     let fact = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let Some(tensor) = fact else {
-        return Err(ModelError::InputType {
-            path: paths.onnx.clone(),
-            name: input.name.clone(),
-            found: "no tensor".into(),
-        });
+        let found = "no tensor".into();
+        return Err(LoadError::InputType { name, found });
     };
     if tensor.elem_type != onnx::FLOAT {
-        return Err(ModelError::InputType {
-            path: paths.onnx.clone(),
-            name: input.name.clone(),
-            found: onnx::element_name(tensor.elem_type),
-        });
+        let found = onnx::element_name(tensor.elem_type);
+        return Err(LoadError::InputType { name, found });
     }
     // Without a shape, or with a name for a side, any size fits.
     let Some(shape) = &tensor.shape else {
         return Ok(());
     };
-    let expected = manifest.input.shape();
-    let fits = shape.dim.len() == expected.len()
-        && std::iter::zip(&shape.dim, expected).all(|(dim, expected)| {
-            dim.dim_value
-                .is_none_or(|value| usize::try_from(value) == Ok(expected))
-        });
+    let found: Vec<_> = shape.dim.iter().map(|dim| dim.dim_value).collect();
+    let fits = found.len() == expected.len()
+        && std::iter::zip(&found, expected)
+            .all(|(side, expected)| side.is_none_or(|s| usize::try_from(s) == Ok(expected)));
     if fits {
         return Ok(());
     }
-    let found: Vec<_> = shape
-        .dim
-        .iter()
-        .map(|dim| match (&dim.dim_value, &dim.dim_param) {
-            (Some(value), _) => value.to_string(),
-            (None, Some(name)) => name.clone(),
-            (None, None) => "?".into(),
-        })
-        .collect();
-    Err(ModelError::InputShape {
-        path: paths.onnx.clone(),
-        manifest: paths.manifest.clone(),
-        name: input.name.clone(),
-        found: format!("[{}]", found.join(", ")),
-        expected: expected.into(),
+    Err(LoadError::InputShape {
+        name,
+        found,
+        expected,
     })
 }
 
-fn check_output(graph: &GraphProto, paths: &ModelPaths) -> Result<(), ModelError> {
-    if let [output] = graph.output.as_slice() {
-        // tract panics on one that comes from nowhere.
-        if graph.node.iter().any(|n| n.output.contains(&output.name)) {
-            return Ok(());
-        }
-        return Err(ModelError::Onnx {
-            path: paths.onnx.clone(),
-            reason: format!("no node of it computes its output '{}'", output.name),
-        });
+fn check_outputs(graph: &GraphProto) -> Result<(), LoadError> {
+    if graph.output.is_empty() {
+        return Err(LoadError::NoOutput);
     }
-    Err(ModelError::OutputCount {
-        path: paths.onnx.clone(),
-        names: graph.output.iter().map(|o| o.name.clone()).collect(),
-    })
+    for output in &graph.output {
+        // tract panics on an output that no node computes.
+        if !graph.node.iter().any(|n| n.output.contains(&output.name)) {
+            let reason = format!("no node of it computes its output '{}'", output.name);
+            return Err(LoadError::Unusable(reason));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::onnx::TensorProto;
     use super::*;
-    use crate::observe::expression::Probabilities;
 
     const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny");
 
@@ -416,27 +544,34 @@ mod tests {
         ModelProto::decode(&*std::fs::read(format!("{TINY}.onnx")).unwrap()).unwrap()
     }
 
-    fn load(proto: ModelProto) -> Network {
-        let paths = ModelPaths::new(Path::new(TINY));
-        let manifest = Manifest::read(&paths.manifest).unwrap();
-        Network::from_proto(proto, &manifest, &paths).unwrap()
+    const INPUT: InputShape = InputShape {
+        shape: [1, 1, 16, 16],
+        layout: Layout::Nchw,
+    };
+
+    fn try_load(proto: ModelProto) -> Result<Model, LoadError> {
+        Model::from_proto(proto, "tiny", INPUT, &Workspace::default())
+    }
+
+    fn load(proto: ModelProto) -> Model {
+        try_load(proto).unwrap()
+    }
+
+    fn run(model: &mut Model, input: &[f32]) -> Vec<f32> {
+        model.run(input).unwrap().get(0).unwrap().to_vec()
     }
 
     #[test]
     fn an_output_from_nowhere_is_told() {
-        let paths = ModelPaths::new(Path::new(TINY));
-        let manifest = Manifest::read(&paths.manifest).unwrap();
         let mut proto = tiny();
         proto.graph.as_mut().unwrap().output[0].name = "nowhere".to_owned();
-        let error = Network::from_proto(proto, &manifest, &paths).err().unwrap();
+        let error = try_load(proto).err().unwrap();
         assert!(error.to_string().contains("'nowhere'"), "{error}");
     }
 
     #[test]
     fn a_convolution_whose_sizes_do_not_fit_is_told() {
         use super::onnx::AttributeProto;
-        let paths = ModelPaths::new(Path::new(TINY));
-        let manifest = Manifest::read(&paths.manifest).unwrap();
         let is_conv = |node: &&mut NodeProto| node.op_type == "Conv";
         let with = |key: &str, ints: &[i64]| {
             let mut proto = tiny();
@@ -449,7 +584,7 @@ mod tests {
                 i: ints[0],
                 ..Default::default()
             });
-            let error = Network::from_proto(proto, &manifest, &paths).err();
+            let error = try_load(proto).err();
             error.expect(key).to_string()
         };
         for (key, ints) in [
@@ -483,25 +618,24 @@ mod tests {
         let dims = &mut tensor.unwrap().dims;
         let last = dims.pop().unwrap();
         *dims.last_mut().unwrap() *= last;
-        let error = Network::from_proto(proto, &manifest, &paths).err().unwrap();
+        let error = try_load(proto).err().unwrap();
         assert!(error.to_string().contains("does not suit"), "{error}");
     }
 
     #[test]
     fn weights_of_an_impossible_shape_are_told() {
-        let paths = ModelPaths::new(Path::new(TINY));
-        let manifest = Manifest::read(&paths.manifest).unwrap();
         for dims in [&[1 << 62, 8][..], &[1 << 32, 1 << 32, 1], &[3]] {
             let mut proto = tiny();
             let weights = &mut proto.graph.as_mut().unwrap().initializer;
             let largest = weights.iter_mut().max_by_key(|tensor| tensor.dims.len());
             largest.unwrap().dims = dims.to_vec();
-            let error = Network::from_proto(proto, &manifest, &paths).err().unwrap();
+            let error = try_load(proto).err().unwrap();
             assert!(error.to_string().contains("are no tensor of"), "{error}");
         }
     }
 
     fn stock(proto: &ModelProto, input: &[f32]) -> [f32; 7] {
+        let mut values = [0.0; 7];
         use tract_onnx::prelude::*;
         let mut state = tract_onnx::onnx()
             .model_for_read(&mut &*proto.encode_to_vec())
@@ -514,7 +648,8 @@ mod tests {
             .unwrap()
             .spawn()
             .unwrap();
-        run_tract(&mut state, &[1, 1, 16, 16], input).unwrap()
+        run_tract(&mut state, &[1, 1, 16, 16], input, &mut values).unwrap();
+        values
     }
 
     fn input() -> Vec<f32> {
@@ -553,9 +688,10 @@ mod tests {
             "{by_tract:?}"
         );
 
-        let logits = load(tiny()).run(&input()).unwrap();
-        let expected = Probabilities::from_logits(logits);
-        for (p, expected) in network.run(&input()).unwrap().iter().zip(expected.0) {
+        let logits = run(&mut load(tiny()), &input());
+        let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();
+        for (p, logit) in run(&mut network, &input()).iter().zip(logits) {
+            let expected = logit.exp() / sum;
             assert!((p - expected).abs() < 1e-6, "{p} for {expected}");
         }
     }
@@ -577,12 +713,60 @@ mod tests {
         assert_eq!(kernel("head"), Some("tract"));
         // tract multiplies by the reciprocal of a scale, so a quantum (0.047)
         // may lie between the two.
-        for (output, expected) in network.run(&input()).unwrap().iter().zip(expected) {
+        for (output, expected) in run(&mut network, &input()).iter().zip(expected) {
             assert!(
                 (output - expected).abs() < 0.0471,
                 "{output} for {expected}"
             );
         }
+    }
+
+    #[test]
+    fn every_output_comes_out_under_its_name() {
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        let logits = graph.output[0].clone();
+        let mut other = logits.clone();
+        other.name = "p".into();
+        graph.node.push(NodeProto {
+            op_type: "Softmax".into(),
+            input: vec![logits.name.clone()],
+            output: vec!["p".into()],
+            ..Default::default()
+        });
+        graph.output.insert(0, other);
+        let mut model = load(proto);
+        let names: Vec<_> = model.outputs().iter().map(|o| o.name.clone()).collect();
+        assert_eq!(names, ["p".to_owned(), logits.name]);
+        let outputs = model.run(&input()).unwrap();
+        let sum: f32 = outputs.get(0).unwrap().iter().sum();
+        assert!((sum - 1.0).abs() < 1e-5);
+        assert_eq!(outputs.get(1).unwrap(), run(&mut load(tiny()), &input()));
+        let outputs = model.run(&input()).unwrap();
+        assert!(outputs.get(2).is_none());
+    }
+
+    #[test]
+    fn models_share_a_workspace() {
+        let workspace = Workspace::default();
+        let mut models =
+            [(); 2].map(|()| Model::from_proto(tiny(), "tiny", INPUT, &workspace).unwrap());
+        let bytes = workspace.bytes();
+        assert_eq!(models[0].working_memory(), Some(bytes));
+        let mut inputs = [input(), input()];
+        inputs[1].reverse();
+        for (input, model) in [(0, 0), (1, 1), (0, 1), (1, 0)] {
+            let input = &inputs[input];
+            let alone = run(&mut load(tiny()), input);
+            assert_eq!(run(&mut models[model], input), alone);
+        }
+        assert_eq!(workspace.bytes(), bytes);
+    }
+
+    #[test]
+    fn an_input_of_another_length_is_refused() {
+        let error = load(tiny()).run(&[0.0; 255]).unwrap_err();
+        assert!(error.contains("255"), "{error}");
     }
 
     #[test]
@@ -609,8 +793,8 @@ mod tests {
             ..Default::default()
         }];
         let mut network = load(proto);
-        assert_eq!(network.memory(), None);
-        let outputs = network.run(&[0.5; 256]).unwrap();
+        assert_eq!(network.working_memory(), None);
+        let outputs = run(&mut network, &[0.5; 256]);
         assert_eq!(outputs, [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]);
     }
 
@@ -637,13 +821,13 @@ mod tests {
         let expected = stock(&proto, &input());
         let mut network = load(proto);
         assert!(matches!(network.engine, Engine::Program { .. }));
-        let outputs = network.run(&input()).unwrap();
+        let outputs = run(&mut network, &input());
         for (output, expected) in outputs.iter().zip(expected) {
             assert!(
                 (output - expected).abs() < 0.0471,
                 "{output} for {expected}"
             );
         }
-        assert_ne!(outputs, load(tiny()).run(&input()).unwrap());
+        assert_ne!(outputs, run(&mut load(tiny()), &input()));
     }
 }
