@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut image = LumaImage::default();
-    if image::luma(data, &mut Vec::new(), &mut image).is_ok() {
+    if image::luma(data, &mut image).is_ok() {
         let view = image.try_view().expect("a whole picture");
         assert!(view.width() <= 8000 && view.height() <= 8000);
     }

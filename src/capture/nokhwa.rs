@@ -375,13 +375,12 @@ fn deliver(shared: &Shared, camera: &mut Camera, name: &str) -> String {
     let format = camera.camera_format();
     let (width, height) = (format.width(), format.height());
     let mut image = LumaImage::default();
-    let mut scratch = Vec::new();
     let mut broken = Repeated::new(format!("camera {name}: frame dropped"));
     while !shared.stop.load(Ordering::Relaxed) {
         let converted = match camera.frame_raw() {
             Ok(bytes) => {
                 (image.width, image.height) = (width, height);
-                luma(format.format(), &bytes, &mut scratch, &mut image)
+                luma(format.format(), &bytes, &mut image)
             }
             Err(error) => return error.to_string(),
         };
@@ -409,17 +408,12 @@ fn deliver(shared: &Shared, camera: &mut Camera, name: &str) -> String {
     "closed".to_owned()
 }
 
-fn luma(
-    format: FrameFormat,
-    bytes: &[u8],
-    scratch: &mut Vec<u8>,
-    image: &mut LumaImage,
-) -> Result<(), String> {
+fn luma(format: FrameFormat, bytes: &[u8], image: &mut LumaImage) -> Result<(), String> {
     let (width, height) = (image.width, image.height);
     let size = width as usize * height as usize;
     let pixel_format = match format {
         FrameFormat::MJPEG => {
-            let size = jpeg::luma(bytes, scratch, &mut image.pixels).map_err(|e| e.to_string())?;
+            let size = jpeg::luma(bytes, &mut image.pixels).map_err(|e| e.to_string())?;
             (image.width, image.height) = size;
             return Ok(());
         }
@@ -525,18 +519,10 @@ mod tests {
             pixels: Vec::new(),
         };
         let bytes = [255, 0, 0, 0, 0, 255];
-        luma(FrameFormat::RAWRGB, &bytes, &mut Vec::new(), &mut image).unwrap();
+        luma(FrameFormat::RAWRGB, &bytes, &mut image).unwrap();
         assert_eq!(image.pixels, [76, 29]);
-        luma(FrameFormat::RAWBGR, &bytes, &mut Vec::new(), &mut image).unwrap();
+        luma(FrameFormat::RAWBGR, &bytes, &mut image).unwrap();
         assert_eq!(image.pixels, [29, 76]);
-        assert!(
-            luma(
-                FrameFormat::RAWRGB,
-                &bytes[..5],
-                &mut Vec::new(),
-                &mut image
-            )
-            .is_err()
-        );
+        assert!(luma(FrameFormat::RAWRGB, &bytes[..5], &mut image).is_err());
     }
 }

@@ -176,7 +176,6 @@ enum Framer {
     },
     Jpegs {
         splitter: Splitter,
-        scratch: Vec<u8>,
         /// A second picture: a broken one must not cost the one before it.
         spare: LumaImage,
     },
@@ -210,7 +209,6 @@ impl Pipe {
             }
             Kind::Jpegs => Framer::Jpegs {
                 splitter: Splitter::default(),
-                scratch: Vec::new(),
                 spare: LumaImage::default(),
             },
         };
@@ -293,17 +291,13 @@ impl Pipe {
                 // A whole frame has all the bytes that its luma needs.
                 layout.luma(bytes, &mut self.image.pixels).is_ok()
             }
-            Framer::Jpegs {
-                splitter,
-                scratch,
-                spare,
-            } => loop {
+            Framer::Jpegs { splitter, spare } => loop {
                 let fault = match splitter.next() {
                     Split::More => return false,
                     Split::Broken(reason) => reason.to_owned(),
                     Split::Picture(range) => {
                         let data = splitter.bytes(range);
-                        match jpeg::luma(data, scratch, &mut spare.pixels) {
+                        match jpeg::luma(data, &mut spare.pixels) {
                             Ok((width, height)) => {
                                 (spare.width, spare.height) = (width, height);
                                 std::mem::swap(spare, &mut self.image);

@@ -13,6 +13,7 @@
 //! colours in a PNG the weighted sum in [`png`]. Only the EXIF orientation is
 //! applied here as it is there.
 
+mod exif;
 pub mod jpeg;
 pub mod pgm;
 pub mod png;
@@ -134,7 +135,6 @@ pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
-    scratch: Vec<u8>,
 }
 
 impl Reader {
@@ -144,19 +144,18 @@ impl Reader {
     /// As [`read_luma`]; `image` is then of no use.
     pub fn luma(&mut self, path: &Path, image: &mut LumaImage) -> Result<(), MediaError> {
         read_file(path, &mut self.bytes)?;
-        luma(&self.bytes, &mut self.scratch, image).map_err(|fault| MediaError::Picture {
+        luma(&self.bytes, image).map_err(|fault| MediaError::Picture {
             path: path.to_owned(),
             fault,
         })
     }
 }
 
-/// Decodes a PNG, JPEG or PGM picture in memory to luma. `scratch` is working
-/// memory to use again.
+/// Decodes a PNG, JPEG or PGM picture in memory to luma.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn luma(bytes: &[u8], scratch: &mut Vec<u8>, image: &mut LumaImage) -> Result<(), Fault> {
+pub fn luma(bytes: &[u8], image: &mut LumaImage) -> Result<(), Fault> {
     let turn = match kind(bytes)? {
         Kind::Png => {
             (image.width, image.height) = png::luma(bytes, &mut image.pixels)?;
@@ -167,7 +166,7 @@ pub fn luma(bytes: &[u8], scratch: &mut Vec<u8>, image: &mut LumaImage) -> Resul
             return Ok(());
         }
         Kind::Jpeg => {
-            (image.width, image.height) = jpeg::luma(bytes, scratch, &mut image.pixels)?;
+            (image.width, image.height) = jpeg::luma(bytes, &mut image.pixels)?;
             jpeg::orientation(bytes)
         }
     };

@@ -25,7 +25,7 @@ fn encode_png(
 
 fn luma_of(bytes: &[u8]) -> Result<LumaImage, Fault> {
     let mut image = LumaImage::default();
-    luma(bytes, &mut Vec::new(), &mut image).map(|()| image)
+    luma(bytes, &mut image).map(|()| image)
 }
 
 fn rgb_of(bytes: &[u8]) -> Result<RgbImage, Fault> {
@@ -119,7 +119,8 @@ fn jpeg_luma_of_every_sampling_and_odd_size() {
             luma_of(&out).unwrap()
         };
         assert_eq!((gray.width, gray.height), (width.into(), height.into()));
-        for sampling in [S::F_1_1, S::F_2_1, S::F_1_2, S::F_2_2, S::F_4_1] {
+        let usual = [S::F_1_1, S::F_2_1, S::F_1_2, S::F_2_2, S::F_4_1];
+        for sampling in usual.into_iter().chain([S::F_4_2, S::F_1_4, S::F_2_4]) {
             for progressive in [false, true] {
                 let file = encode_jpeg((width, height), &rgb, sampling, progressive);
                 let what = format!("{width}x{height} {sampling:?} progressive {progressive}");
@@ -157,16 +158,152 @@ fn a_gray_jpeg_may_claim_to_be_sampled() {
     assert_eq!(luma_of(&file).unwrap(), plain);
 }
 
-/// The decoder gives wrong rows for these; better none.
+/// Pictures of any structure: one scan for each component, chroma first,
+/// components together in any groups, progressive scans, restart markers, all
+/// kinds of sampling factors. The PNGs hold libjpeg-turbo's luma, and both were
+/// made by `scripts/compare-libjpeg --record tests/data/jpeg --seed 3`.
 #[test]
-fn jpeg_with_odd_chroma_sampling_is_refused() {
+fn jpeg_luma_of_any_structure_is_that_of_libjpeg() {
+    let mut count = 0;
+    for entry in fs::read_dir("tests/data/jpeg").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().unwrap() == "jpg" {
+            let found = read_luma(&path).unwrap_or_else(|error| panic!("{error}"));
+            let expected = read_luma(path.with_extension("png")).unwrap();
+            assert!(found == expected, "{}", path.display());
+            assert!(read_rgb(&path).is_ok(), "{}", path.display());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 24);
+}
+
+/// Splits a JPEG into its segments, each scan header with its data.
+fn segments(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut segments = Vec::new();
+    let mut at = 2;
+    while file[at + 1] != 0xd9 {
+        let mut end = at + 2 + usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
+        if file[at + 1] == 0xda {
+            while file[end] != 0xff || matches!(file[end + 1], 0x00 | 0xd0..=0xd7) {
+                end += 1;
+            }
+        }
+        segments.push(file[at..end].to_vec());
+        at = end;
+    }
+    segments
+}
+
+fn joined(segments: &[Vec<u8>]) -> Vec<u8> {
+    [&[0xff, 0xd8][..], &segments.concat(), &[0xff, 0xd9]].concat()
+}
+
+/// A progressive picture of many scans, and where they are.
+fn many_scans() -> (Vec<Vec<u8>>, Vec<usize>) {
+    let file = encode_jpeg(
+        (40, 24),
+        &slope(40, 24),
+        jpeg_encoder::SamplingFactor::F_2_2,
+        true,
+    );
+    let segments = segments(&file);
+    let scans = (0..segments.len()).filter(|&i| segments[i][1] == 0xda);
+    let scans = scans.collect();
+    (segments, scans)
+}
+
+#[test]
+fn scans_that_are_missing_doubled_or_out_of_order_are_no_picture() {
+    let (whole, scans) = many_scans();
+    assert!(luma_of(&joined(&whole)).is_ok());
+    // Whether a scan has a part of the luma, whose number is in the frame header.
+    let frame = whole.iter().find(|s| s[1] == 0xc2).unwrap();
+    let number = frame[10];
+    let has_luma = |segment: &[u8]| {
+        segment[5..5 + 2 * usize::from(segment[4])]
+            .iter()
+            .step_by(2)
+            .any(|&id| id == number)
+    };
+    let expected = luma_of(&joined(&whole)).unwrap();
+    let mut refused = 0;
+    for &scan in &scans {
+        let mut missing = whole.clone();
+        missing.remove(scan);
+        let mut doubled = whole.clone();
+        doubled.insert(scan, whole[scan].clone());
+        for changed in [missing, doubled] {
+            match luma_of(&joined(&changed)) {
+                Ok(found) => {
+                    assert!(!has_luma(&whole[scan]));
+                    assert_eq!(found, expected);
+                }
+                Err(fault) => {
+                    assert!(matches!(fault, Fault::Damaged { .. }), "{fault}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused >= 4, "{refused}");
+}
+
+/// With other factors the same data means other blocks; it never fits.
+#[test]
+fn wrong_sampling_factors_give_no_stripes() {
+    let file = encode_jpeg(
+        (48, 48),
+        &slope(48, 48),
+        jpeg_encoder::SamplingFactor::F_2_2,
+        false,
+    );
+    let frame = file.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    assert_eq!(file[frame + 11], 0x22);
+    for factors in [0x00, 0x11, 0x12, 0x21, 0x41, 0x14, 0x33, 0x42, 0x44, 0x55] {
+        let mut wrong = file.clone();
+        wrong[frame + 11] = factors;
+        assert!(luma_of(&wrong).is_err(), "{factors:#x}");
+    }
+}
+
+#[test]
+fn luma_with_fewer_samples_than_chroma_is_refused_in_words() {
     use jpeg_encoder::SamplingFactor as S;
-    for sampling in [S::F_4_2, S::F_1_4, S::F_2_4] {
-        let file = encode_jpeg((16, 16), &slope(16, 16), sampling, false);
+    let mut file = encode_jpeg((16, 16), &slope(16, 16), S::F_1_1, false);
+    let frame = file.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    file[frame + 14] = 0x21;
+    let fault = luma_of(&file).unwrap_err();
+    assert!(fault.to_string().contains("fewer samples"), "{fault}");
+}
+
+#[test]
+fn what_is_not_decoded_is_named() {
+    for (marker, word) in [
+        (0xc3, "lossless"),
+        (0xc5, "hierarchical"),
+        (0xc9, "arithmetic"),
+        (0xca, "arithmetic"),
+    ] {
+        let mut file = jpeg_8x8();
+        let frame = file.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        file[frame + 1] = marker;
         let fault = luma_of(&file).unwrap_err();
         assert!(matches!(fault, Fault::Unsupported { .. }), "{fault}");
-        assert!(rgb_of(&file).is_err());
+        assert!(fault.to_string().contains(word), "{fault}");
     }
+}
+
+/// Cameras fill the space before the end marker.
+#[test]
+fn a_few_bytes_before_the_end_marker_are_passed_over() {
+    let whole = jpeg_8x8();
+    let end = whole.len() - 2;
+    let padded = |count| [&whole[..end], &vec![0; count], &whole[end..]].concat();
+    for count in [1, 4, 16] {
+        assert_eq!(luma_of(&padded(count)), luma_of(&whole));
+    }
+    assert!(luma_of(&padded(17)).is_err());
 }
 
 #[test]
@@ -274,7 +411,11 @@ fn broken_files_say_what_is_wrong() {
     for cut in 10..pixels_end {
         assert!(luma_of(&png[..cut]).is_err(), "PNG cut at {cut}");
     }
-    for cut in 4..jpeg.len() {
+    // Without its end marker a JPEG is still whole.
+    for end in [jpeg.len() - 2, jpeg.len() - 1] {
+        assert_eq!(luma_of(&jpeg[..end]), luma_of(&jpeg));
+    }
+    for cut in 4..jpeg.len() - 2 {
         assert_eq!(
             luma_of(&jpeg[..cut]),
             Err(Fault::Truncated("JPEG")),

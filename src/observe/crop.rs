@@ -166,9 +166,6 @@ impl Cropper {
     }
 
     /// The face in `face`, cut by `rule`: `width * height` pixels, row by row.
-    ///
-    /// # Errors
-    /// The square around the face is empty or too large.
     pub fn face(
         &mut self,
         luma: &LumaView<'_>,

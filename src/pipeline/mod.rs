@@ -360,11 +360,11 @@ impl Faces {
         self.classifier.reserve(width, height);
         self.reserved_for = (width, height);
         let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
-        let (mut scratch, mut pixels) = (Vec::new(), Vec::new());
+        let mut pixels = Vec::new();
         let picture = jpeg::blank(side(width), side(height));
         // A size that no JPEG has is no worse case, and the gray picture that
         // the network gets is none that it could refuse.
-        if jpeg::luma(&picture, &mut scratch, &mut pixels).is_ok()
+        if jpeg::luma(&picture, &mut pixels).is_ok()
             && let Ok(view) = LumaView::new(&pixels, width, height, width as usize)
         {
             let _ = self.classifier.classify_whole(&view);

@@ -131,7 +131,6 @@ impl Splitter {
 pub struct Mjpeg<R = File> {
     file: R,
     splitter: Splitter,
-    scratch: Vec<u8>,
     at_end: bool,
 }
 
@@ -145,7 +144,6 @@ impl<R: Read + Seek> Mjpeg<R> {
         Ok(Self {
             file,
             splitter: Splitter::default(),
-            scratch: Vec::new(),
             at_end: false,
         })
     }
@@ -169,7 +167,7 @@ impl<R: Read + Seek> Recording for Mjpeg<R> {
             match self.splitter.next() {
                 Split::Picture(range) => {
                     let data = self.splitter.bytes(range);
-                    return match jpeg::luma(data, &mut self.scratch, &mut image.pixels) {
+                    return match jpeg::luma(data, &mut image.pixels) {
                         Ok((width, height)) => {
                             (image.width, image.height) = (width, height);
                             Step::Frame

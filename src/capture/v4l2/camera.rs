@@ -90,7 +90,6 @@ pub struct Camera<B: V4l2Backend> {
     reason: String,
     described: String,
     image: LumaImage,
-    scratch: Vec<u8>,
     sequence: u64,
     driver_sequence: Option<u32>,
     last_timestamp: Timestamp,
@@ -146,7 +145,6 @@ impl<B: V4l2Backend> Camera<B> {
             reason,
             described,
             image: LumaImage::default(),
-            scratch: Vec::new(),
             sequence: 0,
             driver_sequence: None,
             last_timestamp: Timestamp::default(),
@@ -352,12 +350,7 @@ impl<B: V4l2Backend> Camera<B> {
             stream.requeue(filled)?;
             return Ok(None);
         }
-        let converted = convert(
-            &granted.layout,
-            stream.bytes(&filled),
-            &mut self.scratch,
-            &mut self.image,
-        );
+        let converted = convert(&granted.layout, stream.bytes(&filled), &mut self.image);
         stream.requeue(filled)?;
         match converted {
             Ok(()) => {
@@ -384,15 +377,10 @@ fn streaming<S>(stream: S, granted: Granted, now: Timestamp) -> State<S> {
     }
 }
 
-fn convert(
-    layout: &Layout,
-    bytes: &[u8],
-    scratch: &mut Vec<u8>,
-    image: &mut LumaImage,
-) -> Result<(), String> {
+fn convert(layout: &Layout, bytes: &[u8], image: &mut LumaImage) -> Result<(), String> {
     (image.width, image.height) = (layout.width, layout.height);
     if layout.format == PixelFormat::Mjpg {
-        let size = jpeg::luma(bytes, scratch, &mut image.pixels).map_err(|e| e.to_string())?;
+        let size = jpeg::luma(bytes, &mut image.pixels).map_err(|e| e.to_string())?;
         if size != (layout.width, layout.height) {
             return Err(format!("a JPEG of {}x{}", size.0, size.1));
         }
