@@ -125,7 +125,35 @@ fn the_readmes_board_file_is_valid() {
     );
 }
 
-/// Everything in Markdown but what is not ours to write.
+#[test]
+fn the_index_of_scripts_is_complete() {
+    let index = read("scripts/README.md");
+    for entry in fs::read_dir(root().join("scripts")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_file() && !name.contains('.') {
+            assert!(index.contains(&format!("[`{name}`]({name})")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn both_changelogs_begin_with_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = read("CHANGELOG.md");
+    let heading = changelog.lines().find(|line| line.starts_with("## "));
+    assert_eq!(heading, Some(&*format!("## {version}")));
+    let packaged = read("packaging/debian/changelog");
+    assert!(packaged.starts_with(&format!("affectd ({version})")));
+    for document in ["README.md", "boards/README.md"] {
+        let text = read(document);
+        for part in text.split("affectd_").skip(1) {
+            assert!(part.starts_with(version), "{document}: affectd_{part}");
+        }
+    }
+}
+
+/// The Markdown files of the repository.
 fn documents() -> Vec<PathBuf> {
     let mut documents = Vec::new();
     let mut folders = vec![PathBuf::new()];
