@@ -327,13 +327,24 @@ fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Opt
     let options = events::Options {
         stdout: section.boolean("stdout").unwrap_or(false),
         file: own_path(&mut section, "file", directory),
+        max_bytes: section
+            .integer("max_bytes", 0..=i64::MAX)
+            .map(i64::unsigned_abs)
+            .filter(|bytes| *bytes > 0),
         socket: own_path(&mut section, "socket", directory),
         period: section
             .millis("period_ms", 0..=HOUR_MS)
             .filter(|period| !period.is_zero()),
     };
+    if let Some(old) = options.old_file() {
+        section.claim("file", Resource::File(old));
+    }
     if let Err(error) = options.validate() {
-        section.reject_key("socket", error);
+        let key = match error {
+            events::Error::MaxBytes { .. } => "max_bytes",
+            _ => "socket",
+        };
+        section.reject_key(key, error);
     }
     section.finish();
     options

@@ -90,6 +90,9 @@ pub fn run(args: &Args) -> CommandResult {
         if let Some(signal) = signals.stop_requested() {
             break signal;
         }
+        if signals.take_reopen() {
+            daemon.pipeline.reopen_files();
+        }
         if signals.take_reload() {
             notifier.reloading();
             daemon = daemon.reload(args)?;

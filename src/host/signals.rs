@@ -7,6 +7,7 @@
 //! - `SIGHUP`: read the board file again. If the terminal that affectd was
 //!   started from is gone, it means stop: a camera must not go on watching after
 //!   its user closed the window. Under `nohup` it goes on.
+//! - `SIGUSR1`: open the event file again, for logrotate.
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 /// The signals that reached the process, to be asked by the loop.
 ///
@@ -28,13 +29,14 @@ pub struct Signals {
     /// The number of the first signal that asked to stop, 0 before.
     stop: Arc<AtomicUsize>,
     hangup: Arc<AtomicBool>,
+    reopen: Arc<AtomicBool>,
     wake: UnixStream,
     /// Started from a terminal, and not to outlive it.
     bound_to_terminal: bool,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP for the rest of the process's life.
+    /// Takes over SIGTERM, SIGINT, SIGHUP and SIGUSR1 for the rest of the process's life.
     ///
     /// # Errors
     /// No descriptor left for the pipe.
@@ -44,6 +46,7 @@ impl Signals {
         let bound_to_terminal = has_terminal() && !ignores_hangup();
         let stop = Arc::new(AtomicUsize::new(0));
         let hangup = Arc::new(AtomicBool::new(false));
+        let reopen = Arc::new(AtomicBool::new(false));
         let stopping = Arc::new(AtomicBool::new(false));
 
         // Actions run in the order in which they are registered, so this one
@@ -54,12 +57,14 @@ impl Signals {
             signal_hook::flag::register_usize(signal, Arc::clone(&stop), signal as usize)?;
         }
         signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(SIGUSR1, Arc::clone(&reopen))?;
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] {
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
         }
         Ok(Self {
             stop,
             hangup,
+            reopen,
             wake,
             bound_to_terminal,
         })
@@ -83,6 +88,12 @@ impl Signals {
             return false;
         }
         self.hangup.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether SIGUSR1 asked for files to be opened again, since the last call.
+    #[must_use]
+    pub fn take_reopen(&self) -> bool {
+        self.reopen.swap(false, Ordering::SeqCst)
     }
 
     /// Sleeps until a signal comes or the time is over; true if a signal came.
@@ -156,6 +167,10 @@ mod tests {
         signal_hook::low_level::raise(SIGHUP).unwrap();
         assert!(signals.take_reload());
         assert!(!signals.take_reload());
+        assert!(!signals.take_reopen());
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
+        assert!(signals.take_reopen());
+        assert!(!signals.take_reopen() && !signals.take_reload());
         assert_eq!(signals.stop_requested(), None);
         assert!(signals.sleep(Duration::from_secs(20)));
         assert!(!signals.sleep(Duration::from_millis(1)));

@@ -68,6 +68,9 @@ pub trait Output {
     /// outputs that tell people anything care.
     fn farewell(&mut self, _farewell: &Farewell<'_>) {}
 
+    /// Opens the files that it writes again: logrotate has moved them (SIGUSR1).
+    fn reopen_files(&mut self) {}
+
     /// Puts the device into its safe state and lets go of it; called once, at
     /// the end. Bounded in time.
     fn finish(&mut self);

@@ -185,6 +185,13 @@ impl Pipeline {
         }
     }
 
+    /// Lets the outputs open their files again.
+    pub fn reopen_files(&mut self) {
+        for output in &mut self.outputs {
+            output.reopen_files();
+        }
+    }
+
     /// Whether a camera is being waited for.
     #[must_use]
     pub fn is_waiting_for_camera(&self) -> bool {

@@ -3,7 +3,7 @@
 //! takes a build for the machine that the package is built on, and a package is
 //! mostly built for another one.
 //!
-//! `AFFECTD_WRITE_MANUAL=1 cargo test --test manual` writes them anew.
+//! `AFFECTD_WRITE_MANUAL=1 cargo test --test program manual` writes them anew.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -116,3 +116,56 @@ fn a_hangup_asks_for_a_reload_each_time() {
     process.send(Signal::TERM);
     process.expect("SIGTERM");
 }
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sigusr1_opens_the_event_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
+    std::fs::write(
+        at("board.toml"),
+        format!("[capture]\nsource = '{photos}'\nrepeat = true\n[track]\nconfirm = 1\n[events]\nfile = 'events.jsonl'\n"),
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+    command
+        .args(["run", "--fast", "--board"])
+        .arg(at("board.toml"));
+    // A test that fails must not leave it running with the test's own output.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut daemon = Running(command.spawn().unwrap());
+    let has_a_face = |name: &str| {
+        let start = Instant::now();
+        while !std::fs::read_to_string(at(name)).is_ok_and(|text| text.contains("\"face\"")) {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "no face in {name}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    has_a_face("events.jsonl");
+    std::fs::rename(at("events.jsonl"), at("events.jsonl.1")).unwrap();
+    let pid = Pid::from_child(&daemon.0);
+    kill_process(pid, Signal::USR1).unwrap();
+    has_a_face("events.jsonl");
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(daemon.0.wait().unwrap().success());
+    let text = std::fs::read_to_string(at("events.jsonl")).unwrap();
+    assert!(text.lines().next().unwrap().contains("\"hello\""), "{text}");
+    assert!(
+        text.lines().last().unwrap().contains("\"goodbye\""),
+        "{text}"
+    );
+    let old = std::fs::read_to_string(at("events.jsonl.1")).unwrap();
+    assert!(old.ends_with('\n') && !old.contains("\"goodbye\""), "{old}");
+}

@@ -10,6 +10,7 @@
 //!
 #![doc = include_str!("../../../docs/events.md")]
 
+mod file;
 mod line;
 mod queue;
 mod socket;
@@ -48,6 +49,10 @@ pub struct Options {
     pub stdout: bool,
     /// A file that lines are appended to; created with mode 0640. Default: none.
     pub file: Option<PathBuf>,
+    /// The most bytes of the file, at least [`MAX_BYTES_LEAST`](Self::MAX_BYTES_LEAST):
+    /// a full one is renamed to `FILE.1`, in the place of the one before, and a
+    /// new one begins with `hello`. Default: no limit.
+    pub max_bytes: Option<u64>,
     /// A Unix stream socket to make, with mode 0660. Default: none.
     pub socket: Option<PathBuf>,
     /// Repeat the state after this time without a change. Default: never.
@@ -55,11 +60,27 @@ pub struct Options {
 }
 
 impl Options {
+    /// The least that [`max_bytes`](Self::max_bytes) may be: a few lines.
+    pub const MAX_BYTES_LEAST: u64 = 4096;
+
+    /// The file that the full one becomes, if it has a limit.
+    #[must_use]
+    pub fn old_file(&self) -> Option<PathBuf> {
+        self.max_bytes?;
+        Some(file::old_generation(self.file.as_deref()?))
+    }
+
     /// Checks the options by themselves, without touching a file.
     ///
     /// # Errors
-    /// The socket's path is longer than the kernel takes.
+    /// The socket's path is longer than the kernel takes, or `max_bytes` is too
+    /// small.
     pub fn validate(&self) -> Result<(), Error> {
+        if let Some(most) = self.max_bytes
+            && most < Self::MAX_BYTES_LEAST
+        {
+            return Err(Error::MaxBytes { most });
+        }
         match &self.socket {
             Some(path) => socket::check_path(path),
             None => Ok(()),
@@ -74,7 +95,10 @@ impl Options {
 /// Each of the two that cannot be opened.
 #[must_use]
 pub fn probe(options: &Options) -> Vec<Error> {
-    let file = options.file.as_deref().map(stream::probe);
+    let file = options
+        .file
+        .as_deref()
+        .map(|path| file::probe(path, options.max_bytes));
     let socket = options
         .socket
         .as_deref()
@@ -95,12 +119,25 @@ pub enum Error {
         source: std::io::Error,
     },
     #[error(
-        "event socket {}: the path has {} bytes, and a socket's may have {} at most",
+        "event file {}: max_bytes needs a folder that can be written to: {source}",
+        .path.display()
+    )]
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "max_bytes is {most}; it is at least {}, or 0 for no limit",
+        Options::MAX_BYTES_LEAST
+    )]
+    MaxBytes { most: u64 },
+    #[error(
+        "event socket {}: the path has {} bytes; a socket's path has at most {}",
         .path.display(), .path.as_os_str().len(), socket::PATH_LONGEST
     )]
     SocketPath { path: PathBuf },
     #[error(
-        "event socket {}: something that is no socket is there; remove it or choose another path",
+        "event socket {}: a file that is not a socket is there; remove it or choose another path",
         .path.display()
     )]
     NoSocket { path: PathBuf },
@@ -203,14 +240,21 @@ impl Events {
             socket_file: None,
         };
         // Everything that can fail comes before the first thread.
-        let file = options.file.as_deref().map(stream::file).transpose()?;
+        let file = options
+            .file
+            .as_deref()
+            .map(|path| stream::file(path, options.max_bytes))
+            .transpose()?;
         let stdout = options.stdout.then(stream::stdout).transpose()?;
         let listener = options
             .socket
             .as_deref()
             .map(socket::Listener::bind)
             .transpose()?;
-        for stream in [stdout, file].into_iter().flatten() {
+        if let Some(stream) = stdout {
+            events.start("events", running.clone(), |queue| stream.run(queue))?;
+        }
+        if let Some(stream) = file {
             events.start("events", running.clone(), |queue| stream.run(queue))?;
         }
         if let Some((listener, file)) = listener {
@@ -417,6 +461,12 @@ impl Output for Events {
                 .map(|&(name, count)| (name.to_owned(), count))
                 .collect(),
         });
+    }
+
+    fn reopen_files(&mut self) {
+        for queue in &self.queues {
+            queue.ask_reopen();
+        }
     }
 
     /// Says goodbye and waits for what is queued to be written: with a live

@@ -33,6 +33,8 @@ struct State {
     abandoned: bool,
     /// The loop waited for room in vain, and nothing has been taken since.
     stuck: bool,
+    /// The file that the events go to is to be opened again.
+    reopen: bool,
 }
 
 impl Queue {
@@ -44,6 +46,7 @@ impl Queue {
                 closed: false,
                 abandoned: false,
                 stuck: false,
+                reopen: false,
             }),
             changed: Condvar::new(),
             descriptor: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -120,12 +123,13 @@ impl Queue {
         Some(event)
     }
 
-    /// Waits until there is an event or there will be none.
+    /// Waits until there is an event, there will be none, or the file is to be
+    /// opened again.
     pub fn wait(&self) {
         let _state = self
             .changed
             .wait_while(self.lock(), |state| {
-                state.events.is_empty() && !state.closed
+                state.events.is_empty() && !state.closed && !state.reopen
             })
             .unwrap_or_else(PoisonError::into_inner);
     }
@@ -137,6 +141,17 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner)
             .0
             .closed
+    }
+
+    /// Asks for the file to be opened again.
+    pub fn ask_reopen(&self) {
+        self.lock().reopen = true;
+        self.wake();
+    }
+
+    /// Whether the file is to be opened again, since the last call.
+    pub fn take_reopen(&self) -> bool {
+        std::mem::take(&mut self.lock().reopen)
     }
 
     /// No more events will come. What waits is still to be written.

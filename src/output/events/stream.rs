@@ -1,20 +1,22 @@
 //! Lines into standard output or a file, by a thread that may hang in a write.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::Error;
+use super::file::EventFile;
+use super::line::{Body, Event};
 use super::queue::{QUEUE, Queue};
 use crate::fault::Repeated;
 
 /// A failed write is tried again after this time, then after twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
-/// A pipe set to non-blocking by somebody else is asked again after this time.
+/// A full pipe that another program set to non-blocking is tried again after
+/// this time.
 const RETRY_FULL_PIPE: Duration = Duration::from_millis(20);
 
 /// Where lines go.
@@ -22,6 +24,9 @@ const RETRY_FULL_PIPE: Duration = Duration::from_millis(20);
 pub(super) struct Stream<W> {
     name: String,
     fault: Repeated,
+    /// A file that could not be opened again or replaced; lines still go to the
+    /// one before.
+    replacing: Repeated,
     to: W,
     /// Whether a reader that has gone stays gone.
     ends_with_reader: bool,
@@ -43,57 +48,36 @@ pub(super) fn stdout() -> Result<Stream<File>, Error> {
     ))
 }
 
-/// Opens an event file to append to, and makes it if it does not exist.
-fn open(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        // A named pipe without a reader must not hold up the start.
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path)
-        .map_err(|source| Error::File {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-/// Tries whether an event file can be written. A file that this made is removed
-/// again: made by root, who may run this, it would be closed to the daemon.
-pub(super) fn probe(path: &Path) -> Result<(), Error> {
-    let existed = path.symlink_metadata().is_ok();
-    open(path)?;
-    if !existed {
-        let _ = std::fs::remove_file(path);
-    }
-    Ok(())
-}
-
-pub(super) fn file(path: &Path) -> Result<Stream<File>, Error> {
-    let to = open(path)?;
+pub(super) fn file(path: &Path, max_bytes: Option<u64>) -> Result<Stream<EventFile>, Error> {
+    let to = EventFile::open(path, max_bytes)?;
+    let inside_line = to.ends_inside_line();
     let mut stream = Stream::new(format!("event file {}", path.display()), to, false);
-    stream.inside_line = ends_inside_line(path).unwrap_or(false);
+    stream.inside_line = inside_line;
     Ok(stream)
 }
 
-/// Whether a file ends without a line's end, as a power cut or a disk that
-/// stayed full leaves it.
-fn ends_inside_line(path: &Path) -> io::Result<bool> {
-    if !path.metadata()?.is_file() {
-        return Ok(false);
+/// Where a stream's lines go. Both methods are called between two lines only.
+pub(super) trait Target: Write {
+    /// Opens the file again; true if it is empty now.
+    fn reopen(&mut self) -> io::Result<bool> {
+        Ok(false)
     }
-    let mut file = File::open(path)?;
-    // Fails on an empty file.
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
+
+    /// Begins a new file if a line of so many bytes would make this one too
+    /// large; true if it did.
+    fn make_room(&mut self, _line: usize) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
-impl<W: Write> Stream<W> {
+/// Standard output.
+impl Target for File {}
+
+impl<W: Target> Stream<W> {
     fn new(name: String, to: W, ends_with_reader: bool) -> Self {
         Self {
             fault: Repeated::new(name.as_str()),
+            replacing: Repeated::new(name.as_str()),
             name,
             to,
             ends_with_reader,
@@ -107,6 +91,9 @@ impl<W: Write> Stream<W> {
         if self.inside_line {
             line.push(b'\n');
         }
+        // Each new file begins with it, so that it can be read by itself.
+        let mut hello: Option<Event> = None;
+        let mut fresh = false;
         let mut written = 0;
         let mut retry = RETRY_FIRST;
         // Attempts that a full pipe gets at the end.
@@ -115,8 +102,24 @@ impl<W: Write> Stream<W> {
             if written == line.len() {
                 line.clear();
                 written = 0;
+                if queue.take_reopen() {
+                    let reopened = self.to.reopen();
+                    fresh |= self.replaced(reopened, "cannot be opened again");
+                }
                 match queue.pop() {
-                    Some(event) => event.write(&mut line),
+                    Some(event) => {
+                        event.write(&mut line);
+                        let replaced = self.to.make_room(line.len());
+                        fresh |= self.replaced(replaced, "the full file cannot be replaced");
+                        if matches!(event.body, Body::Hello(_)) {
+                            hello = Some(event);
+                        } else if let Some(hello) = hello.as_ref().filter(|_| fresh) {
+                            line.clear();
+                            hello.write(&mut line);
+                            event.write(&mut line);
+                        }
+                        fresh = false;
+                    }
                     None if queue.is_closed() => return,
                     None => queue.wait(),
                 }
@@ -166,6 +169,26 @@ impl<W: Write> Stream<W> {
     }
 }
 
+impl<W> Stream<W> {
+    /// Whether there is a new file, by what opening it came to.
+    fn replaced(&mut self, result: io::Result<bool>, failure: &str) -> bool {
+        match result {
+            Ok(fresh) => {
+                if fresh {
+                    self.replacing.cleared();
+                }
+                fresh
+            }
+            Err(error) => {
+                self.replacing.occurred(&format_args!(
+                    "{failure}: {error}; lines go on into the old one"
+                ));
+                false
+            }
+        }
+    }
+}
+
 /// Whether an error says that the other end is not there any more: a pipe's
 /// reader, or a terminal.
 fn is_gone(error: &io::Error) -> bool {
@@ -175,7 +198,6 @@ fn is_gone(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::{Body, Event};
     use super::*;
     use crate::frame::Timestamp;
     use std::sync::{Arc, Mutex};
@@ -207,6 +229,9 @@ mod tests {
             Ok(())
         }
     }
+
+    impl Target for Disk {}
+    impl Target for io::PipeWriter {}
 
     fn event(frame: u64) -> Event {
         Event {
@@ -277,6 +302,89 @@ mod tests {
         // Abandoned: further events are not kept.
         queue.push(event(21), Duration::ZERO);
         assert_eq!(queue.len(), 0);
+    }
+
+    fn hello() -> Event {
+        let hello = super::super::Hello {
+            source: "test".to_owned(),
+            live: false,
+            model: "test".to_owned(),
+            outputs: Vec::new(),
+        };
+        Event {
+            body: Body::Hello(Arc::new((hello, Duration::ZERO))),
+            ..event(0)
+        }
+    }
+
+    #[test]
+    fn each_generation_of_a_file_is_whole_lines_after_a_hello() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let most = 4096;
+        let stream = file(&path, Some(most)).unwrap();
+        let queue = Queue::new().unwrap();
+        queue.push(hello(), Duration::ZERO);
+        std::thread::scope(|scope| {
+            scope.spawn(|| stream.run(&queue));
+            for frame in 1..=200 {
+                queue.push(event(frame), Duration::from_secs(10));
+            }
+            queue.close();
+        });
+        let mut last = 201;
+        for name in ["events.jsonl", "events.jsonl.1"] {
+            let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            assert!(text.len() as u64 <= most && text.ends_with('\n'), "{name}");
+            let lines: Vec<serde_json::Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            assert_eq!(lines[0]["type"], "hello", "{name}");
+            // Nothing is lost within a file, nor from one to the next.
+            for line in lines[1..].iter().rev() {
+                last -= 1;
+                assert_eq!(line["frame"], last, "{name}");
+            }
+        }
+        assert!(last > 1, "an older generation is gone");
+    }
+
+    #[test]
+    fn a_file_is_opened_again_at_once_and_begins_with_a_hello() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let moved = folder.path().join("events.jsonl.0");
+        let stream = file(&path, None).unwrap();
+        let queue = Queue::new().unwrap();
+        queue.push(hello(), Duration::ZERO);
+        queue.push(event(1), Duration::ZERO);
+        std::thread::scope(|scope| {
+            scope.spawn(|| stream.run(&queue));
+            let wait = |for_what: &dyn Fn() -> bool| {
+                let since = std::time::Instant::now();
+                while !for_what() {
+                    assert!(since.elapsed() < Duration::from_secs(20));
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            let lines =
+                |path: &Path| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
+            wait(&|| lines(&path) == 2);
+            std::fs::rename(&path, &moved).unwrap();
+            queue.ask_reopen();
+            // With no event to write.
+            wait(&|| path.exists());
+            queue.push(event(2), Duration::ZERO);
+            wait(&|| lines(&path) == 2);
+            assert_eq!(lines(&moved), 2);
+            queue.close();
+        });
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("\"hello\"") && text.contains("\"frame\":2"),
+            "{text}"
+        );
     }
 
     #[test]
