@@ -28,12 +28,14 @@ examples:
   scripts/train cross-validate --run runs/folds --schedule 64:4
   scripts/train ablate --run runs/ablation --schedule 64:4
   scripts/train measure-crop
+  scripts/train face all                                  # the face net and the eye net
 """
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="scripts/train", epilog=EXAMPLES, description="Trains affectd's expression classifier.",
+        prog="scripts/train", epilog=EXAMPLES, description="Trains affectd's networks: `face` the face net and the eye net, every other command the "
+                                           "expression classifier.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = top.add_subparsers(dest="command", required=True)
 
@@ -112,6 +114,9 @@ def parser() -> argparse.ArgumentParser:
     plot.add_argument("--model", type=Path, default=ROOT / "models" / "mobilenet_v2_112.onnx")
     plot.add_argument("--figures", type=Path, help="what `evaluate --robustness --json` wrote")
     plot.add_argument("--out", type=Path, default=RUNS / "plots")
+
+    from .face.cli import add_parser
+    add_parser(sub, ROOT, DATA, RUNS)
 
     crop = command("measure-crop", "measure the crop rule for Haar boxes on training tiles")
     crop.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
@@ -205,6 +210,10 @@ def main() -> int:
         from .plot import plot
 
         plot(args)
+    elif args.command == "face":
+        from .face.cli import run
+
+        run(args)
     elif args.command == "measure-crop":
         from .crop import measure
         from .data import Prepared

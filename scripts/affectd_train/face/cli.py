@@ -1,0 +1,150 @@
+"""Command line of `scripts/train face`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+STEPS = """\
+steps, each of which leaves files in RUN that the later ones read; a step that finds its
+file does not run again, and the two trainings go on from their last checkpoint:
+  label      muxspace's and FER2013's faces, by the teacher            about 5 minutes of one core
+  render     faces of ICT-FaceKit with exact truth                     about 20 renders a second
+  negatives  downloads Debian packages with pictures (1.6 GB), finds
+             in them, and in drawn rooms, what cascades take for faces about 15 minutes
+  train      one net, for some minutes or steps                        --net face, then --net eye
+  quantize   fine-tunes in int8, writes ONNX file and manifest         --net face, then --net eye
+  test-data  pictures to judge on: photographs, people and renders
+             that were kept apart                                      about 10 minutes
+  evaluate   figures of both files, beside those of the float nets
+  all        each of them in turn
+
+A training by minutes fits the time there is; one by --steps gives the same files again on
+one machine, stopped and resumed or not.
+"""
+RENDERS = ((1500, False), (1008, True), (1500, False), (1500, False), (1500, False), (1500, False))
+OUTPUT = {"face": "face_64.onnx", "eye": "face_eyes_32.onnx"}
+
+
+def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Path) -> None:
+    face = sub.add_parser("face", help="the networks that say whether a box holds a face, and where it looks",
+                          description="Trains the face net and the eye net.", epilog=STEPS,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all"))
+    face.add_argument("--run", type=Path, default=runs / "face", help="working files (default: runs/face)")
+    face.add_argument("--data", type=Path, default=data)
+    face.add_argument("--photos", type=Path, help="unpacked packages (default: RUN/photos)")
+    face.add_argument("--net", choices=("face", "eye"), help="for train and quantize; without it both")
+    face.add_argument("--minutes", type=float, default=40.0, help="of training a net, all calls together (default: 40)")
+    face.add_argument("--steps", type=int, default=0, help="of training, in place of minutes")
+    face.add_argument("--rate", type=float, default=3e-3)
+    face.add_argument("--batch", type=int, default=128)
+    face.add_argument("--no-bfloat16", action="store_true", help="train in f32: slower where the processor has bfloat16")
+    face.add_argument("--int8-minutes", type=float, default=5.0, help="of fine-tuning in int8; 0 calibrates only (default: 5)")
+    face.add_argument("--int8-steps", type=int, default=0)
+    face.add_argument("--seed", type=int, default=1)
+    face.add_argument("--every-tile", type=int, default=2, help="of FER2013's training tiles one in so many (default: 2)")
+    face.add_argument("--pictures", type=int, default=1300, help="photographs to search for windows (default: 1300)")
+    face.add_argument("--scenes", type=int, default=260, help="drawn scenes to search for windows (default: 260)")
+    face.add_argument("--models", type=Path, default=root / "models", help="where the files go (default: models)")
+    face.add_argument("--origin", default="affectd developers, scripts/train face")
+    face.add_argument("--float", action="store_true", help="evaluate also the float nets")
+    face.add_argument("--json", type=Path, help="write evaluate's figures here")
+    face.add_argument("--write-manifests", action="store_true", help="put evaluate's main figures into the manifests")
+
+
+def run(args: argparse.Namespace) -> None:
+    for step in ("label", "render", "negatives", "train", "quantize", "test-data", "evaluate"):
+        if args.step in (step, "all"):
+            {"label": label, "render": render, "negatives": negatives, "train": train, "quantize": quantize,
+             "test-data": test_data, "evaluate": evaluate}[step](args)
+
+
+def label(args: argparse.Namespace) -> None:
+    from .label import label as label_source
+
+    for source, every in (("muxspace", 1), ("fer2013", args.every_tile)):
+        if not (out := args.run / f"{source}.npz").exists():
+            label_source(source, args.data, out, every)
+
+
+def render(args: argparse.Namespace) -> None:
+    from .renders import Faces
+
+    wanted = {k: part for k, part in enumerate(RENDERS) if not (args.run / f"renders_{k}.npz").exists()}
+    if not wanted:
+        return
+    faces = Faces(args.data)
+    for k, (count, held_out) in wanted.items():
+        faces.make(count, 100 * args.seed + k, held_out).save(args.run / f"renders_{k}.npz")
+
+
+def photos_folder(args: argparse.Namespace) -> Path:
+    return args.photos or args.run / "photos"
+
+
+def negatives(args: argparse.Namespace) -> None:
+    from .negatives import draw_scenes, fetch, prepare
+
+    if args.photos is None:
+        fetch(photos_folder(args))
+    prepare(photos_folder(args), args.data, args.run / "negatives.npz", args.pictures, args.seed)
+    if not (out := args.run / "negatives_drawn.npz").exists():
+        draw_scenes(out, args.scenes, args.seed)
+
+
+def nets(args: argparse.Namespace) -> tuple[str, ...]:
+    return (args.net,) if args.net else ("face", "eye")
+
+
+def train(args: argparse.Namespace) -> None:
+    from .train import Recipe, run_training
+
+    for net in nets(args):
+        run_training(Recipe(net, args.minutes, args.steps, args.batch, args.rate, seed=args.seed,
+                            bfloat16=not args.no_bfloat16), args.run)
+
+
+def quantize(args: argparse.Namespace) -> None:
+    from .quantize import quantize as quantize_net
+
+    for net in nets(args):
+        quantize_net(net, args.run, args.models / OUTPUT[net], args.int8_minutes, args.int8_steps, args.seed, args.origin)
+
+
+def test_data(args: argparse.Namespace) -> None:
+    from .evaluate import prepare_faces, prepare_windows
+    from .negatives import listed
+    from .renders import Faces, POSED, posed
+    from .samples import Samples
+
+    if not all((args.run / "posed" / f"{name}.npz").exists() for name in POSED):
+        for name, samples in posed(Faces(args.data), 100, args.seed).items():
+            samples.save(args.run / "posed" / f"{name}.npz")
+    apart = [p for p in listed(photos_folder(args), args.run / "pictures.json") if p.held_out]
+    apart = [apart[i] for i in np.random.default_rng(3).permutation(len(apart))]
+    out = args.run / "test"
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "faces.npz").exists():
+        people = Samples.open(args.run / "muxspace.npz")
+        prepare_faces(people[people.held_out], apart, out / "faces.npz", 1000)
+    if not (out / "windows.npz").exists():
+        prepare_windows(apart[:400], args.data, 100, out / "windows.npz")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from .evaluate import evaluate as figures, onnx_net, show, torch_net, write_figures
+
+    paths = {net: args.models / name for net, name in OUTPUT.items()}
+    result = {"int8": figures(onnx_net(paths["face"]), onnx_net(paths["eye"]), args.run)}
+    if args.float:
+        result["float"] = figures(torch_net(args.run / "face.pt", "face"), torch_net(args.run / "eye.pt", "eye"), args.run)
+    show(result)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    if args.write_manifests:
+        for net, path in paths.items():
+            write_figures(net, path.with_suffix(".toml"), result["int8"])

@@ -1,0 +1,79 @@
+"""Labels by MediaPipe's face landmarker, in this project's signs and landmarks.
+
+Its package pulls in an OpenCV that shadows ours, so that it is installed without
+what it depends on (scripts/requirements-teacher.txt).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .geometry import MEDIAPIPE
+
+BLINK_LEFT, BLINK_RIGHT, DOWN_LEFT, DOWN_RIGHT, JAW, SMILE = 9, 10, 11, 12, 25, (44, 45)
+
+
+@dataclass
+class Seen:
+    landmarks: np.ndarray   # [14, 2] pixels
+    reach: np.ndarray       # left, top, right, bottom of the whole mesh
+    pose: np.ndarray        # yaw, pitch, roll in degrees
+    blink: np.ndarray       # right, left
+    down: np.ndarray        # right, left: looks down
+    jaw: float
+    smile: float
+
+
+class Teacher:
+    def __init__(self, data: Path):
+        try:
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError as error:
+            raise SystemExit(f"the teacher needs the package mediapipe ({error}): "
+                             "pip install --no-deps -r scripts/requirements-teacher.txt")
+        task = data / "mediapipe" / "face_landmarker.task"
+        if not task.exists():
+            raise SystemExit(f"there is no {task}")
+        self.image = mediapipe.Image, mediapipe.ImageFormat.SRGB
+        self.net = vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(task)), num_faces=1,
+            output_face_blendshapes=True, output_facial_transformation_matrixes=True))
+
+    def look(self, gray: np.ndarray) -> Seen | None:
+        """The first face in a picture, or None."""
+        image, kind = self.image
+        rgb = np.ascontiguousarray(np.repeat(gray[..., None], 3, axis=2))
+        found = self.net.detect(image(image_format=kind, data=rgb))
+        if not found.face_landmarks:
+            return None
+        height, width = gray.shape
+        mesh = np.array([(p.x * width, p.y * height) for p in found.face_landmarks[0]], np.float32)
+        r = np.array(found.facial_transformation_matrixes[0])[:3, :3]
+        r = r / np.linalg.norm(r, axis=0)
+        yaw = np.degrees(np.arcsin(np.clip(-r[2, 0], -1, 1)))
+        pitch = np.degrees(np.arctan2(r[2, 1], r[2, 2]))
+        roll = np.degrees(np.arctan2(r[1, 0], r[0, 0]))
+        b = np.array([shape.score for shape in found.face_blendshapes[0]], np.float32)
+        # Its pitch is positive nose down and its roll counter-clockwise.
+        return Seen(mesh[MEDIAPIPE], np.concatenate([mesh.min(axis=0), mesh.max(axis=0)]),
+                    np.array([yaw, -pitch, -roll], np.float32),
+                    b[[BLINK_RIGHT, BLINK_LEFT]], b[[DOWN_RIGHT, DOWN_LEFT]],
+                    float(b[JAW]), float(b[list(SMILE)].mean()))
+
+    def look_at_tile(self, gray: np.ndarray) -> Seen | None:
+        """A face that fills the picture: enlarged, with a margin, twice if need be."""
+        scale = max(1.0, 256 / max(gray.shape))
+        large = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else gray
+        for part in (0.25, 0.6):
+            margin = int(part * max(large.shape))
+            seen = self.look(cv2.copyMakeBorder(large, *[margin] * 4, cv2.BORDER_REPLICATE))
+            if seen:
+                seen.landmarks = (seen.landmarks - margin) / scale
+                seen.reach = (seen.reach - margin) / scale
+                return seen
+        return None
