@@ -15,6 +15,7 @@ from ..model import normalise
 from .augment import EyeBatches, FaceBatches
 from .nets import Net, multiplications, split
 from .samples import Samples
+from .teacher import JAW_SAID, JAW_TRUE, PITCH_BIAS
 
 
 @dataclass
@@ -34,7 +35,11 @@ def open_faces(run: Path, held_out: bool = False) -> Samples:
     parts = [Samples.open(path) for name in ("muxspace", "fer2013", "renders*") for path in sorted(run.glob(f"{name}.npz"))]
     if not parts:
         raise SystemExit(f"no faces in {run}: run the steps before this one (scripts/train face --help)")
-    return Samples.join([part[part.held_out == held_out] for part in parts])
+    faces = Samples.join([part[part.held_out == held_out] for part in parts])
+    said = faces.person >= 0   # by the teacher, who is put right as renders show
+    faces.pose[said, 1] += PITCH_BIAS
+    faces.jaw[said] = np.interp(faces.jaw[said], JAW_SAID, JAW_TRUE)
+    return faces
 
 
 def negatives(run: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +121,7 @@ def train(net: torch.nn.Module, source: FaceBatches | EyeBatches, recipe: Recipe
         average.state, step, before = kept["average"], kept["step"], kept["seconds"]
         source.rng.bit_generator.state = kept["rng"]
         print(f"goes on from step {step} of {out}", flush=True)
-    start, saved, sums = time.time(), time.time(), {}
+    start, saved, sums, summed = time.time(), time.time(), {}, 0
     while True:
         seconds = before + time.time() - start
         done = step / recipe.steps if recipe.steps else seconds / (60 * recipe.minutes)
@@ -152,10 +157,11 @@ def train(net: torch.nn.Module, source: FaceBatches | EyeBatches, recipe: Recipe
         average.update(net, step)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
+        summed += 1
         if step % 200 == 0:
             print(f"step {step}, {step * recipe.batch / 1000:.0f} k pictures, {seconds:.0f} s, {100 * done:.0f}%: "
-                  + ", ".join(f"{name} {value / 200:.4f}" for name, value in sums.items()), flush=True)
-            sums = {}
+                  + ", ".join(f"{name} {value / summed:.4f}" for name, value in sums.items()), flush=True)
+            sums, summed = {}, 0
     net.load_state_dict(average.state)
     net.eval()
 
