@@ -216,7 +216,7 @@ impl fmt::Display for Report {
         }
         write!(f, "\n{:<10}", "true\\said")?;
         for expression in Expression::ALL {
-            write!(f, "{:>10}", expression)?;
+            write!(f, "{expression:>10}")?;
         }
         if self.not_found > 0 {
             write!(f, "{:>10}", "no face")?;

@@ -353,7 +353,7 @@ impl<'r, 't> Section<'r, 't> {
             return Vec::new();
         };
         let mut sections = Vec::new();
-        for item in list.value.iter() {
+        for item in list.value {
             match item.get_ref().as_table() {
                 Some(table) => sections.push(Section {
                     reader: self.reader,

@@ -28,6 +28,10 @@ const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// safe level, displays are set up and stay dark, and files and sockets that it
 /// made are removed.
 #[derive(clap::Args)]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the text is shown by --help"
+)]
 #[command(after_help = "\
 Examples:
   affectd check boards/raspberry-pi-4.toml

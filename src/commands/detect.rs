@@ -16,6 +16,10 @@ use crate::image::{LumaImage, Reader};
 /// Boxes are in pixels from the top left corner; "neighbors" is the number of
 /// windows that agreed on the face. Files are PNG, JPEG or PGM, of up to 8000x8000 pixels.
 #[derive(clap::Args, Clone, Debug)]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the text is shown by --help"
+)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// PNG, JPEG or PGM files

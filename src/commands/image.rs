@@ -22,6 +22,10 @@ use crate::observe::Classifier;
 /// corner. The label is the most probable of the seven expressions. Files are PNG, JPEG or
 /// PGM, of up to 8000x8000 pixels.
 #[derive(clap::Args, Clone, Debug)]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the text is shown by --help"
+)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// PNG, JPEG or PGM files

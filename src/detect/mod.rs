@@ -12,7 +12,7 @@
 //! 3. [`pyramid`]: the scales at which to look, and the picture at each;
 //! 4. `integral`: tables from which the sum over any rectangle takes four
 //!    reads;
-//! 5. [`evaluate`]: the cascade over each row of windows, many windows at once;
+//! 5. [`windows`]: the cascade over each row of windows, many windows at once;
 //! 6. `group`: windows that agree become a face;
 //! 7. [`schedule`]: for video, where to look in this frame.
 

@@ -2,7 +2,7 @@
 //! `/dev/watchdog` of the kernel.
 //!
 //! It is for a machine that hangs as a whole; for affectd alone there is the
-//! service manager's watchdog ([`Notifier`](super::Notifier)). Any byte written
+//! service manager's watchdog ([`Notifier`](super::service::Notifier)). Any byte written
 //! feeds it, and `V` as the last one before the file is closed stops it, where
 //! the driver allows that (`nowayout=0`). The time it waits is the driver's;
 //! most drivers have a parameter for it.

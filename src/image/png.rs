@@ -30,7 +30,7 @@ pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
             (ColorType::Grayscale, BitDepth::Eight) => out.copy_from_slice(row),
             (ColorType::Grayscale, _) => each(row, 2, out, 1, |p, o| o[0] = p[0]),
             (ColorType::GrayscaleAlpha, BitDepth::Eight) => {
-                each(row, 2, out, 1, |p, o| o[0] = p[0])
+                each(row, 2, out, 1, |p, o| o[0] = p[0]);
             }
             (ColorType::GrayscaleAlpha, _) => each(row, 4, out, 1, |p, o| o[0] = p[0]),
             (ColorType::Rgba, BitDepth::Eight) => each(row, 4, out, 1, weigh),

@@ -68,7 +68,7 @@ pub enum ModelError {
     )]
     InputShape {
         path: PathBuf,
-        manifest: PathBuf,
+        manifest: Box<Path>,
         name: String,
         found: String,
         expected: Box<[usize]>,
@@ -124,7 +124,7 @@ impl ModelError {
                 expected,
             } => Self::InputShape {
                 path,
-                manifest: paths.manifest.clone(),
+                manifest: paths.manifest.as_path().into(),
                 name,
                 advice: match found.first() {
                     Some(Some(batch)) if found.len() == 4 && *batch > 1 => {

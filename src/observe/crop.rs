@@ -166,6 +166,9 @@ impl Cropper {
     }
 
     /// The face in `face`, cut by `rule`: `width * height` pixels, row by row.
+    ///
+    /// # Errors
+    /// The square around the face is empty or too large.
     pub fn face(
         &mut self,
         luma: &LumaView<'_>,

@@ -1,6 +1,6 @@
 //! Observe: what one frame shows of one face.
 //!
-//! [`crop`] cuts a face from the picture as the training did, the [`manifest`]
+//! `crop` cuts a face from the picture as the training did, the [`manifest`]
 //! beside a model says how pixels become numbers, and the [`Classifier`] gives
 //! probabilities over the seven [`expression`]s.
 

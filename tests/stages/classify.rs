@@ -168,9 +168,8 @@ fn a_face_at_the_edge_is_classified_like_its_crop() {
 
 #[track_caller]
 fn refused(model: &Path, words: &[&str]) -> ModelError {
-    let error = match Classifier::load(model) {
-        Ok(_) => panic!("{} was accepted", model.display()),
-        Err(error) => error,
+    let Err(error) = Classifier::load(model) else {
+        panic!("{} was accepted", model.display());
     };
     let message = error.to_string();
     for word in words {

@@ -53,6 +53,7 @@ pub(super) fn inverse(block: &[i16; 64]) -> [u8; 64] {
 /// Transforms along the first index, in all lanes at once, and divides by
 /// 2^`SHIFT`.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the lane is the second index")]
 fn one_dimension<const SHIFT: usize>(w: &mut [Lanes; 8]) {
     const fn fix(value: i32) -> Wrapping<i32> {
         Wrapping(value)

@@ -4,7 +4,7 @@
 //! Values are unsigned bytes with a zero point, in the order row, column,
 //! channel. A convolution is an exact i32 sum of products of bytes, turned into
 //! the next layer's bytes by [`Requantize`]. What a kernel computes is defined by
-//! [`scalar`], and every other kernel gives the same bits: sums of integers do
+//! `scalar`, and every other kernel gives the same bits: sums of integers do
 //! not depend on their order, and the few f32 operations at the end are IEEE 754
 //! operations that all processors round alike.
 

@@ -1,7 +1,7 @@
 //! Display: one screen design, drawn with embedded-graphics, on several devices.
 //!
 //! `screen` says what is drawn, for any size and for one bit as for colour; the
-//! devices say where. Between them lies a [`Canvas`], and only where it differs
+//! devices say where. Between them lies a `Canvas`, and only where it differs
 //! from what the device shows is anything sent. Each display has a thread of
 //! its own, so that the loop never waits for a bus, and a display that fails is
 //! logged, opened anew with growing pauses and drawn afresh: it never stops

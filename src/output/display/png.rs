@@ -71,6 +71,9 @@ pub struct PngPanel<C> {
 
 impl<C: Theme> PngPanel<C> {
     /// Makes the folder, and finds the number after the last picture kept there.
+    ///
+    /// # Errors
+    /// The folder cannot be created or read.
     pub fn open(options: &PngOptions) -> Result<Self, DisplayError> {
         let folder = folder_of(&options.path);
         fs::create_dir_all(folder).map_err(|source| DisplayError::Picture {
