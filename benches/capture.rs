@@ -1,5 +1,5 @@
-//! Pixel formats to luma, for a frame of 640x480: the time of each, and the
-//! bytes of input that it goes through in a second.
+//! Pixel formats to luma, and turned pictures, for a frame of 640x480: the time
+//! of each, and the bytes of input that it goes through in a second.
 //!
 //! Compare them with each other and with the copy; the machine's speed is in
 //! all of them.
@@ -8,7 +8,9 @@ use std::hint::black_box;
 
 use affectd::capture::PixelFormat;
 use affectd::capture::convert::Layout;
-use affectd::image::jpeg;
+use affectd::frame::LumaView;
+use affectd::image::turn::{Rotation, Turn};
+use affectd::image::{LumaImage, jpeg};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const WIDTH: u32 = 640;
@@ -60,5 +62,31 @@ fn conversions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, conversions);
+/// Turning a picture, which should take at most three times as long as the copy.
+fn turns(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("turn 640x480");
+    let (width, height) = (WIDTH as usize, HEIGHT as usize);
+    let pixels: Vec<u8> = (0..width * height)
+        .map(|i| texture(i % width, i / width))
+        .collect();
+    let view = LumaView::new(&pixels, WIDTH, HEIGHT, width).expect("a whole picture");
+    let mut out = LumaImage::default();
+    for degrees in [0, 90, 180, 270] {
+        let rotation = Rotation::from_degrees(degrees).expect("a quarter");
+        for mirror in [false, true] {
+            let turn = Turn { rotation, mirror };
+            let name = match (degrees, mirror) {
+                (0, false) => "copy".to_owned(),
+                (_, false) => format!("{degrees}"),
+                (_, true) => format!("{degrees} mirrored"),
+            };
+            group.bench_function(name, |b| {
+                b.iter(|| turn.apply(black_box(view), black_box(&mut out)));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, conversions, turns);
 criterion_main!(benches);

@@ -113,12 +113,16 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__detect)
-            opts="-h --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
+            opts="-h --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --rotation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cascade)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -173,7 +177,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__eval)
-            opts="-h --model --crop --usage --labels --without-copies --folder --subjects --folds --json --predictions --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
+            opts="-h --model --crop --usage --labels --without-copies --folder --subjects --folds --json --predictions --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -212,6 +216,10 @@ _affectd() {
                     return 0
                     ;;
                 --predictions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rotation)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -391,7 +399,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__image)
-            opts="-h --annotate --model --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
+            opts="-h --annotate --model --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -402,6 +410,10 @@ _affectd() {
                     return 0
                     ;;
                 --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rotation)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -463,7 +475,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__run)
-            opts="-h --board --source --format --size --fps --fast --repeat --stats --log --help"
+            opts="-h --board --source --format --size --fps --rotation --mirror --fast --repeat --stats --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -486,6 +498,10 @@ _affectd() {
                     return 0
                     ;;
                 --fps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rotation)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

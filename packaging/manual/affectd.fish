@@ -41,13 +41,16 @@ complete -c affectd -n "__fish_affectd_using_subcommand run" -l source -d 'Take 
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l format -d 'Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16 or mjpg' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l size -d 'Size in pixels, with --source' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l fps -d 'Frames per second, with --source' -r
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l rotation -d 'Rotate the picture clockwise by 0, 90, 180 or 270 degrees instead of the board file\'s rotation' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l fast -d 'Replay a recording as fast as this machine can'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l repeat -d 'Start a recording again when it ends'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l stats -d 'On exit and on SIGHUP, print the time of each stage and the memory in use to standard error'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l annotate -d 'Also write a copy of each picture with boxes, labels and bars as DIR/NAME-faces.png' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l model -d 'Classifier: a path, or the name of a shipped one' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
@@ -55,7 +58,9 @@ complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-size -d 'S
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c affectd -n "__fish_affectd_using_subcommand detect" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
@@ -63,6 +68,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-size -d '
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand detect" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l model -d 'Classifier: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l crop -d 'How the face is cut out of each picture: none uses the whole picture, haar uses the largest face that the detector finds. A picture without a detected face counts as a wrong answer' -r -f -a "none\t''
@@ -77,6 +83,7 @@ kdef\t'KDEF (Lundqvist et al. 1998): `AF01ANS.JPG`, subject `F01` in both sessio
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folds -d 'The number of folds to divide the people into' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l json -d 'Also write the figures to this file as JSON' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l predictions -d 'Also write the answer for each picture to this file as CSV' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
@@ -85,6 +92,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand eval" -l max-size -d 'La
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l without-copies -d 'Leave out copies and near copies of training images, and images that exist only as a lossy JPEG (mosaic)'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'

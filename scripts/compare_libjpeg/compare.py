@@ -70,7 +70,7 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for pictures that differ")
     parser.add_argument("--record", type=pathlib.Path, help="a folder for 24 valid pictures with libjpeg's luma")
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="JPEGs to mutate as well")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     rng = random.Random(args.seed)
     if args.record:
         return record(rng, args.record)

@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::frame::LumaView;
+use crate::image::turn::Turn;
 use crate::image::{LumaImage, MediaError, Reader};
 use crate::observe::expression::Expression;
 
@@ -61,6 +62,8 @@ pub struct Selection {
     /// What folder names mean, before the usual names are tried; `None` skips
     /// the folder.
     pub folders: Vec<(String, Option<Expression>)>,
+    /// How each picture is turned before it is looked at.
+    pub turn: Turn,
 }
 
 /// A data set that cannot be evaluated.
@@ -123,6 +126,7 @@ pub struct DataSet {
     entries: Vec<Entry>,
     pictures: Pictures,
     left_out: usize,
+    turn: Turn,
     reader: Reader,
     image: LumaImage,
 }
@@ -148,7 +152,7 @@ impl DataSet {
     /// # Errors
     /// [`DataError`], naming the file with line, column or folder.
     pub fn open(path: &Path, selection: &Selection) -> Result<Self, DataError> {
-        let set = if path.is_dir() {
+        let mut set = if path.is_dir() {
             if path.join(MOSAIC).is_file() && path.join(TABLE).is_file() {
                 Self::mosaic(path, selection)?
             } else {
@@ -166,6 +170,8 @@ impl DataSet {
             let path = path.to_owned();
             return Err(DataError::Kind { path });
         };
+        set.turn = selection.turn;
+        set.reader = Reader::turning(selection.turn);
         if set.is_empty() {
             return Err(DataError::Empty {
                 path: path.to_owned(),
@@ -227,7 +233,10 @@ impl DataSet {
             }
             Pictures::Tiles(tiles) => {
                 let tile = &tiles[index * TILE_PIXELS..][..TILE_PIXELS];
-                LumaView::new(tile, TILE as u32, TILE as u32, TILE).expect("a tile is a picture")
+                let tile = LumaView::new(tile, TILE as u32, TILE as u32, TILE)
+                    .expect("a tile is a picture");
+                self.turn.apply(tile, &mut self.image);
+                self.image.view()
             }
         };
         Ok(Sample {
@@ -242,6 +251,7 @@ impl DataSet {
             entries,
             pictures,
             left_out,
+            turn: Turn::default(),
             reader: Reader::default(),
             image: LumaImage::default(),
         }

@@ -262,6 +262,7 @@ mod tests {
         assert_eq!(example.capture.stall_timeout, least.capture.stall_timeout);
         assert_eq!(example.capture.pace, least.capture.pace);
         assert_eq!(example.capture.repeat, least.capture.repeat);
+        assert_eq!(example.capture.turn, least.capture.turn);
         assert_eq!(example.process, least.process);
         let gpio = gpio::Options::default();
         let shown = example.gpio.unwrap();
@@ -329,6 +330,19 @@ angry = 7
             told.iter()
                 .any(|l| l.starts_with("3: name: must be a string in quotes"))
         );
+    }
+
+    #[test]
+    fn the_picture_can_be_turned() {
+        let text = "[capture]\nsource = '/dev/video0'\nrotation = 270\nmirror = true\n";
+        let turn = Board::parse(text, Path::new("/")).unwrap().capture.turn;
+        assert_eq!((turn.rotation.degrees(), turn.mirror), (270, true));
+        for bad in ["45", "-90", "360", "'90'", "true"] {
+            let told = problems(&text.replace("270", bad));
+            assert_eq!(told.len(), 1, "{told:?}");
+            let expected = "3: capture.rotation: must be one of 0, 90, 180, 270";
+            assert!(told[0].starts_with(expected), "{told:?}");
+        }
     }
 
     #[test]

@@ -305,6 +305,17 @@ impl<'r, 't> Section<'r, 't> {
         .map(|found| found.value)
     }
 
+    /// One of these whole numbers.
+    pub fn integer_of(&mut self, key: &str, allowed: &[u32]) -> Option<u32> {
+        let names: Vec<String> = allowed.iter().map(u32::to_string).collect();
+        let expected = format!("one of {}", names.join(", "));
+        self.typed(key, expected, |value| {
+            let number = u32::try_from(whole_number(value)?).ok()?;
+            allowed.contains(&number).then_some(number)
+        })
+        .map(|found| found.value)
+    }
+
     /// A number in a range; whole numbers will do.
     pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         let expected = format!("a number from {} to {}", range.start(), range.end());

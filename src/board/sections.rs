@@ -12,6 +12,7 @@ use crate::assets;
 use crate::capture::{self, Pace, SourceSpec};
 use crate::frame::MAX_SIDE;
 use crate::host::{memory, realtime, thermal, watchdog};
+use crate::image::turn::Rotation;
 use crate::output::{events, gpio};
 use crate::{decide, detect, track};
 
@@ -118,6 +119,10 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
         &mut options.stall_timeout,
         section.millis("stall_timeout_ms", 100..=HOUR_MS),
     );
+    if let Some(degrees) = section.integer_of("rotation", &[0, 90, 180, 270]) {
+        options.turn.rotation = Rotation::from_degrees(degrees).unwrap_or_default();
+    }
+    set(&mut options.turn.mirror, section.boolean("mirror"));
     if let Some(mut controls) = section.section("controls") {
         for name in controls.keys() {
             if let Some(value) = controls.integer(&name, i64::MIN..=i64::MAX) {

@@ -10,6 +10,7 @@
 //! - `nokhwa`: cameras through the crate nokhwa, for laptops (a cargo feature).
 //! - `replay`: pictures, Y4M and Motion-JPEG recordings.
 //! - `stdin`: raw frames from another program.
+//! - `turn`: any of them with its picture turned.
 //! - [`convert`]: one pixel format a function.
 
 use std::fmt;
@@ -20,12 +21,14 @@ use std::time::Duration;
 
 use crate::frame::{LumaView, MAX_SIDE, Timestamp};
 use crate::image::MediaError;
+use crate::image::turn::Turn;
 
 pub mod convert;
 #[cfg(feature = "nokhwa")]
 mod nokhwa;
 mod replay;
 mod stdin;
+mod turn;
 mod v4l2;
 
 pub use v4l2::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
@@ -234,6 +237,9 @@ pub struct Options {
     pub repeat: bool,
     /// A camera that delivers nothing for this long counts as lost.
     pub stall_timeout: Duration,
+    /// How the source's picture is turned and mirrored before anything else
+    /// sees it. `size` is the source's own.
+    pub turn: Turn,
 }
 
 impl Default for Options {
@@ -249,6 +255,7 @@ impl Default for Options {
             pace: Pace::default(),
             repeat: false,
             stall_timeout: Duration::from_millis(800),
+            turn: Turn::default(),
         }
     }
 }
@@ -322,6 +329,15 @@ pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     {
         return Err(CaptureError::Rate { fps });
     }
+    let source = open_unturned(options)?;
+    Ok(if options.turn.is_none() {
+        source
+    } else {
+        Box::new(turn::Turned::new(source, options.turn))
+    })
+}
+
+fn open_unturned(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     match &options.source {
         SourceSpec::V4l2Path(path) => v4l2::open(v4l2::Target::Path(path.clone()), options),
         SourceSpec::V4l2Card(name) => v4l2::open(v4l2::Target::Card(name.clone()), options),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::CommandResult;
-use super::pictures::{DetectArgs, Failures, ended, write_line};
+use super::pictures::{DetectArgs, Failures, TurnArgs, ended, write_line};
 use crate::detect::{Detection, Detector};
 use crate::image::{LumaImage, Reader};
 
@@ -25,6 +25,9 @@ pub struct Args {
     /// PNG, JPEG or PGM files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub turn: TurnArgs,
 
     #[command(flatten)]
     pub detect: DetectArgs,
@@ -77,7 +80,7 @@ pub fn run(args: &Args) -> CommandResult {
 
 fn each_file(args: &Args, detector: &mut Detector, failures: &mut Failures) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let mut reader = Reader::default();
+    let mut reader = Reader::turning(args.turn.turn());
     let mut image = LumaImage::default();
     for file in &args.files {
         if let Err(error) = reader.luma(file, &mut image) {

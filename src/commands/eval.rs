@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::CommandResult;
-use super::pictures::{DetectArgs, Failures, ended};
+use super::pictures::{DetectArgs, Failures, TurnArgs, ended};
 use crate::accuracy::data::{DataSet, Labels, Sample, Selection};
 use crate::accuracy::subjects::{BySubject, Naming, Spread};
 use crate::accuracy::{Report, Tally};
@@ -79,6 +79,9 @@ pub struct Args {
     /// Also write the answer for each picture to this file as CSV
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub turn: TurnArgs,
 
     #[command(flatten)]
     pub detect: DetectArgs,
@@ -268,6 +271,7 @@ fn selection(args: &Args) -> Selection {
         labels: args.labels,
         without_copies: args.without_copies,
         folders: args.folders.clone(),
+        turn: args.turn.turn(),
     }
 }
 

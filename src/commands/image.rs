@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::CommandResult;
-use super::pictures::{DetectArgs, Failures, Named, ended, write_line};
+use super::pictures::{DetectArgs, Failures, Named, TurnArgs, ended, write_line};
 use crate::assets;
 use crate::detect::Detector;
 use crate::draw::annotate::{self, Annotation};
@@ -40,6 +40,9 @@ pub struct Args {
     /// Classifier: a path, or the name of a shipped one
     #[arg(long, value_name = "MODEL", default_value = assets::DEFAULT_MODEL)]
     pub model: String,
+
+    #[command(flatten)]
+    pub turn: TurnArgs,
 
     #[command(flatten)]
     pub detect: DetectArgs,
@@ -108,7 +111,7 @@ fn each_file(
     failures: &mut Failures,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let mut reader = Reader::default();
+    let mut reader = Reader::turning(args.turn.turn());
     let mut image = LumaImage::default();
     let mut names = HashSet::new();
     for file in &args.files {
@@ -136,8 +139,10 @@ fn each_file(
         write_line(&mut out, &line)?;
         if let Some(directory) = &args.annotate {
             let copy = directory.join(copy_name(file, &mut names));
-            let written = image::read_rgb(file)
-                .and_then(|rgb| image::write_png_rgb(&copy, &annotate::draw(&rgb, &faces)));
+            let written = image::read_rgb(file).and_then(|mut rgb| {
+                rgb.turn(args.turn.turn());
+                image::write_png_rgb(&copy, &annotate::draw(&rgb, &faces))
+            });
             if let Err(error) = written {
                 failures.add(&error);
             }

@@ -11,6 +11,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::assets;
 use crate::detect::{Cascade, Detector, Enhance, Options};
+use crate::image::turn::{Rotation, Turn};
 use crate::observe::expression::{Expression, Probabilities};
 
 /// The search for faces; the names and defaults are those of OpenCV's
@@ -62,6 +63,29 @@ impl DetectArgs {
             enhance: self.enhance,
         };
         Ok(Detector::new(cascade, options)?)
+    }
+}
+
+/// How pictures are turned before faces are looked for.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Turn the picture")]
+pub struct TurnArgs {
+    /// Rotate clockwise by 0, 90, 180 or 270 degrees
+    #[arg(long, value_name = "DEGREES", default_value_t)]
+    pub rotation: Rotation,
+
+    /// Exchange left and right, after the rotation
+    #[arg(long)]
+    pub mirror: bool,
+}
+
+impl TurnArgs {
+    #[must_use]
+    pub const fn turn(self) -> Turn {
+        Turn {
+            rotation: self.rotation,
+            mirror: self.mirror,
+        }
     }
 }
 

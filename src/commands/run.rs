@@ -20,6 +20,7 @@ use crate::host::service::Notifier;
 use crate::host::signals::Signals;
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::HardwareWatchdog;
+use crate::image::turn::Rotation;
 use crate::observe::Classifier;
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Faces, Pipeline, Step};
@@ -52,6 +53,14 @@ pub struct Args {
     /// Frames per second, with --source
     #[arg(long, requires = "source")]
     fps: Option<f32>,
+
+    /// Rotate the picture clockwise by 0, 90, 180 or 270 degrees instead of the board file's rotation
+    #[arg(long, value_name = "DEGREES")]
+    rotation: Option<Rotation>,
+
+    /// Exchange left and right, after the rotation
+    #[arg(long)]
+    mirror: bool,
 
     /// Replay a recording as fast as this machine can
     #[arg(long)]
@@ -148,6 +157,10 @@ impl Args {
                 ..capture::Options::default()
             };
         }
+        if let Some(rotation) = self.rotation {
+            capture.turn.rotation = rotation;
+        }
+        capture.turn.mirror |= self.mirror;
         if self.fast {
             capture.pace = Pace::Fast;
         }
@@ -175,7 +188,10 @@ impl Daemon {
             warn!("the system gives no memory for the frame arena (process.arena_kib): {error}");
         }
         let mut faces = faces(&board)?;
-        let (width, height) = board.capture.size.unwrap_or(USUAL_SIZE);
+        let (width, height) = board
+            .capture
+            .turn
+            .size(board.capture.size.unwrap_or(USUAL_SIZE));
         faces.rehearse(width, height)?;
         let source = capture::open(&board.capture)?;
         info!("{}: {}", board.name, source.description());

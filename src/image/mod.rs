@@ -17,10 +17,13 @@ mod exif;
 pub mod jpeg;
 pub mod pgm;
 pub mod png;
+pub mod turn;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+
+use turn::Turn;
 
 use crate::frame::{LumaError, LumaView, MAX_SIDE};
 
@@ -135,9 +138,20 @@ pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
+    turn: Turn,
+    unturned: LumaImage,
 }
 
 impl Reader {
+    /// A reader that turns each picture, after its EXIF orientation is applied.
+    #[must_use]
+    pub fn turning(turn: Turn) -> Self {
+        Self {
+            turn,
+            ..Self::default()
+        }
+    }
+
     /// Reads a PNG, JPEG or PGM file into `image`, whose memory is used again.
     ///
     /// # Errors
@@ -147,7 +161,12 @@ impl Reader {
         luma(&self.bytes, image).map_err(|fault| MediaError::Picture {
             path: path.to_owned(),
             fault,
-        })
+        })?;
+        if !self.turn.is_none() {
+            std::mem::swap(image, &mut self.unturned);
+            self.turn.apply(self.unturned.view(), image);
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +178,7 @@ pub fn luma(bytes: &[u8], image: &mut LumaImage) -> Result<(), Fault> {
     let turn = match kind(bytes)? {
         Kind::Png => {
             (image.width, image.height) = png::luma(bytes, &mut image.pixels)?;
-            return Ok(());
+            png::orientation(bytes)
         }
         Kind::Pgm => {
             (image.width, image.height) = pgm::luma(bytes, &mut image.pixels)?;
@@ -188,7 +207,7 @@ pub fn rgb(bytes: &[u8], image: &mut RgbImage) -> Result<(), Fault> {
     let turn = match kind(bytes)? {
         Kind::Png => {
             (image.width, image.height) = png::rgb(bytes, &mut image.pixels)?;
-            return Ok(());
+            png::orientation(bytes)
         }
         Kind::Pgm => {
             (image.width, image.height) = pgm::rgb(bytes, &mut image.pixels)?;
@@ -258,30 +277,28 @@ fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), MediaError> {
 
 /// Turns a picture as EXIF's orientation (1 to 8) says, as OpenCV does: boxes
 /// found in it then lie on the upright picture.
-fn orient(turn: u8, width: &mut u32, height: &mut u32, pixels: &mut Vec<u8>, channels: usize) {
-    if !(2..=8).contains(&turn) {
-        return;
+fn orient(
+    orientation: u8,
+    width: &mut u32,
+    height: &mut u32,
+    pixels: &mut Vec<u8>,
+    channels: usize,
+) {
+    let turn = Turn::from_exif(orientation);
+    if !turn.is_none() {
+        turn.apply_slowly((*width, *height), pixels, channels);
+        (*width, *height) = turn.size((*width, *height));
     }
-    let (w, h) = (*width as usize, *height as usize);
-    let (new_w, new_h) = if turn >= 5 { (h, w) } else { (w, h) };
-    let mut turned = Vec::with_capacity(pixels.len());
-    for y in 0..new_h {
-        for x in 0..new_w {
-            let (sx, sy) = match turn {
-                2 => (w - 1 - x, y),
-                3 => (w - 1 - x, h - 1 - y),
-                4 => (x, h - 1 - y),
-                5 => (y, x),
-                6 => (y, h - 1 - x),
-                7 => (w - 1 - y, h - 1 - x),
-                _ => (w - 1 - y, x),
-            };
-            let at = (sy * w + sx) * channels;
-            turned.extend_from_slice(&pixels[at..at + channels]);
+}
+
+impl RgbImage {
+    /// Turns the picture.
+    pub fn turn(&mut self, turn: Turn) {
+        if !turn.is_none() {
+            turn.apply_slowly((self.width, self.height), &mut self.pixels, 3);
+            (self.width, self.height) = turn.size((self.width, self.height));
         }
     }
-    *pixels = turned;
-    (*width, *height) = (new_w as u32, new_h as u32);
 }
 
 /// Writes a luma picture as an 8-bit gray PNG file.

@@ -65,6 +65,25 @@ pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     })
 }
 
+/// The orientation in a PNG's EXIF data (chunk eXIf), 1 (upright) to 8; 1 where
+/// there is none. Chunks are walked through by their lengths.
+#[must_use]
+pub fn orientation(data: &[u8]) -> u8 {
+    let mut at = MAGIC.len();
+    while let Some(head) = data.get(at..at + 8) {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some(body) = data.get(at + 8..).and_then(|rest| rest.get(..length)) else {
+            break;
+        };
+        if &head[4..] == b"eXIf" {
+            return super::exif::orientation(body).unwrap_or(1);
+        }
+        // Length, name and checksum.
+        at += 12 + length;
+    }
+    1
+}
+
 /// libpng's weights in 15 bits, truncated as it does.
 const WEIGHTS: [u32; 3] = [9797, 19234, 3737];
 

@@ -374,6 +374,58 @@ fn a_picture_is_turned_upright() {
     }
 }
 
+/// The EXIF orientation of a PNG stands in its chunk eXIf, before or behind the
+/// pixels.
+#[test]
+fn a_png_is_turned_upright() {
+    use ::png::{BitDepth, ColorType};
+    let plain = encode_png(
+        (2, 1),
+        ColorType::Grayscale,
+        BitDepth::Eight,
+        None,
+        &[40, 200],
+    );
+    let mut chunk = b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    let places = [33, plain.len() - 12];
+    for (value, size, pixels) in [
+        (1, (2, 1), [40, 200]),
+        (2, (2, 1), [200, 40]),
+        (3, (2, 1), [200, 40]),
+        (6, (1, 2), [40, 200]),
+        (8, (1, 2), [200, 40]),
+        (9, (2, 1), [40, 200]),
+    ] {
+        chunk.truncate(23);
+        chunk.extend([value, 0, 0, 0, 0, 0, 0]);
+        let whole = [
+            &(chunk.len() as u32 - 4).to_be_bytes()[..],
+            &chunk,
+            &crc(&chunk).to_be_bytes(),
+        ]
+        .concat();
+        for place in places {
+            let file = [&plain[..place], &whole, &plain[place..]].concat();
+            let image = luma_of(&file).unwrap();
+            assert_eq!((image.width, image.height), size, "orientation {value}");
+            assert_eq!(image.pixels, pixels, "orientation {value}");
+            assert_eq!(rgb_of(&file).unwrap().width, size.0);
+        }
+    }
+}
+
+/// The checksum of a PNG's chunk.
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = !0u32;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
+        }
+    }
+    !crc
+}
+
 #[test]
 fn broken_files_say_what_is_wrong() {
     let directory = tempdir().unwrap();
@@ -442,14 +494,8 @@ fn sizes_are_checked_before_memory_is_taken() {
     );
     // Another width in IHDR, with the checksum that belongs to it.
     png[16..20].copy_from_slice(&100_000u32.to_be_bytes());
-    let mut crc = !0u32;
-    for &byte in &png[12..29] {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
-        }
-    }
-    png[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    let checksum = crc(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
     assert_eq!(
         luma_of(&png),
         Err(Fault::Size {

@@ -1,7 +1,10 @@
 //! `affectd image`: lines of JSON and annotated copies.
 
 use crate::pictures::{FACES, NO_FACES, TINY, affectd, lines, numbers, photo, stderr};
-use affectd::image::read_rgb;
+use std::path::{Path, PathBuf};
+
+use affectd::image::turn::{Rotation, Turn};
+use affectd::image::{LumaImage, read_luma, read_rgb, write_png_luma};
 
 const CLASSES: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",
@@ -31,6 +34,59 @@ fn each_face_has_a_label_and_seven_probabilities() {
     }
     for line in &lines[FACES.len()..] {
         assert_eq!(line["faces"], serde_json::json!([]), "{line}");
+    }
+}
+
+/// A camera that hangs upside down, and one that shows a mirrored picture: the
+/// turned copy of a photo, turned back, gives the photo's face.
+#[test]
+fn a_turned_picture_is_turned_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let upright = read_luma(photo("biden.jpg")).unwrap();
+    let save = |name: &str, image: &LumaImage| {
+        let path = directory.path().join(name);
+        write_png_luma(&path, image.view()).unwrap();
+        path
+    };
+    let original = save("upright.png", &upright);
+    for command in ["image", "detect"] {
+        let run = |options: &[&str], file: &Path| {
+            let mut args = vec![PathBuf::from(command)];
+            if command == "image" {
+                args.extend(["--model".into(), TINY.into()]);
+            }
+            args.extend(options.iter().map(PathBuf::from));
+            args.push(file.to_owned());
+            let output = affectd(args);
+            assert!(output.status.success(), "{}", stderr(&output));
+            let mut line = lines(&output).remove(0);
+            line.as_object_mut().unwrap().remove("file");
+            line
+        };
+        let expected = run(&[], &original);
+        assert_eq!(expected["faces"].as_array().unwrap().len(), 1);
+        for (degrees, mirror, options) in [
+            (180, false, &["--rotation", "180"][..]),
+            (90, false, &["--rotation", "270"]),
+            (270, false, &["--rotation", "90"]),
+            (0, true, &["--mirror"]),
+            (90, true, &["--rotation", "90", "--mirror"]),
+        ] {
+            let rotation = Rotation::from_degrees(degrees).unwrap();
+            let mut turned = LumaImage::default();
+            Turn { rotation, mirror }.apply(upright.view(), &mut turned);
+            let file = save("turned.png", &turned);
+            assert_eq!(run(options, &file), expected, "{command} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn a_rotation_that_is_none_is_refused() {
+    for command in ["image", "detect", "eval", "run"] {
+        let output = affectd([command, "--rotation", "45"].map(PathBuf::from));
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert!(stderr(&output).contains("0, 90, 180 or 270"), "{command}");
     }
 }
 

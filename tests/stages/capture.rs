@@ -9,6 +9,7 @@ use affectd::capture::{
     CaptureError, Captured, Options, Pace, PixelFormat, Source, SourceSpec, cameras, open,
 };
 use affectd::frame::LumaView;
+use affectd::image::turn::{Rotation, Turn};
 use affectd::image::{self, RgbImage};
 use tempfile::tempdir;
 
@@ -299,4 +300,41 @@ fn pace_changes_nothing_but_the_pace() {
         }
     }
     assert_eq!(found, expected);
+}
+
+/// Every source is turned in the same way, and the memory is used again.
+#[test]
+fn what_a_source_gives_is_turned() {
+    let directory = tempdir().unwrap();
+    for name in ["a.png", "b.png"] {
+        let view = LumaView::new(&[1, 2, 3, 4, 5, 6], 3, 2, 3).unwrap();
+        image::write_png_luma(directory.path().join(name), view).unwrap();
+    }
+    let turn = Turn {
+        rotation: Rotation::Quarter,
+        mirror: true,
+    };
+    let mut source = open(&Options {
+        turn,
+        ..options(directory.path())
+    })
+    .unwrap();
+    assert!(!source.is_live());
+    let description = source.description();
+    assert!(
+        description.ends_with(", rotated by 90 degrees, mirrored"),
+        "{description}"
+    );
+    let mut places = Vec::new();
+    for sequence in 0..2 {
+        let Captured::Frame(frame) = source.next(NOW) else {
+            panic!("no frame");
+        };
+        assert_eq!((frame.luma.width(), frame.luma.height()), (2, 3));
+        assert_eq!(frame.luma.data(), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(frame.sequence, sequence);
+        places.push(frame.luma.data().as_ptr());
+    }
+    assert_eq!(places[0], places[1]);
+    assert!(matches!(source.next(NOW), Captured::Ended));
 }
