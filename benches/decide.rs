@@ -3,11 +3,12 @@
 
 use std::hint::black_box;
 
-use affectd::decide::{Decider, Face, Options};
+use affectd::decide::{Decider, Options};
 use affectd::detect::Detection;
 use affectd::frame::{Rect, Timestamp};
+use affectd::observe::Observations;
 use affectd::observe::expression::Probabilities;
-use affectd::track::{self, Policy, Tracker};
+use affectd::track::{self, FaceKey, Policy, Slot, Tracker};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PICTURE: Rect = Rect::new(0, 0, 640, 480);
@@ -40,25 +41,27 @@ fn stages(criterion: &mut Criterion) {
         });
 
         let mut decider = Decider::new(Options::default());
-        let mut looks: Vec<_> = (0..count)
-            .map(|i| Face {
-                track: 1 + i as u32,
-                rect: PICTURE,
-                searched: Timestamp::default(),
-                probabilities: Some(Probabilities::UNIFORM),
-            })
+        let faces: Vec<_> = (1..)
+            .zip(Slot::all().take(count as usize))
+            .map(|(id, slot)| FaceKey { id, slot })
             .collect();
         let mut frame = 0_u64;
         group.bench_function(format!("decide {count}"), |b| {
             b.iter(|| {
                 frame += 1;
-                for look in &mut looks {
+                decider.begin_frame(
+                    Timestamp::from_millis(33 * frame),
+                    black_box(&faces).iter().copied(),
+                );
+                for face in &faces {
                     let mut logits = [0.0; 7];
                     logits[(frame / 40 % 7) as usize] = 3.0;
-                    look.probabilities = Some(Probabilities::from_logits(logits));
+                    let observed = Observations {
+                        expression: Some(Probabilities::from_logits(logits)),
+                        ..Observations::default()
+                    };
+                    black_box(decider.decide(*face, black_box(&observed)));
                 }
-                let now = Timestamp::from_millis(33 * frame);
-                black_box(decider.update(now, black_box(&looks)));
             });
         });
     }

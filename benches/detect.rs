@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use affectd::detect::{Cascade, Detector, Kernel, Options, Search, SearchOptions};
-use affectd::frame::{LumaView, Rect, Timestamp};
+use affectd::detect::{Cascade, Detector, Expected, Kernel, Options, Search, SearchOptions};
+use affectd::frame::{LumaView, Timestamp};
 use affectd::track::{self, Tracker};
 use criterion::{BenchmarkId, Criterion};
 
@@ -112,13 +112,9 @@ fn bench(criterion: &mut Criterion) {
         };
         let mut search = Search::new(detector, options).expect("good options");
         let now = Timestamp::default();
-        let tracked: Vec<Rect> = search
-            .find(frame.view(), now, &[])
-            .detections
-            .iter()
-            .take(1)
-            .map(|detection| detection.rect)
-            .collect();
+        let found = search.find(frame.view(), now, &[]).detections;
+        let rects = found.iter().take(1).map(|detection| detection.rect);
+        let tracked: Vec<_> = Expected::numbered(rects).collect();
         search.find(frame.view(), now, &tracked);
         bencher.iter(|| black_box(search.find(frame.view(), now, &tracked).full));
     });
@@ -213,14 +209,14 @@ fn follow(min_size: u32) {
         let (mut times, mut boxes, mut full) = (Vec::new(), Vec::new(), Vec::new());
         for (number, pixels) in frames.iter().enumerate() {
             let now = Timestamp::from_millis(number as u64 * 100 / 3);
-            let tracked: Vec<Rect> = tracker.expected().collect();
+            let tracked: Vec<_> = tracker.expected().collect();
             let picture = scene.view(pixels);
             let start = processor_time();
             let found = search.find(picture, now, &tracked);
             times.push((processor_time() - start) * 1e3);
             full.push(found.full);
             boxes.push(found.detections.iter().map(|d| d.rect).collect::<Vec<_>>());
-            tracker.follow(now, picture.bounds(), &found);
+            tracker.follow(now, picture.bounds(), &found, |_| None);
         }
         (times, boxes, full)
     };

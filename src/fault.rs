@@ -7,13 +7,13 @@ use log::{info, warn};
 
 /// One kind of fault of one device.
 #[derive(Debug)]
-pub struct Repeated {
+pub struct FaultLog {
     subject: String,
     count: u64,
     total: u64,
 }
 
-impl Repeated {
+impl FaultLog {
     /// A fault that has not happened yet; `subject` opens its log lines.
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn only_the_first_of_a_run_is_news() {
-        let mut fault = Repeated::new("gpiochip0 line 4");
+        let mut fault = FaultLog::new("gpiochip0 line 4");
         assert!(!fault.cleared());
         assert!(fault.occurred(&"busy"));
         assert!(!fault.occurred(&"busy"));

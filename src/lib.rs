@@ -50,5 +50,6 @@ pub mod nn;
 pub mod observe;
 pub mod output;
 pub mod pipeline;
+pub mod report;
 mod suggest;
 pub mod track;

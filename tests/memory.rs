@@ -24,7 +24,7 @@ use affectd::output::display::{Display, DisplayError, Panel};
 use affectd::output::events::{self, Events, Hello};
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
 use affectd::pipeline::stats::{Stage, WARM_UP};
-use affectd::pipeline::{Faces, Pipeline, Step};
+use affectd::pipeline::{Pipeline, Stages, Step};
 use affectd::track::{self, Tracker};
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_hal::digital::{ErrorType, OutputPin, PinState};
@@ -211,7 +211,7 @@ fn with_softmax(directory: &Path) -> PathBuf {
     path
 }
 
-fn faces(model: &Path, min_size: u32) -> Faces {
+fn stages(classifier: Classifier, min_size: u32) -> Stages {
     let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE).unwrap()).unwrap();
     let options = detect::Options {
         min_neighbors: 3,
@@ -219,7 +219,7 @@ fn faces(model: &Path, min_size: u32) -> Faces {
         min_size: (min_size, min_size),
         ..detect::Options::default()
     };
-    Faces::new(
+    Stages::new(
         Search::new(
             Detector::new(cascade, options).unwrap(),
             SearchOptions::default(),
@@ -230,10 +230,9 @@ fn faces(model: &Path, min_size: u32) -> Faces {
             lost_after: Duration::from_millis(150),
             ..track::Options::default()
         }),
-        Classifier::load(model).unwrap(),
         Decider::new(decide::Options::default()),
-        Duration::ZERO,
     )
+    .with_observer(classifier, Duration::ZERO)
 }
 
 struct Rig {
@@ -266,11 +265,14 @@ fn rig(model: Option<&Path>, pixels: usize, min_size: u32, devices: Devices) -> 
         ..capture::Options::default()
     })
     .unwrap();
-    let mut faces = match model {
-        Some(model) => faces(model, min_size),
-        None => faces(&with_softmax(directory.path()), min_size),
-    };
-    faces.rehearse(pixels as u32, pixels as u32).unwrap();
+    let classifier = match model {
+        Some(model) => Classifier::load(model),
+        None => Classifier::load(&with_softmax(directory.path())),
+    }
+    .unwrap();
+    let model = classifier.manifest().name.clone();
+    let mut stages = stages(classifier, min_size);
+    stages.rehearse(pixels as u32, pixels as u32).unwrap();
 
     let edges: &'static AtomicU64 = Box::leak(Box::default());
     let line = |(offset, role)| LineOptions::new(role, LineId::Offset(offset));
@@ -305,14 +307,14 @@ fn rig(model: Option<&Path>, pixels: usize, min_size: u32, devices: Devices) -> 
         source: source.description(),
         // For a camera nothing waits until there is room for an event.
         live: true,
-        model: faces.model_name().to_owned(),
+        model,
         outputs: vec![],
     };
     let events = Events::new(&options, hello).unwrap();
     let listener = Listener::connect(&socket, matches!(devices, Devices::Well));
     let outputs: Vec<Box<dyn Output>> = vec![Box::new(lines), Box::new(events), Box::new(display)];
     Rig {
-        pipeline: Pipeline::new(source, faces, outputs),
+        pipeline: Pipeline::new(source, stages, outputs),
         edges,
         shown,
         listener,

@@ -56,13 +56,14 @@ fuzz_target!(|data: &[u8]| {
             5 if !readers.is_empty() => {
                 let _ = readers[which % readers.len()].shutdown(std::net::Shutdown::Write);
             }
-            _ => events.update(&Report {
-                timestamp: Timestamp::from_millis(step as u64 * 10),
-                frame: step as u64,
-                camera: Camera::Lost { reason: "fuzz" },
-                frame_size: (0, 0),
-                decisions: &[],
-            }),
+            _ => {
+                events.update(&Report {
+                    timestamp: Timestamp::from_millis(step as u64 * 10),
+                    frame: step as u64,
+                    camera: Camera::Lost { reason: "fuzz" },
+                    ..Report::default()
+                });
+            }
         }
     }
     events.finish();

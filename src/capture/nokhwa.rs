@@ -29,7 +29,7 @@ use nokhwa::utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, Req
 
 use super::convert::Layout;
 use super::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
 
@@ -375,7 +375,7 @@ fn deliver(shared: &Shared, camera: &mut Camera, name: &str) -> String {
     let format = camera.camera_format();
     let (width, height) = (format.width(), format.height());
     let mut image = LumaImage::default();
-    let mut broken = Repeated::new(format!("camera {name}: frame dropped"));
+    let mut broken = FaultLog::new(format!("camera {name}: frame dropped"));
     while !shared.stop.load(Ordering::Relaxed) {
         let converted = match camera.frame_raw() {
             Ok(bytes) => {

@@ -21,7 +21,7 @@ use super::convert::Layout;
 use super::replay::mjpeg::{Mjpeg, Split, Splitter};
 use super::replay::{Player, Rate, Recording, Step, VIDEO_RATE};
 use super::{CaptureError, Captured, Frame, Options, Pace, PixelFormat, Source};
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
 
@@ -162,7 +162,7 @@ struct Pipe {
     /// Frames completed so far, those passed over included.
     count: u64,
     passed_over: u64,
-    broken: Repeated,
+    broken: FaultLog,
     last_byte: Instant,
     lost: Option<String>,
     ended: bool,
@@ -221,7 +221,7 @@ impl Pipe {
             image,
             count: 0,
             passed_over: 0,
-            broken: Repeated::new("standard input: frame passed over"),
+            broken: FaultLog::new("standard input: frame passed over"),
             last_byte: Instant::now(),
             lost: None,
             ended: false,

@@ -23,7 +23,7 @@ use crate::host::watchdog::HardwareWatchdog;
 use crate::image::turn::Rotation;
 use crate::observe::Classifier;
 use crate::output::{Output, display, events, gpio};
-use crate::pipeline::{Faces, Pipeline, Step};
+use crate::pipeline::{Pipeline, Stages, Step};
 use crate::track::Tracker;
 
 /// Run the daemon: frames in, GPIO lines, displays and events out
@@ -187,15 +187,15 @@ impl Daemon {
         if let Err(error) = memory::reserve(board.process.arena) {
             warn!("the system gives no memory for the frame arena (process.arena_kib): {error}");
         }
-        let mut faces = faces(&board)?;
+        let (mut stages, model) = stages(&board)?;
         let (width, height) = board
             .capture
             .turn
             .size(board.capture.size.unwrap_or(USUAL_SIZE));
-        faces.rehearse(width, height)?;
+        stages.rehearse(width, height)?;
         let source = capture::open(&board.capture)?;
         info!("{}: {}", board.name, source.description());
-        let outputs = outputs(&board, &*source, faces.model_name())?;
+        let outputs = outputs(&board, &*source, &model)?;
         if board.process.lock_memory {
             realtime::lock_memory()?;
         }
@@ -207,7 +207,7 @@ impl Daemon {
         let watchdog = board.watchdog.as_ref();
         let watchdog = watchdog.map(HardwareWatchdog::start).transpose()?;
         Ok(Self {
-            pipeline: Pipeline::new(source, faces, outputs),
+            pipeline: Pipeline::new(source, stages, outputs),
             thermometer: board.thermal.clone().map(Thermometer::new),
             watchdog,
             board,
@@ -297,14 +297,19 @@ fn outputs(
     Ok(outputs)
 }
 
-fn faces(board: &Board) -> Result<Faces, Box<dyn Error>> {
+/// The stages, and the name of the expression model. A further model is loaded
+/// here and added as one more observer.
+fn stages(board: &Board) -> Result<(Stages, String), Box<dyn Error>> {
     let cascade = Cascade::load(&assets::find_file(&board.detect.cascade)?)?;
     let detector = Detector::new(cascade, board.detect.detector.clone())?;
-    Ok(Faces::new(
-        Search::new(detector, board.detect.search.clone())?,
+    let search = Search::new(detector, board.detect.search.clone())?;
+    let classifier = Classifier::load(&assets::find_file(&board.classify.model)?)?;
+    let model = classifier.manifest().name.clone();
+    let stages = Stages::new(
+        search,
         Tracker::new(board.track),
-        Classifier::load(&assets::find_file(&board.classify.model)?)?,
         Decider::new(board.decide),
-        board.classify.interval,
-    ))
+    )
+    .with_observer(classifier, board.classify.interval);
+    Ok((stages, model))
 }

@@ -28,7 +28,7 @@ pub mod windows;
 pub use cascade::{Cascade, CascadeError};
 pub use options::{Enhance, Options, UnknownEnhance};
 pub use pyramid::Level;
-pub use schedule::{Found, Search, SearchOptions};
+pub use schedule::{Expected, Found, Search, SearchOptions};
 pub use windows::Kernel;
 
 use std::ops::Range;

@@ -108,6 +108,21 @@ impl SearchOptions {
     }
 }
 
+/// A face that is followed, and where it should be in the next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The caller's number for the face, which no other of the same frame has.
+    pub key: u32,
+    pub rect: Rect,
+}
+
+impl Expected {
+    /// Numbers faces by their place in a list, from 0.
+    pub fn numbered(rects: impl IntoIterator<Item = Rect>) -> impl Iterator<Item = Self> {
+        (0..).zip(rects).map(|(key, rect)| Self { key, rect })
+    }
+}
+
 /// What a frame's search found.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
@@ -117,9 +132,9 @@ pub struct Found<'a> {
     /// time of this frame, or of an earlier one if a full search that was
     /// spread over several frames ended with this one.
     pub searched_at: &'a [Timestamp],
-    /// For each of the tracked faces, whether its surroundings were searched in
-    /// this frame. If not, it is not missing if it is not found.
-    pub looked: &'a [bool],
+    /// The keys of the tracked faces whose surroundings were searched in this
+    /// frame. The others are not missing if they are not found.
+    pub looked: &'a [u32],
     /// Whether a full search ended with this frame. If not, only faces that
     /// are tracked can be among the detections.
     pub full: bool,
@@ -158,9 +173,11 @@ pub struct Search {
     previous: Option<Timestamp>,
     /// Whether all tracked faces were seen in the last frame.
     all_seen: bool,
-    /// The tracked face to begin with, if not all could be looked at.
-    turn: usize,
-    looked: Vec<bool>,
+    /// The key of the tracked face to begin with, if not all could be looked
+    /// at.
+    turn: Option<u32>,
+    /// The keys of the tracked faces that were looked at.
+    looked: Vec<u32>,
     sweep: Option<Sweep>,
     /// The raw windows of the sweep, with the time of their frame.
     swept: Vec<(Rect, Timestamp)>,
@@ -209,7 +226,7 @@ impl Search {
             size: (0, 0),
             previous: None,
             all_seen: false,
-            turn: 0,
+            turn: None,
             looked: Vec::with_capacity(TRACKED),
             sweep: None,
             swept: Vec::with_capacity(super::WINDOWS),
@@ -236,9 +253,14 @@ impl Search {
         self.budget
     }
 
-    /// Finds faces in the next frame, taken at `now`, where `tracked` are the
-    /// boxes at which the tracked faces are expected.
-    pub fn find(&mut self, picture: LumaView<'_>, now: Timestamp, tracked: &[Rect]) -> Found<'_> {
+    /// Finds faces in the next frame, taken at `now`, where `tracked` says where
+    /// the tracked faces are expected.
+    pub fn find(
+        &mut self,
+        picture: LumaView<'_>,
+        now: Timestamp,
+        tracked: &[Expected],
+    ) -> Found<'_> {
         let size = (picture.width(), picture.height());
         if size != self.size {
             self.size = size;
@@ -249,7 +271,7 @@ impl Search {
         self.detections.clear();
         self.searched_at.clear();
         self.looked.clear();
-        self.looked.resize(tracked.len(), true);
+        self.looked.extend(tracked.iter().map(|face| face.key));
 
         // An unlimited full search that is due anyway needs no look around.
         let mut work = 0;
@@ -300,7 +322,7 @@ impl Search {
         }
     }
 
-    fn is_due(&self, now: Timestamp, tracked: &[Rect]) -> bool {
+    fn is_due(&self, now: Timestamp, tracked: &[Expected]) -> bool {
         let pause = if tracked.is_empty() || !self.all_seen {
             self.options.idle_search_ms
         } else {
@@ -326,13 +348,13 @@ impl Search {
     }
 
     /// Whether all tracked faces that were looked for are there.
-    fn sees_all(&self, tracked: &[Rect]) -> bool {
-        tracked.iter().zip(&self.looked).all(|(face, looked)| {
-            !looked
+    fn sees_all(&self, tracked: &[Expected]) -> bool {
+        tracked.iter().all(|face| {
+            !self.looked.contains(&face.key)
                 || self
                     .detections
                     .iter()
-                    .any(|detection| detection.rect.overlap(*face) >= SAME)
+                    .any(|detection| detection.rect.overlap(face.rect) >= SAME)
         })
     }
 
@@ -341,19 +363,16 @@ impl Search {
     fn look_around(
         &mut self,
         picture: LumaView<'_>,
-        tracked: &[Rect],
+        tracked: &[Expected],
         reach: Reach,
         limit: Option<u64>,
     ) -> u64 {
         let mut work = 0;
         self.detector.windows.clear();
-        self.looked.fill(false);
-        let first = if self.turn < tracked.len() {
-            self.turn
-        } else {
-            0
-        };
-        self.turn = 0;
+        self.looked.clear();
+        let turn = self.turn.take();
+        let first = tracked.iter().position(|face| Some(face.key) == turn);
+        let first = first.unwrap_or(0);
         for (done, index) in (first..tracked.len()).chain(0..first).enumerate() {
             let left = match limit {
                 Some(limit) if done > 0 => limit.saturating_sub(work),
@@ -364,17 +383,17 @@ impl Search {
             let takes = work.checked_div(done as u64).unwrap_or(0);
             let before = self.detector.windows.len();
             let (whole, more) = if takes + takes / 4 <= left {
-                self.look_at(picture, tracked[index], reach, left)
+                self.look_at(picture, tracked[index].rect, reach, left)
             } else {
                 (false, 0)
             };
             work += more;
             if !whole {
                 self.detector.windows.truncate(before);
-                self.turn = index;
+                self.turn = Some(tracked[index].key);
                 break;
             }
-            self.looked[index] = true;
+            self.looked.push(tracked[index].key);
         }
         // Where two neighbourhoods overlap, a window was found twice.
         self.detector.windows.sort_unstable();

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 
 /// Tells the service manager how the process is. Does nothing where there is
@@ -34,7 +34,7 @@ pub struct Notifier {
     fed: Option<Instant>,
     status: String,
     message: String,
-    fault: Repeated,
+    fault: FaultLog,
 }
 
 impl Notifier {
@@ -67,7 +67,7 @@ impl Notifier {
             fed: None,
             status: String::new(),
             message: String::new(),
-            fault: Repeated::new("service manager"),
+            fault: FaultLog::new("service manager"),
         }
     }
 

@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 
 /// The board file's `[thermal]`.
@@ -52,7 +52,7 @@ pub struct Thermometer {
     looked: Option<Instant>,
     hot: bool,
     reason: String,
-    fault: Repeated,
+    fault: FaultLog,
 }
 
 impl Thermometer {
@@ -63,7 +63,7 @@ impl Thermometer {
             looked: None,
             hot: false,
             reason: String::new(),
-            fault: Repeated::new("temperature"),
+            fault: FaultLog::new("temperature"),
         }
     }
 

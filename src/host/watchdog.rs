@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 
 /// The board file's `[watchdog]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct HardwareWatchdog {
     file: File,
     fed: Option<Instant>,
-    fault: Repeated,
+    fault: FaultLog,
 }
 
 impl HardwareWatchdog {
@@ -69,7 +69,7 @@ impl HardwareWatchdog {
                 source,
             })?,
             fed: None,
-            fault: Repeated::new(format!("watchdog {}", options.device.display())),
+            fault: FaultLog::new(format!("watchdog {}", options.device.display())),
         })
     }
 

@@ -1,77 +1,39 @@
-//! Output: decisions to GPIO lines, a display and events, none of which can
-//! make the loop wait.
+//! Output: reports to GPIO lines, a display and events, none of which can make
+//! the loop wait.
 
 pub mod display;
 pub mod events;
 pub mod gpio;
 pub mod latest;
 
-use crate::decide::Decision;
-use crate::frame::Timestamp;
+pub use crate::report::{Camera, FaceReport, Heat, Report, Shutdown};
 
-/// What the loop knows after a frame (or after waiting for one), handed to
-/// every output.
-#[derive(Clone, Copy, Debug)]
-pub struct Report<'a> {
-    /// The frame's time, or the time of the wait, on the source's clock.
-    pub timestamp: Timestamp,
-    /// The frame's sequence number; the last one while there is no camera.
-    pub frame: u64,
-    pub camera: Camera<'a>,
-    /// The frame's size in pixels, to place boxes; (0, 0) before the first.
-    pub frame_size: (u32, u32),
-    /// One decision a face that counts, the leading one first; a single one
-    /// with `State::None` when there is no face.
-    pub decisions: &'a [Decision],
+/// What an output changed on hardware by a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Level changes of GPIO lines. The loop notes how long after its frame they
+    /// come.
+    pub edges: u64,
 }
 
-/// Whether frames come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Camera<'a> {
-    /// Not a single frame yet.
-    Starting,
-    Streaming,
-    Lost {
-        reason: &'a str,
-    },
+impl Changes {
+    /// What an output returns that drives no GPIO lines.
+    pub const NONE: Self = Self { edges: 0 };
 }
 
-/// Why the loop ends and what it did.
-#[derive(Clone, Copy, Debug)]
-pub struct Farewell<'a> {
-    /// A signal's name, `end of recording`, an error.
-    pub reason: &'a str,
-    /// Frames that went through all stages.
-    pub frames: u64,
-    /// What else was counted, by name.
-    pub counters: &'a [(&'a str, u64)],
-}
-
-/// Something that shows decisions. Implementations never block: a slow device
-/// gets a thread of its own and the latest value.
+/// Something that shows reports.
+///
+/// Implementations never block: a slow device gets a thread of its own and the
+/// [latest] value.
 pub trait Output {
-    /// Takes what the loop knows now.
-    fn update(&mut self, report: &Report<'_>);
-
-    /// Learns that the machine has become too hot, so that about every other
-    /// frame is passed over, or cool again. Only outputs that tell people
-    /// anything care.
-    fn temperature(&mut self, _at: Timestamp, _hot: bool, _reason: &str) {}
-
-    /// Level changes of GPIO lines so far, for telling how long after its frame
-    /// one comes.
-    fn edges(&self) -> u64 {
-        0
-    }
-
-    /// Learns why the loop ends; called once, before [`Output::finish`]. Only
-    /// outputs that tell people anything care.
-    fn farewell(&mut self, _farewell: &Farewell<'_>) {}
+    /// Takes what the loop knows now. The last report has a
+    /// [`shutdown`](Report::shutdown).
+    fn update(&mut self, report: &Report<'_>) -> Changes;
 
     /// Opens the files that it writes again: logrotate has moved them (SIGUSR1).
     fn reopen_files(&mut self) {}
 
-    /// Puts the device into its safe state and lets go of it; called once, at
-    /// the end. Bounded in time.
-    fn finish(&mut self);
+    /// Puts the device into its safe state and lets go of it. Called once, after
+    /// the last report. Returns within a bounded time.
+    fn finish(&mut self) {}
 }

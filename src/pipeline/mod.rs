@@ -1,59 +1,56 @@
-//! The loop: takes the newest frame (or learns that there is none), finds
-//! faces, follows them, looks at each that counts, decides, and tells the
-//! outputs. The only module that knows all stages.
+//! The loop: takes the newest frame, or learns that there is none, takes it
+//! through all [`Stages`], and reports to the outputs.
 //!
-//! Whatever is slow or may fail lives beside the loop behind one call: getting
-//! a camera back is capture's business, and slow devices have threads of their
-//! own.
+//! This is the only module that knows all stages. What is slow or may fail runs
+//! beside the loop behind one call: capture gets a lost camera back, and slow
+//! devices have threads of their own.
 
+mod arena;
+mod stages;
 pub mod stats;
 
 use std::time::{Duration, Instant};
 
 use crate::capture::{Captured, Frame, Source};
-use crate::decide::{Decider, Decision, Face};
-use crate::detect::Search;
-use crate::fault::Repeated;
-use crate::frame::{LumaView, Rect, Timestamp};
-use crate::host::memory::{self, Usage};
+use crate::frame::Timestamp;
 use crate::host::thermal::HalfRate;
-use crate::image::jpeg;
-use crate::observe::Classifier;
-use crate::observe::expression::Probabilities;
-use crate::output::{Camera, Farewell, Output, Report};
-use crate::pipeline::stats::{Stage, Stats};
-use crate::track::{Track, Tracker};
+use crate::output::Output;
+use crate::report::{Camera, FaceReport, Heat, Report, Shutdown};
+use arena::ArenaWatch;
+use stats::{Stage, Stats};
+
+pub use arena::ArenaTooSmall;
+pub use stages::Stages;
 
 /// How long a step waits for a frame. Signals are noticed and safe levels set
 /// between two waits, so this bounds how late they are.
 pub const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What a step of the loop came to.
+/// What a step of the loop did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A frame went through all stages.
     Frame,
-    /// There was one, which was passed over because the machine is too hot.
+    /// A frame was passed over because the machine is too hot.
     PassedOver,
-    /// There was none, and the outputs were told how things stand.
+    /// No frame came, and the outputs were told so.
     NoFrame,
     /// The recording is over.
     Ended,
 }
 
-/// All stages, put together.
+/// A source, the stages and the outputs, put together.
 pub struct Pipeline {
     source: Box<dyn Source>,
-    faces: Faces,
+    stages: Stages,
     outputs: Vec<Box<dyn Output>>,
     last: Last,
     rate: HalfRate,
     stats: Stats,
-    overflows: u64,
-    told_of_arena: bool,
+    arena: ArenaWatch,
 }
 
-/// What the last frame left, to be told again while no frame comes.
+/// What the last frame left, for reports while no frame comes.
 struct Last {
     timestamp: Timestamp,
     frame: u64,
@@ -63,6 +60,9 @@ struct Last {
     camera: CameraState,
     /// Why the camera was lost; the buffer is kept.
     lost_reason: String,
+    nobody_since: Option<Timestamp>,
+    is_hot: bool,
+    heat_reason: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,12 +73,13 @@ enum CameraState {
 }
 
 impl Pipeline {
-    /// A pipeline of stages that are ready.
+    /// A pipeline of parts that are ready. Outputs get their reports in this
+    /// order.
     #[must_use]
-    pub fn new(source: Box<dyn Source>, faces: Faces, outputs: Vec<Box<dyn Output>>) -> Self {
+    pub fn new(source: Box<dyn Source>, stages: Stages, outputs: Vec<Box<dyn Output>>) -> Self {
         Self {
             source,
-            faces,
+            stages,
             outputs,
             last: Last {
                 timestamp: Timestamp::default(),
@@ -87,15 +88,18 @@ impl Pipeline {
                 frame_size: (0, 0),
                 camera: CameraState::Starting,
                 lost_reason: String::new(),
+                nobody_since: None,
+                is_hot: false,
+                heat_reason: String::new(),
             },
             rate: HalfRate::default(),
             stats: Stats::new(),
-            overflows: memory::usage().overflows,
-            told_of_arena: false,
+            arena: ArenaWatch::new(),
         }
     }
 
-    /// Takes one frame through all stages, or waits for [`PATIENCE`] in vain.
+    /// Takes one frame through all stages and reports it, or reports that none
+    /// came within [`PATIENCE`].
     pub fn step(&mut self) -> Step {
         let asked = Instant::now();
         let live = self.source.is_live();
@@ -108,14 +112,19 @@ impl Pipeline {
                 self.stats.note(Stage::Capture, asked.elapsed());
                 let ready = Instant::now();
                 if self.last.camera == CameraState::Lost {
-                    self.faces.forget();
+                    self.stages.forget();
+                    self.last.nobody_since = None;
                 }
                 self.stats.count_frame(self.last.advance(&frame));
-                let decisions = self.faces.look(&frame, &mut self.stats);
-                let report = self.last.report(decisions);
+                let faces = self.stages.look(&frame, &mut self.stats);
+                self.last.note_faces(faces);
+                let report = Report {
+                    is_new: true,
+                    ..self.last.report(faces)
+                };
                 tell(&mut self.outputs, &report, &mut self.stats, Some(ready));
                 self.stats.note(Stage::Frame, ready.elapsed());
-                self.watch_arena();
+                self.arena.look(self.last.frame_size);
                 return Step::Frame;
             }
             Captured::Ended => return Step::Ended,
@@ -125,64 +134,52 @@ impl Pipeline {
         if live {
             self.last.timestamp = self.last.timestamp.max(Timestamp::now());
         }
-        let decisions = match self.last.camera {
-            CameraState::Streaming => self.faces.decider.decisions(),
-            CameraState::Starting | CameraState::Lost => &[],
-        };
-        let report = self.last.report(decisions);
+        let report = self.last.report(self.stages.faces());
         tell(&mut self.outputs, &report, &mut self.stats, None);
         Step::NoFrame
-    }
-
-    /// Says once that the arena is too small for what comes: it goes on with
-    /// the system's memory.
-    fn watch_arena(&mut self) {
-        let usage = memory::usage();
-        if usage.overflows > self.overflows {
-            self.overflows = usage.overflows;
-            if !self.told_of_arena {
-                self.told_of_arena = true;
-                log::warn!(
-                    "the frame arena of {} KiB is too small for a frame of {}x{}: {}; further \
-                     cases are only counted (--stats)",
-                    usage.arena >> 10,
-                    self.last.frame_size.0,
-                    self.last.frame_size.1,
-                    advice(&usage)
-                );
-            }
-        }
     }
 
     /// Puts every output into its safe state and says why. To be called once,
     /// at the end.
     pub fn finish(&mut self, reason: &str) {
-        let farewell = Farewell {
-            reason,
-            frames: self.stats.frames(),
-            counters: &[("frames_dropped", self.stats.dropped())],
+        let counters = [
+            ("frames_dropped", self.stats.dropped()),
+            ("not_a_face", self.stages.refused().unwrap_or_default()),
+        ];
+        let counted = if self.stages.refused().is_some() {
+            2
+        } else {
+            1
+        };
+        let report = Report {
+            shutdown: Some(Shutdown {
+                reason,
+                frames: self.stats.frames(),
+                counters: &counters[..counted],
+            }),
+            ..self.last.report(self.stages.faces())
         };
         let outputs = &mut self.outputs;
         self.stats.between_frames(|| {
             for output in outputs {
-                output.farewell(&farewell);
+                output.update(&report);
                 output.finish();
             }
         });
     }
 
-    /// Passes over about every other frame from now on, or no longer; the
-    /// outputs are told why.
+    /// Passes over about every other frame from now on, or no longer, and
+    /// reports why.
     pub fn set_hot(&mut self, hot: bool, reason: &str) {
         self.rate.set(hot);
-        let at = if self.source.is_live() {
-            Timestamp::now()
-        } else {
-            self.last.timestamp
-        };
-        for output in &mut self.outputs {
-            output.temperature(at, hot, reason);
+        self.last.is_hot = hot;
+        self.last.heat_reason.clear();
+        self.last.heat_reason.push_str(reason);
+        let mut report = self.last.report(self.stages.faces());
+        if self.source.is_live() {
+            report.timestamp = report.timestamp.max(Timestamp::now());
         }
+        tell(&mut self.outputs, &report, &mut self.stats, None);
     }
 
     /// Lets the outputs open their files again.
@@ -243,10 +240,21 @@ impl Last {
         }
     }
 
-    fn report<'a>(&'a self, decisions: &'a [Decision]) -> Report<'a> {
+    fn note_faces(&mut self, faces: &[FaceReport]) {
+        if faces.is_empty() {
+            self.nobody_since.get_or_insert(self.timestamp);
+        } else {
+            self.nobody_since = None;
+        }
+    }
+
+    /// A report with these faces, if there is a camera.
+    fn report<'a>(&'a self, faces: &'a [FaceReport]) -> Report<'a> {
+        let is_streaming = self.camera == CameraState::Streaming;
         Report {
             timestamp: self.timestamp,
             frame: self.frame,
+            is_new: false,
             camera: match self.camera {
                 CameraState::Starting => Camera::Starting,
                 CameraState::Streaming => Camera::Streaming,
@@ -255,7 +263,13 @@ impl Last {
                 },
             },
             frame_size: self.frame_size,
-            decisions,
+            faces: if is_streaming { faces } else { &[] },
+            nobody_since: self.nobody_since.filter(|_| is_streaming),
+            heat: Heat {
+                is_hot: self.is_hot,
+                reason: &self.heat_reason,
+            },
+            shutdown: None,
         }
     }
 }
@@ -269,202 +283,12 @@ fn tell(
 ) {
     let start = Instant::now();
     for output in outputs {
-        let edges = output.edges();
-        output.update(report);
+        let changes = output.update(report);
         if let Some(ready) = ready
-            && output.edges() != edges
+            && changes.edges > 0
         {
             stats.note(Stage::Edge, ready.elapsed());
         }
     }
     stats.note(Stage::Output, start.elapsed());
-}
-
-/// The size that the arena should have.
-fn advice(usage: &Usage) -> String {
-    let needed = (usage.high_water + usage.missing).div_ceil(1 << 20) << 10;
-    format!("process.arena_kib = {needed} in the board file would do")
-}
-
-/// The arena has no room for what a frame may need.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the frame arena of {} KiB is too small for frames of {width}x{height}: {}",
-    usage.arena >> 10,
-    advice(usage)
-)]
-pub struct ArenaTooSmall {
-    width: u32,
-    height: u32,
-    usage: Usage,
-}
-
-/// The stages between the source and the outputs: what is made of a frame.
-pub struct Faces {
-    search: Search,
-    tracker: Tracker,
-    classifier: Classifier,
-    decider: Decider,
-    interval: Duration,
-    /// The frame size that the classifier has its buffers for.
-    reserved_for: (u32, u32),
-    expected: Vec<Rect>,
-    looks: Vec<Look>,
-    faces: Vec<Face>,
-    refused: Repeated,
-}
-
-/// When a face was last classified.
-#[derive(Clone, Copy)]
-struct Look {
-    track: u32,
-    at: Timestamp,
-}
-
-/// More faces than this in one frame make a vector grow once.
-const RESERVED: usize = 32;
-
-impl Faces {
-    /// Stages that have seen nothing yet. `interval` is the least time between
-    /// two looks at the same face; zero looks at it on every frame.
-    #[must_use]
-    pub fn new(
-        search: Search,
-        tracker: Tracker,
-        classifier: Classifier,
-        decider: Decider,
-        interval: Duration,
-    ) -> Self {
-        Self {
-            search,
-            tracker,
-            classifier,
-            decider,
-            interval,
-            reserved_for: (0, 0),
-            expected: Vec::with_capacity(RESERVED),
-            looks: Vec::with_capacity(RESERVED),
-            faces: Vec::with_capacity(RESERVED),
-            refused: Repeated::new("classify"),
-        }
-    }
-
-    /// The classifier's name.
-    #[must_use]
-    pub fn model_name(&self) -> &str {
-        &self.classifier.manifest().name
-    }
-
-    /// Does once what libraries do in the worst frame of this size: decodes a
-    /// JPEG and runs the network. Tells whether the frame's arena has room for
-    /// it, and leaves every buffer of the detector and the classifier in its size.
-    ///
-    /// # Errors
-    /// It has not.
-    pub fn rehearse(&mut self, width: u32, height: u32) -> Result<(), ArenaTooSmall> {
-        let before = memory::usage();
-        self.search.reserve(width, height);
-        self.classifier.reserve(width, height);
-        self.reserved_for = (width, height);
-        let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
-        let mut pixels = Vec::new();
-        let picture = jpeg::blank(side(width), side(height));
-        // A size that no JPEG has is no worse case, and the gray picture that
-        // the network gets is none that it could refuse.
-        if jpeg::luma(&picture, &mut pixels).is_ok()
-            && let Ok(view) = LumaView::new(&pixels, width, height, width as usize)
-        {
-            let _ = self.classifier.classify_whole(&view);
-        }
-        let usage = memory::usage();
-        if usage.arena > 0 && usage.overflows > before.overflows {
-            return Err(ArenaTooSmall {
-                width,
-                height,
-                usage,
-            });
-        }
-        Ok(())
-    }
-
-    /// Finds, follows, looks at and decides about the faces of a frame.
-    pub fn look(&mut self, frame: &Frame<'_>, stats: &mut Stats) -> &[Decision] {
-        let now = frame.timestamp;
-        let luma = &frame.luma;
-        if self.reserved_for != (luma.width(), luma.height()) {
-            self.reserved_for = (luma.width(), luma.height());
-            self.classifier.reserve(luma.width(), luma.height());
-        }
-
-        self.expected.clear();
-        self.expected.extend(self.tracker.expected());
-        let found = stats.time(Stage::Detect, || {
-            self.search.find(*luma, now, &self.expected)
-        });
-        stats.time(Stage::Track, || {
-            self.tracker.follow(now, luma.bounds(), &found);
-        });
-
-        self.looks.retain(|look| {
-            self.tracker
-                .counting()
-                .iter()
-                .any(|track| track.id == look.track)
-        });
-        self.faces.clear();
-        for index in 0..self.tracker.counting().len() {
-            let track = self.tracker.counting()[index];
-            let probabilities = if self.is_due(&track, now) {
-                stats.time(Stage::Classify, || self.classify(frame, &track))
-            } else {
-                None
-            };
-            self.faces.push(Face {
-                track: track.id,
-                rect: track.rect,
-                searched: track.searched,
-                probabilities,
-            });
-        }
-        stats.time(Stage::Decide, || self.decider.update(now, &self.faces))
-    }
-
-    /// Forgets all faces, as after the camera was gone.
-    pub fn forget(&mut self) {
-        self.tracker.clear();
-        self.decider.clear();
-        self.looks.clear();
-    }
-
-    /// A face is looked at where it was found, not where it is thought to be,
-    /// and not more often than asked.
-    fn is_due(&self, track: &Track, now: Timestamp) -> bool {
-        track.found
-            && self
-                .looks
-                .iter()
-                .find(|look| look.track == track.id)
-                .is_none_or(|look| now.since(look.at) >= self.interval)
-    }
-
-    fn classify(&mut self, frame: &Frame<'_>, track: &Track) -> Option<Probabilities> {
-        match self.classifier.classify(&frame.luma, track.rect) {
-            Ok(probabilities) => {
-                self.refused.cleared();
-                let at = frame.timestamp;
-                match self.looks.iter_mut().find(|look| look.track == track.id) {
-                    Some(look) => look.at = at,
-                    None => self.looks.push(Look {
-                        track: track.id,
-                        at,
-                    }),
-                }
-                Some(probabilities)
-            }
-            Err(error) => {
-                self.refused.occurred(&error);
-                None
-            }
-        }
-    }
 }

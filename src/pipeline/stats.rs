@@ -17,8 +17,8 @@ pub enum Stage {
     Capture,
     Detect,
     Track,
-    /// One face: cropping, resampling, the network.
-    Classify,
+    /// One observer of one face: cropping, resampling, the network.
+    Observe,
     Decide,
     /// Handing decisions to all outputs, GPIO lines set.
     Output,
@@ -33,7 +33,7 @@ impl Stage {
         Self::Capture,
         Self::Detect,
         Self::Track,
-        Self::Classify,
+        Self::Observe,
         Self::Decide,
         Self::Output,
         Self::Edge,
@@ -45,7 +45,7 @@ impl Stage {
             Self::Capture => "capture, with waiting",
             Self::Detect => "detect",
             Self::Track => "track",
-            Self::Classify => "classify, a face",
+            Self::Observe => "observe, per face",
             Self::Decide => "decide",
             Self::Output => "output",
             Self::Edge => "frame ready to GPIO edge",
@@ -297,7 +297,7 @@ mod tests {
             assert!((got - want).abs() / want < 0.01, "{got} for {want}");
         }
         assert!(
-            !text.contains("classify"),
+            !text.contains("observe"),
             "a stage without times has no line"
         );
     }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use affectd::detect::{Cascade, Detector, Enhance, Kernel, Options, Search, SearchOptions};
-use affectd::frame::{LumaView, Rect, Timestamp};
+use affectd::detect::{
+    Cascade, Detector, Enhance, Expected, Kernel, Options, Search, SearchOptions,
+};
+use affectd::frame::{LumaView, Timestamp};
 use affectd::host::memory;
 
 fn allocations_in(work: impl FnOnce()) -> u64 {
@@ -52,7 +54,10 @@ fn a_search_does_not_allocate() {
             let found = search.find(view, Timestamp::from_millis(number * 33), &tracked);
             if let Some(face) = found.detections.first() {
                 tracked.clear();
-                tracked.push(face.rect);
+                tracked.push(Expected {
+                    key: 0,
+                    rect: face.rect,
+                });
             }
             found.detections.len()
         };
@@ -61,6 +66,6 @@ fn a_search_does_not_allocate() {
         let count = allocations_in(|| seen = (1..30).map(&mut frame).sum());
         assert!(seen > 10, "{seen} faces in 29 frames");
         assert_eq!(count, 0, "with a budget of {budget_ms} ms");
-        assert!(tracked.iter().any(|face: &Rect| face.width > 80));
+        assert!(tracked.iter().any(|face: &Expected| face.rect.width > 80));
     }
 }

@@ -1,14 +1,15 @@
 //! The decide stage on sequences of probabilities, as a classifier gives them
 //! over time, and on whatever else may come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use affectd::decide::{Decider, Decision, Face, Options, State};
-use affectd::frame::{Rect, Timestamp};
+use affectd::decide::{Decider, ExpressionDecision, Label, Options};
+use affectd::frame::Timestamp;
+use affectd::observe::Observations;
 use affectd::observe::expression::{Expression, Probabilities};
+use affectd::track::{FaceKey, Slot};
 use proptest::prelude::*;
-
-const RECT: Rect = Rect::new(100, 80, 90, 90);
 
 /// Lines of a time in milliseconds and seven probabilities, or dashes where
 /// there is no face; `#` opens a comment.
@@ -33,39 +34,54 @@ fn sequence(name: &str) -> Vec<(Timestamp, Option<Probabilities>)> {
     parse(&std::fs::read_to_string(path).unwrap())
 }
 
-fn decide(options: Options, looks: &[(Timestamp, Option<Probabilities>)]) -> Vec<Decision> {
+fn key(id: u32) -> FaceKey {
+    FaceKey {
+        id,
+        slot: Slot::new(id as usize % 32).unwrap(),
+    }
+}
+
+fn observed(expression: Option<Probabilities>) -> Observations {
+    Observations {
+        expression,
+        ..Observations::default()
+    }
+}
+
+/// The decisions on a face that is there in some frames, each with the frame's
+/// time.
+fn decide(
+    options: Options,
+    looks: &[(Timestamp, Option<Probabilities>)],
+) -> Vec<(Timestamp, Option<ExpressionDecision>)> {
     let mut decider = Decider::new(options);
     looks
         .iter()
         .map(|&(now, probabilities)| {
-            let face = probabilities.map(|p| Face {
-                track: 1,
-                rect: RECT,
-                searched: now,
-                probabilities: Some(p),
-            });
-            decider.update(now, face.as_slice())[0]
+            let face = probabilities.map(|_| key(1));
+            decider.begin_frame(now, face);
+            let decision = face.map(|face| decider.decide(face, &observed(probabilities)));
+            (now, decision.map(|decision| decision.expression))
         })
         .collect()
 }
 
-/// The states in turn, each with the time in milliseconds at which it began.
-fn story(decisions: &[Decision]) -> Vec<(&'static str, u128)> {
+/// The labels in turn, each with the time in milliseconds at which it began.
+fn story(decisions: &[(Timestamp, Option<ExpressionDecision>)]) -> Vec<(&'static str, u128)> {
     let mut story: Vec<(&'static str, u128)> = Vec::new();
-    for decision in decisions {
-        let name = match decision.state {
-            State::None => "none",
-            State::Uncertain => "uncertain",
-            State::Expression(expression) => expression.name(),
+    for (now, decision) in decisions {
+        let (name, since) = match decision {
+            None => ("none", *now),
+            Some(decision) => (decision.label.name(), decision.since),
         };
         if story.last().is_none_or(|last| last.0 != name) {
-            story.push((name, decision.since.0.as_millis()));
+            story.push((name, since.0.as_millis()));
         }
     }
     story
 }
 
-fn names(decisions: &[Decision]) -> Vec<&'static str> {
+fn names(decisions: &[(Timestamp, Option<ExpressionDecision>)]) -> Vec<&'static str> {
     story(decisions).into_iter().map(|(name, _)| name).collect()
 }
 
@@ -147,7 +163,7 @@ fn half_the_frames_decide_nearly_the_same() {
 }
 
 /// A time step in milliseconds, sometimes back, and for some tracks a look.
-type Step = (i64, Vec<(u32, Option<[f32; 7]>)>);
+type Step = (i64, BTreeMap<u32, Option<[f32; 7]>>);
 
 fn any_frame() -> impl Strategy<Value = Step> {
     let step = prop_oneof![
@@ -157,50 +173,40 @@ fn any_frame() -> impl Strategy<Value = Step> {
         1 => 0_i64..100_000,
     ];
     let look = prop::option::weighted(0.9, prop::array::uniform7(0.0_f32..1.0));
-    (step, prop::collection::vec((1_u32..4, look), 0..4))
+    (step, prop::collection::btree_map(1_u32..4, look, 0..4))
 }
 
-fn play(options: Options, frames: &[Step]) -> Vec<Vec<Decision>> {
+/// The decisions of each frame, in the order of ids.
+fn play(options: Options, frames: &[Step]) -> Vec<Vec<ExpressionDecision>> {
     let mut decider = Decider::new(options);
     let mut millis = 10_000_i64;
     frames
         .iter()
         .map(|(step, looks)| {
             millis = (millis + step).max(0);
-            let faces: Vec<_> = looks
+            let now = Timestamp::from_millis(millis as u64);
+            decider.begin_frame(now, looks.keys().copied().map(key));
+            looks
                 .iter()
-                .map(|&(track, look)| Face {
-                    track,
-                    rect: RECT,
-                    searched: Timestamp::from_millis(millis as u64),
-                    probabilities: look.map(Probabilities),
+                .map(|(&id, look)| {
+                    let observed = observed(look.map(Probabilities));
+                    decider.decide(key(id), &observed).expression
                 })
-                .collect();
-            decider
-                .update(Timestamp::from_millis(millis as u64), &faces)
-                .to_vec()
+                .collect()
         })
         .collect()
 }
 
 proptest! {
     #[test]
-    fn probabilities_stay_a_distribution_and_nothing_is_lost(
+    fn probabilities_stay_a_distribution(
         frames in prop::collection::vec(any_frame(), 1..60),
     ) {
-        for (decisions, (_, looks)) in play(Options::default(), &frames).iter().zip(&frames) {
-            let mut ids: Vec<_> = looks.iter().map(|look| look.0).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            prop_assert_eq!(decisions.len(), ids.len().max(1));
-            for decision in decisions {
-                let sum: f32 = decision.probabilities.0.iter().sum();
-                prop_assert!((sum - 1.0).abs() < 1e-4, "{}", sum);
-                prop_assert!(decision.probabilities.0.iter().all(|p| (0.0..=1.0).contains(p)));
-                prop_assert!((0.0..=1.0).contains(&decision.confidence));
-                prop_assert_eq!(decision.state == State::None, ids.is_empty());
-                prop_assert_eq!(decision.track == 0, ids.is_empty());
-            }
+        for decision in play(Options::default(), &frames).iter().flatten() {
+            let sum: f32 = decision.probabilities.0.iter().sum();
+            prop_assert!((sum - 1.0).abs() < 1e-4, "{}", sum);
+            prop_assert!(decision.probabilities.0.iter().all(|p| (0.0..=1.0).contains(p)));
+            prop_assert!((0.0..=1.0).contains(&decision.confidence));
         }
     }
 
@@ -221,15 +227,18 @@ proptest! {
             p[boosted] += 3.0;
             (Timestamp::from_millis(now), Some(Probabilities(p)))
         }).collect();
-        let decisions = decide(options, &looks);
+        let decisions: Vec<_> = decide(options, &looks)
+            .into_iter()
+            .filter_map(|(_, decision)| decision)
+            .collect();
         for pair in decisions.windows(2) {
             prop_assert!(pair[0].since <= pair[1].since);
-            if let (State::Expression(_), true) = (pair[0].state, pair[0].state != pair[1].state) {
+            if let (Label::Expression(_), true) = (pair[0].label, pair[0].label != pair[1].label) {
                 let held = pair[1].since.since(pair[0].since);
                 prop_assert!(held >= options.dwell, "{held:?}");
             }
             // What is entered is the most probable and passes the threshold.
-            if let (State::Expression(entered), true) = (pair[1].state, pair[0].state != pair[1].state) {
+            if let (Label::Expression(entered), true) = (pair[1].label, pair[0].label != pair[1].label) {
                 prop_assert_eq!(pair[1].probabilities.top().0, entered);
                 prop_assert!(pair[1].confidence >= options.enter);
             }
@@ -253,8 +262,8 @@ proptest! {
         };
         let mut looks = vec![(Timestamp::default(), Some(Probabilities(start)))];
         looks.extend((1..=20).map(steady));
-        let last = *decide(Options::default(), &looks).last().unwrap();
-        prop_assert_eq!(last.state, State::Expression(Expression::from_index(index).unwrap()));
+        let last = decide(Options::default(), &looks).last().unwrap().1.unwrap();
+        prop_assert_eq!(last.label, Label::Expression(Expression::from_index(index).unwrap()));
         prop_assert!(last.confidence > 0.87);
     }
 }

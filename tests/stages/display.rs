@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use affectd::decide::{Decision, State};
+use crate::reports::face;
+use affectd::decide::Label;
 use affectd::draw::{Canvas, Grain, Part, Theme};
-use affectd::frame::{Rect, Timestamp};
-use affectd::observe::expression::{Expression, Probabilities};
+use affectd::frame::Rect;
+use affectd::observe::expression::Expression;
 use affectd::output::display::{
     self, Coloring, Display, DisplayError, Kind, Options, Panel, PngOptions, View,
 };
-use affectd::output::{Camera, Output, Report};
+use affectd::output::{Camera, FaceReport, Output, Report};
 use embedded_graphics::draw_target::{DrawTarget, DrawTargetExt};
 use embedded_graphics::geometry::{Dimensions, Point, Size};
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb565, Rgb888};
@@ -36,34 +37,18 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn decision(state: State, confidence: f32) -> Decision {
-    let mut probabilities = [(1.0 - confidence) / 6.0; Expression::COUNT];
-    if let State::Expression(expression) = state {
-        probabilities[expression.index()] = confidence;
-    }
-    Decision {
-        track: 1,
-        state,
-        confidence,
-        probabilities: Probabilities(probabilities),
-        rect: Rect::new(10, 10, 50, 50),
-        searched: Timestamp::default(),
-        since: Timestamp::default(),
-    }
-}
-
-fn report<'a>(camera: Camera<'a>, decisions: &'a [Decision]) -> Report<'a> {
+fn report<'a>(camera: Camera<'a>, faces: &'a [FaceReport]) -> Report<'a> {
     Report {
-        timestamp: Timestamp::default(),
-        frame: 1,
+        is_new: true,
         camera,
         frame_size: (640, 480),
-        decisions,
+        faces,
+        ..Report::default()
     }
 }
 
-fn show(output: &mut dyn Output, state: State) {
-    output.update(&report(Camera::Streaming, &[decision(state, 0.8)]));
+fn show(output: &mut dyn Output, label: Label) {
+    output.update(&report(Camera::Streaming, &[face(1, label, 0.8)]));
 }
 
 /// The file's pixels as red, green and blue; `None` while there is no file.
@@ -106,7 +91,7 @@ fn a_picture_file_follows_the_reports() {
         (width, height) == (128, 64) && pixels == drawn::<BinaryColor>(128, 64, view)
     };
     wait_until("the first picture", || shows(&View::Starting));
-    output.update(&report(Camera::Streaming, &[decision(State::None, 0.0)]));
+    output.update(&report(Camera::Streaming, &[]));
     wait_until("no face", || shows(&View::NoFace));
     output.update(&report(
         Camera::Lost {
@@ -145,7 +130,7 @@ fn every_change_can_be_kept() {
                 .join(format!("display-{:06}.png", run * 3 + number))
         };
         wait_until("starting", || kept(1).exists());
-        show(&mut *output, State::Expression(Expression::Happy));
+        show(&mut *output, Label::Expression(Expression::Happy));
         wait_until("happy", || kept(2).exists());
         output.finish();
         wait_until("stopped", || kept(3).exists());
@@ -168,7 +153,7 @@ fn a_folder_that_cannot_be_written_is_tried_again() {
         ..PngOptions::default()
     })))
     .unwrap();
-    show(&mut *output, State::Expression(Expression::Sad));
+    show(&mut *output, Label::Expression(Expression::Sad));
     thread::sleep(Duration::from_millis(50));
     fs::remove_file(folder.path().join("busy")).unwrap();
     wait_until("the picture", || path.exists());
@@ -284,7 +269,7 @@ fn happy() -> View {
     let mut viewer = display::Viewer::default();
     viewer.view(&report(
         Camera::Streaming,
-        &[decision(State::Expression(Expression::Happy), 0.8)],
+        &[face(1, Label::Expression(Expression::Happy), 0.8)],
     ))
 }
 
@@ -294,11 +279,11 @@ fn a_device_that_fails_is_opened_again_and_drawn_afresh() {
     let mut output = fake.start(1000.0);
     wait_until("starting", || fake.shows(&View::Starting));
     fake.broken.store(true, Ordering::SeqCst);
-    output.update(&report(Camera::Streaming, &[decision(State::None, 0.0)]));
+    output.update(&report(Camera::Streaming, &[]));
     wait_until("an attempt to open it", || {
         fake.connects.load(Ordering::SeqCst) >= 2
     });
-    show(&mut output, State::Expression(Expression::Happy));
+    show(&mut output, Label::Expression(Expression::Happy));
     fake.broken.store(false, Ordering::SeqCst);
     wait_until("the newest picture, whole", || fake.shows(&happy()));
     assert!(fake.whole.load(Ordering::SeqCst) >= 2);
@@ -311,7 +296,7 @@ fn only_what_changed_is_sent() {
     let fake = Fake::default();
     let mut output = fake.start(1000.0);
     wait_until("starting", || fake.shows(&View::Starting));
-    show(&mut output, State::Expression(Expression::Happy));
+    show(&mut output, Label::Expression(Expression::Happy));
     wait_until("happy", || fake.shows(&happy()));
     assert_eq!(fake.whole.load(Ordering::SeqCst), 1);
     output.finish();
@@ -358,8 +343,8 @@ fn a_picture_that_was_spoilt_is_sent_again() {
     let mut round = 0;
     wait_until("a whole picture between changes", || {
         round += 1;
-        let state = State::Expression(Expression::ALL[round % Expression::COUNT]);
-        show(&mut output, state);
+        let label = Label::Expression(Expression::ALL[round % Expression::COUNT]);
+        show(&mut output, label);
         fake.whole.load(Ordering::SeqCst) > whole + 1
     });
     output.finish();
@@ -368,13 +353,13 @@ fn a_picture_that_was_spoilt_is_sent_again() {
 #[test]
 fn further_faces_are_counted() {
     let mut viewer = display::Viewer::default();
-    let faces = [decision(State::Expression(Expression::Sad), 0.9); 3];
+    let faces = [face(1, Label::Expression(Expression::Sad), 0.9); 3];
     let View::Expression { others, .. } = viewer.view(&report(Camera::Streaming, &faces)) else {
         panic!("an expression")
     };
     assert_eq!(others, 2);
     assert_eq!(viewer.view(&report(Camera::Streaming, &[])), View::NoFace);
-    let many = vec![decision(State::Uncertain, 0.3); 1000];
+    let many = vec![face(1, Label::Uncertain, 0.3); 1000];
     let View::Uncertain { others, .. } = viewer.view(&report(Camera::Streaming, &many)) else {
         panic!("uncertain")
     };
@@ -391,8 +376,8 @@ fn a_device_that_hangs_holds_nothing_up() {
     });
     let start = Instant::now();
     for round in 0..1000 {
-        let state = State::Expression(Expression::ALL[round % Expression::COUNT]);
-        show(&mut output, state);
+        let label = Label::Expression(Expression::ALL[round % Expression::COUNT]);
+        show(&mut output, label);
     }
     let updates = start.elapsed();
     let start = Instant::now();
@@ -410,7 +395,7 @@ fn a_device_is_not_written_to_more_often_than_asked() {
     let fake = Fake::default();
     let mut output = fake.start(0.001);
     wait_until("starting", || fake.shows(&View::Starting));
-    show(&mut output, State::Expression(Expression::Happy));
+    show(&mut output, Label::Expression(Expression::Happy));
     thread::sleep(Duration::from_millis(30));
     assert!(fake.shows(&View::Starting));
     // The end does not wait for the next picture's turn.

@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use affectd::decide::{Decision, State};
+use crate::reports;
+use affectd::decide::Label;
 use affectd::frame::{Rect, Timestamp};
 use affectd::observe::expression::{Expression, Probabilities};
 use affectd::output::events::{
     Error, Events, Hello, Options, QUEUE, READER_QUEUE, READERS, SCHEMA,
 };
-use affectd::output::{Camera, Farewell, Output, Report};
+use affectd::output::{Camera, FaceReport, Heat, Output, Report, Shutdown};
 use rustix::fs::{FileType, Mode};
 use serde_json::Value;
 
-const HAPPY: State = State::Expression(Expression::Happy);
-const SAD: State = State::Expression(Expression::Sad);
+const HAPPY: Label = Label::Expression(Expression::Happy);
+const SAD: Label = Label::Expression(Expression::Sad);
 
 /// Long enough for any machine; no test waits for it unless it fails.
 const LONG: Duration = Duration::from_secs(30);
@@ -33,28 +34,14 @@ fn hello(live: bool) -> Hello {
     }
 }
 
-fn face(track: u32, state: State) -> Decision {
-    Decision {
-        track,
-        state,
-        confidence: 0.876_54,
-        probabilities: Probabilities([0.01, 0.02, 0.03, 0.876_54, 0.02, 0.03, 0.013_46]),
-        rect: Rect::new(-3, 40, 120, 121),
-        searched: Timestamp::from_millis(1_080),
-        since: Timestamp::from_millis(1_040),
-    }
-}
-
-fn nobody() -> Decision {
-    Decision {
-        track: 0,
-        state: State::None,
-        confidence: 0.0,
-        probabilities: Probabilities::UNIFORM,
-        rect: Rect::default(),
-        searched: Timestamp::default(),
-        since: Timestamp::default(),
-    }
+fn face(track: u32, label: Label) -> FaceReport {
+    let mut face = reports::face(track, label, 0.876_54);
+    face.rect = Rect::new(-3, 40, 120, 121);
+    face.searched = Timestamp::from_millis(1_080);
+    let decision = &mut face.decision.expression;
+    decision.probabilities = Probabilities([0.01, 0.02, 0.03, 0.876_54, 0.02, 0.03, 0.013_46]);
+    decision.since = Timestamp::from_millis(1_040);
+    face
 }
 
 struct Run {
@@ -70,23 +57,42 @@ impl Run {
         }
     }
 
-    fn report(&mut self, millis: u64, camera: Camera<'_>, decisions: &[Decision]) {
+    fn report(&mut self, millis: u64, report: Report<'_>) {
         self.events.update(&Report {
             timestamp: Timestamp::from_millis(millis),
             frame: self.frame,
-            camera,
             frame_size: (640, 480),
-            decisions,
+            ..report
         });
     }
 
-    fn frame(&mut self, millis: u64, decisions: &[Decision]) {
+    fn frame(&mut self, millis: u64, faces: &[FaceReport]) {
         self.frame += 1;
-        self.report(millis, Camera::Streaming, decisions);
+        let report = Report {
+            is_new: true,
+            camera: Camera::Streaming,
+            faces,
+            ..Report::default()
+        };
+        self.report(millis, report);
+    }
+
+    /// A wait without a frame.
+    fn wait(&mut self, millis: u64, faces: &[FaceReport]) {
+        let report = Report {
+            camera: Camera::Streaming,
+            faces,
+            ..Report::default()
+        };
+        self.report(millis, report);
     }
 
     fn lost(&mut self, millis: u64, reason: &str) {
-        self.report(millis, Camera::Lost { reason }, &[nobody()]);
+        let report = Report {
+            camera: Camera::Lost { reason },
+            ..Report::default()
+        };
+        self.report(millis, report);
     }
 }
 
@@ -137,19 +143,30 @@ fn briefs(lines: &[String]) -> Vec<String> {
 
 /// Every type but `dropped`.
 fn story(run: &mut Run) {
-    run.report(0, Camera::Starting, &[]);
-    run.frame(40, &[nobody()]);
-    run.frame(80, &[face(7, HAPPY), face(9, State::Uncertain)]);
-    run.frame(120, &[face(9, State::Uncertain)]);
+    run.report(0, Report::default());
+    run.frame(40, &[]);
+    run.frame(80, &[face(7, HAPPY), face(9, Label::Uncertain)]);
+    run.frame(120, &[face(9, Label::Uncertain)]);
     run.lost(620, "/dev/video0: No such device");
-    run.frame(2000, &[nobody()]);
-    let at = Timestamp::from_millis(2000);
-    run.events.temperature(at, true, "75.0 degrees");
-    run.events.farewell(&Farewell {
-        reason: "SIGTERM",
-        frames: 4,
-        counters: &[("late", 2), ("camera_errors", 1)],
-    });
+    run.frame(2000, &[]);
+    let hot = Report {
+        camera: Camera::Streaming,
+        heat: Heat {
+            is_hot: true,
+            reason: "75.0 degrees",
+        },
+        ..Report::default()
+    };
+    run.report(2000, hot);
+    let last = Report {
+        shutdown: Some(Shutdown {
+            reason: "SIGTERM",
+            frames: 4,
+            counters: &[("late", 2), ("camera_errors", 1)],
+        }),
+        ..hot
+    };
+    run.report(2000, last);
 }
 
 #[test]
@@ -323,7 +340,7 @@ fn only_changes_are_sent() {
             run.frame(millis, &[face(1, state)]);
         }
         run.frame(1000, &[face(2, SAD)]);
-        run.frame(1040, &[nobody()]);
+        run.frame(1040, &[]);
         run.frame(1080, &[]);
         run.frame(1120, &[face(2, SAD)]);
     });
@@ -349,10 +366,10 @@ fn the_state_is_repeated_once_a_period() {
             run.frame(millis, &[face(1, HAPPY)]);
         }
         // A wait counts as well as a frame.
-        run.report(400, Camera::Streaming, &[face(1, HAPPY)]);
-        run.frame(440, &[nobody()]);
-        run.frame(539, &[nobody()]);
-        run.frame(540, &[nobody()]);
+        run.wait(400, &[face(1, HAPPY)]);
+        run.frame(440, &[]);
+        run.frame(539, &[]);
+        run.frame(540, &[]);
         run.lost(600, "unplugged");
         run.lost(690, "No such device");
         run.lost(700, "No such device");
@@ -391,10 +408,10 @@ fn the_state_is_repeated_once_a_period() {
 #[test]
 fn a_camera_that_is_absent_from_the_start_is_lost() {
     let found = lines(None, false, |run| {
-        run.report(0, Camera::Starting, &[]);
+        run.report(0, Report::default());
         run.lost(10, "/dev/video0: No such file or directory");
         run.lost(20, "/dev/video0: No such file or directory");
-        run.frame(2510, &[nobody()]);
+        run.frame(2510, &[]);
     });
     assert_eq!(
         briefs(&found),
@@ -505,7 +522,7 @@ fn each_reader_begins_with_hello_and_what_holds() {
 
     let mut early = Client::new(&path);
     assert_eq!(early.briefs(1), ["hello"]);
-    run.frame(40, &[nobody()]);
+    run.frame(40, &[]);
     run.frame(80, &[face(1, HAPPY), face(2, SAD), face(3, SAD)]);
     run.frame(120, &[face(2, SAD), face(1, SAD)]);
     let story = [

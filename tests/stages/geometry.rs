@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use affectd::detect::{Cascade, Detection, Detector, Options, Search, SearchOptions};
+use affectd::detect::{Cascade, Detection, Detector, Expected, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, MAX_SIDE, Rect, Timestamp};
 use affectd::image::read_luma;
 use affectd::observe::{Classifier, ClassifyError};
@@ -73,6 +73,7 @@ proptest! {
         let detector = Detector::new(cascade(), options).unwrap();
         let mut search = Search::new(detector, SearchOptions::default()).unwrap();
         let picture = LumaView::new(&pixels, 90, 70, 90).unwrap();
+        let tracked: Vec<_> = Expected::numbered(tracked).collect();
         for at in [0, millis] {
             let found = search.find(picture, Timestamp::from_millis(at), &tracked);
             for detection in found.detections {
@@ -95,7 +96,7 @@ proptest! {
                 .collect();
             let bounds = Rect::new(0, 0, width, height);
             tracker.update(Timestamp::from_millis(millis), bounds, Some(&faces));
-            for rect in tracker.expected() {
+            for Expected { rect, .. } in tracker.expected() {
                 prop_assert!(rect.right() >= i64::from(rect.x));
             }
         }
@@ -153,7 +154,8 @@ fn faces_of_the_largest_frame_lie_within_it() {
                 (face.width, face.height) = (side, side);
             }
             for chunk in faces.chunks(8) {
-                let found = search.find(picture, Timestamp::from_millis(millis), chunk);
+                let tracked: Vec<_> = Expected::numbered(chunk.iter().copied()).collect();
+                let found = search.find(picture, Timestamp::from_millis(millis), &tracked);
                 for detection in found.detections {
                     assert!(is_within(detection.rect, picture.bounds()), "{detection:?}");
                 }

@@ -7,9 +7,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use affectd::decide::{Decision, State};
-use affectd::frame::{Rect, Timestamp};
-use affectd::observe::expression::{Expression, Probabilities};
+use crate::reports::face;
+use affectd::decide::Label;
+use affectd::frame::Timestamp;
+use affectd::observe::expression::Expression;
 use affectd::output::gpio::{Bank, LineId, LineOptions, Lines, Options, Role, SafeLevel};
 use affectd::output::{Camera, Output, Report};
 use embedded_hal::digital::{ErrorKind, ErrorType, OutputPin, PinState};
@@ -136,27 +137,16 @@ fn without_heartbeat() -> Options {
     options
 }
 
-fn decision(state: State) -> Decision {
-    Decision {
-        track: u32::from(state != State::None),
-        state,
-        confidence: 0.9,
-        probabilities: Probabilities::UNIFORM,
-        rect: Rect::new(10, 10, 50, 50),
-        searched: Timestamp::default(),
-        since: Timestamp::default(),
-    }
-}
-
-const HAPPY: State = State::Expression(Expression::Happy);
-const SAD: State = State::Expression(Expression::Sad);
-const FEAR: State = State::Expression(Expression::Fear);
+const HAPPY: Option<Label> = Some(Label::Expression(Expression::Happy));
+const SAD: Option<Label> = Some(Label::Expression(Expression::Sad));
+const FEAR: Option<Label> = Some(Label::Expression(Expression::Fear));
 
 /// Lines and the frame that comes next.
 struct Rig {
     board: Board,
     lines: Lines<Board>,
     frame: u64,
+    is_new: bool,
 }
 
 impl Rig {
@@ -167,30 +157,36 @@ impl Rig {
             board,
             lines,
             frame: 0,
+            is_new: false,
         }
     }
 
-    fn report(&mut self, millis: u64, camera: Camera<'_>, states: &[State]) -> Vec<String> {
-        let decisions: Vec<_> = states.iter().copied().map(decision).collect();
+    fn report(&mut self, millis: u64, camera: Camera<'_>, labels: &[Option<Label>]) -> Vec<String> {
+        let faces: Vec<_> = (1..)
+            .zip(labels.iter().flatten())
+            .map(|(id, label)| face(id, *label, 0.9))
+            .collect();
         self.lines.update(&Report {
             timestamp: Timestamp::from_millis(millis),
             frame: self.frame,
+            is_new: std::mem::take(&mut self.is_new),
             camera,
-            frame_size: (640, 480),
-            decisions: &decisions,
+            faces: &faces,
+            ..Report::default()
         });
         self.board.high()
     }
 
     /// A new frame; the lines that are high after it.
-    fn frame(&mut self, millis: u64, state: State) -> Vec<String> {
+    fn frame(&mut self, millis: u64, label: Option<Label>) -> Vec<String> {
         self.frame += 1;
-        self.report(millis, Camera::Streaming, &[state])
+        self.is_new = true;
+        self.report(millis, Camera::Streaming, &[label])
     }
 
     /// A wait without a frame.
-    fn wait(&mut self, millis: u64, state: State) -> Vec<String> {
-        self.report(millis, Camera::Streaming, &[state])
+    fn wait(&mut self, millis: u64, label: Option<Label>) -> Vec<String> {
+        self.report(millis, Camera::Streaming, &[label])
     }
 }
 
@@ -205,11 +201,14 @@ fn each_state_has_its_line() {
         millis += 40;
         let mut expected = vec!["face".to_owned(), expression.to_string()];
         expected.sort();
-        let state = State::Expression(expression);
-        assert_eq!(rig.frame(millis, state), expected);
+        let label = Some(Label::Expression(expression));
+        assert_eq!(rig.frame(millis, label), expected);
     }
-    assert_eq!(rig.frame(400, State::Uncertain), ["face", "uncertain"]);
-    assert_eq!(rig.frame(440, State::None), NONE);
+    assert_eq!(
+        rig.frame(400, Some(Label::Uncertain)),
+        ["face", "uncertain"]
+    );
+    assert_eq!(rig.frame(440, None), NONE);
 }
 
 #[test]
@@ -229,7 +228,7 @@ fn one_line_goes_off_before_another_goes_on_and_only_changes_are_set() {
 #[test]
 fn the_leading_face_is_shown() {
     let mut rig = Rig::new(&without_heartbeat());
-    rig.frame = 1;
+    rig.is_new = true;
     let high = rig.report(0, Camera::Streaming, &[HAPPY, SAD]);
     assert_eq!(high, ["face", "happy"]);
 }
@@ -246,8 +245,8 @@ fn a_pulse_has_its_least_length() {
     assert_eq!(rig.frame(1100, SAD), ["face", "sad"]);
     // … and fear, which has passed by then, is never shown.
     assert_eq!(rig.frame(1140, FEAR), ["face", "sad"]);
-    assert_eq!(rig.frame(1180, State::None), ["sad"]);
-    assert_eq!(rig.frame(1200, State::None), NONE);
+    assert_eq!(rig.frame(1180, None), ["sad"]);
+    assert_eq!(rig.frame(1200, None), NONE);
     // There is no pulse for being off.
     assert_eq!(rig.frame(1201, SAD), ["face", "sad"]);
 }
@@ -258,9 +257,9 @@ fn a_pulse_ends_during_a_wait_too() {
     options.min_pulse = Duration::from_millis(100);
     let mut rig = Rig::new(&options);
     rig.frame(0, HAPPY);
-    rig.frame(40, State::None);
-    assert_eq!(rig.wait(99, State::None), ["face", "happy"]);
-    assert_eq!(rig.wait(100, State::None), NONE);
+    rig.frame(40, None);
+    assert_eq!(rig.wait(99, None), ["face", "happy"]);
+    assert_eq!(rig.wait(100, None), NONE);
 }
 
 #[test]
@@ -272,7 +271,7 @@ fn heartbeat_follows_processed_frames() {
     let mut changes = Vec::new();
     let mut before = rig.board.high();
     for millis in (0..3000).step_by(40) {
-        let after = rig.frame(millis, State::None);
+        let after = rig.frame(millis, None);
         if after != before {
             changes.push(millis);
         }
@@ -281,7 +280,7 @@ fn heartbeat_follows_processed_frames() {
     assert_eq!(changes, [0, 520, 1040, 1560, 2080, 2600]);
     // It stands still when frames do.
     for millis in (3000..9000).step_by(100) {
-        assert_eq!(rig.wait(millis, State::None), before);
+        assert_eq!(rig.wait(millis, None), before);
     }
 }
 
@@ -387,7 +386,7 @@ fn active_low_is_on_when_low() {
     };
     assert_eq!(rig.board.high(), all);
     assert_eq!(rig.frame(0, HAPPY), all_but(&["face", "happy"]));
-    assert_eq!(rig.frame(40, State::None), all);
+    assert_eq!(rig.frame(40, None), all);
     rig.frame(80, SAD);
     rig.lines.finish();
     assert_eq!(rig.board.high(), all);

@@ -14,4 +14,5 @@ mod events;
 mod geometry;
 mod gpio;
 mod pipeline;
+mod reports;
 mod scenes;

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use affectd::assets;
 use affectd::capture::{Captured, Frame, Source};
-use affectd::decide::{self, Decider, State};
+use affectd::decide::{self, Decider};
 use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
 use affectd::frame::Timestamp;
 use affectd::image::{LumaImage, read_luma};
 use affectd::observe::Classifier;
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
-use affectd::output::{Camera, Farewell, Output, Report};
-use affectd::pipeline::{Faces, Pipeline, Step};
+use affectd::output::{Camera, Changes, Output, Report};
+use affectd::pipeline::{Pipeline, Stages, Step};
 use affectd::track::{self, Tracker};
 use embedded_hal::digital::{ErrorType, OutputPin, PinState};
 
@@ -142,21 +142,24 @@ impl Bank for Wires {
 struct Ear(Rc<RefCell<Vec<String>>>);
 
 impl Output for Ear {
-    fn update(&mut self, report: &Report<'_>) {
-        let text = match report.camera {
-            Camera::Starting => "starting".to_owned(),
-            Camera::Lost { reason } => format!("lost: {reason}"),
-            Camera::Streaming => match report.decisions[0].state {
-                State::None => "nobody".to_owned(),
-                State::Uncertain | State::Expression(_) => "face".to_owned(),
+    fn update(&mut self, report: &Report<'_>) -> Changes {
+        assert_eq!(
+            report.nobody_since.is_some(),
+            report.camera == Camera::Streaming && report.faces.is_empty()
+        );
+        let text = match (report.shutdown, report.camera) {
+            (Some(end), _) => format!("goodbye after {}: {}", end.frames, end.reason),
+            (None, Camera::Starting) => "starting".to_owned(),
+            (None, Camera::Lost { reason }) => format!("lost: {reason}"),
+            (None, Camera::Streaming) => match (report.is_new, report.leading()) {
+                (true, None) => "nobody".to_owned(),
+                (true, Some(_)) => "face".to_owned(),
+                (false, None) => "still nobody".to_owned(),
+                (false, Some(_)) => "still a face".to_owned(),
             },
         };
         self.0.borrow_mut().push(text);
-    }
-
-    fn farewell(&mut self, farewell: &Farewell<'_>) {
-        let text = format!("goodbye after {}: {}", farewell.frames, farewell.reason);
-        self.0.borrow_mut().push(text);
+        Changes::NONE
     }
 
     fn finish(&mut self) {
@@ -164,14 +167,14 @@ impl Output for Ear {
     }
 }
 
-fn faces() -> Faces {
+fn stages() -> Stages {
     let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE).unwrap()).unwrap();
     let options = detect::Options {
         min_neighbors: 5,
         min_size: (60, 60),
         ..detect::Options::default()
     };
-    Faces::new(
+    Stages::new(
         Search::new(
             Detector::new(cascade, options).unwrap(),
             SearchOptions::default(),
@@ -182,8 +185,10 @@ fn faces() -> Faces {
             lost_after: Duration::from_millis(150),
             ..track::Options::default()
         }),
-        Classifier::load(&assets::find(assets::DEFAULT_MODEL).unwrap()).unwrap(),
         Decider::new(decide::Options::default()),
+    )
+    .with_observer(
+        Classifier::load(&assets::find(assets::DEFAULT_MODEL).unwrap()).unwrap(),
         Duration::ZERO,
     )
 }
@@ -216,7 +221,7 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
     ]);
     let mut pipeline = Pipeline::new(
         Box::new(script),
-        faces(),
+        stages(),
         vec![Box::new(lines(&wires)), Box::new(ear.clone())],
     );
     assert_eq!(wires.high(), [""; 0], "safe at the start");
@@ -258,7 +263,7 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
             "face",
             "nobody",
             "face",
-            "face",
+            "still a face",
             "lost: unplugged",
             "lost: unplugged",
             "face",

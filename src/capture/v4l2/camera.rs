@@ -22,7 +22,7 @@ use log::{debug, info, warn};
 use super::backend::{Filled, Granted, Ready, Refusal, Stream, Target, V4l2Backend};
 use crate::capture::convert::Layout;
 use crate::capture::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
 
@@ -93,7 +93,7 @@ pub struct Camera<B: V4l2Backend> {
     sequence: u64,
     driver_sequence: Option<u32>,
     last_timestamp: Timestamp,
-    broken: Repeated,
+    broken: FaultLog,
 }
 
 impl<B: V4l2Backend> Camera<B> {
@@ -137,7 +137,7 @@ impl<B: V4l2Backend> Camera<B> {
         };
         Ok(Self {
             back: matches!(state, State::Streaming { .. }),
-            broken: Repeated::new(format!("camera {target}: frame dropped")),
+            broken: FaultLog::new(format!("camera {target}: frame dropped")),
             backend,
             target,
             stall_timeout: options.stall_timeout,

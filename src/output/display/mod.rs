@@ -31,10 +31,10 @@ use ::ssd1306::prelude::{DisplaySize128x32, DisplaySize128x64};
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 use log::{error, warn};
 
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::output::gpio;
 use crate::output::latest::{self, Writer};
-use crate::output::{Output, Report};
+use crate::output::{Changes, Output, Report};
 
 pub use devices::{Device, Devices, devices};
 pub use framebuffer::{Channel, FramebufferPanel, Geometry};
@@ -126,7 +126,7 @@ impl Display {
         // Less than a picture a day is as good as none.
         let interval = Duration::from_secs_f32((1.0 / max_fps).min(86_400.0));
         let (writer, reader) = latest::slot();
-        let fault = Repeated::new(subject.clone());
+        let fault = FaultLog::new(subject.clone());
         std::thread::Builder::new()
             .name("display".into())
             .spawn(move || worker::run(&reader, connect, interval, fault))
@@ -141,12 +141,14 @@ impl Display {
 }
 
 impl Output for Display {
-    fn update(&mut self, report: &Report<'_>) {
+    fn update(&mut self, report: &Report<'_>) -> Changes {
         let view = self.viewer.view(report);
         if view == self.shown {
-            return;
+            return Changes::NONE;
         }
-        let Some(writer) = &self.writer else { return };
+        let Some(writer) = &self.writer else {
+            return Changes::NONE;
+        };
         writer.put(view);
         if writer.is_read() {
             self.shown = view;
@@ -157,6 +159,7 @@ impl Output for Display {
             );
             self.writer = None;
         }
+        Changes::NONE
     }
 
     fn finish(&mut self) {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::decide::State;
+use crate::decide::Label;
 use crate::observe::expression::Expression;
 use crate::output::{Camera, Report};
 
@@ -145,7 +145,7 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// The view of a report. Its first decision is the face shown.
+    /// The view of a report, which shows its leading face.
     pub fn view(&mut self, report: &Report<'_>) -> View {
         match report.camera {
             Camera::Starting => return View::Starting,
@@ -156,22 +156,22 @@ impl Viewer {
             }
             Camera::Streaming => {}
         }
-        let Some(decision) = report.decisions.first() else {
+        let Some(face) = report.leading() else {
             return View::NoFace;
         };
+        let decision = &face.decision.expression;
         for (level, share) in self.levels.iter_mut().zip(decision.probabilities.0) {
             *level = level.follow(share);
         }
         self.confidence = self.confidence.follow(decision.confidence);
-        let others = u8::try_from(report.decisions.len() - 1).unwrap_or(u8::MAX);
-        match decision.state {
-            State::None => View::NoFace,
-            State::Uncertain => View::Uncertain {
+        let others = u8::try_from(report.faces.len() - 1).unwrap_or(u8::MAX);
+        match decision.label {
+            Label::Uncertain => View::Uncertain {
                 confidence: self.confidence,
                 levels: self.levels,
                 others,
             },
-            State::Expression(expression) => View::Expression {
+            Label::Expression(expression) => View::Expression {
                 expression,
                 confidence: self.confidence,
                 levels: self.levels,
@@ -184,9 +184,12 @@ impl Viewer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::Decision;
+    use crate::decide::{ExpressionDecision, FaceDecision};
     use crate::frame::{Rect, Timestamp};
+    use crate::observe::Observations;
     use crate::observe::expression::Probabilities;
+    use crate::output::FaceReport;
+    use crate::track::Slot;
 
     #[test]
     fn levels_stay_until_clearly_left() {
@@ -207,21 +210,25 @@ mod tests {
         let mut view_of = |happy: f32| {
             let mut probabilities = [(1.0 - happy) / 6.0; 7];
             probabilities[3] = happy;
-            let decision = Decision {
-                track: 1,
-                state: State::Expression(Expression::Happy),
-                confidence: happy,
-                probabilities: Probabilities(probabilities),
+            let face = FaceReport {
+                id: 1,
+                slot: Slot::default(),
                 rect: Rect::new(0, 0, 10, 10),
                 searched: Timestamp::default(),
-                since: Timestamp::default(),
+                observed: Observations::default(),
+                decision: FaceDecision {
+                    expression: ExpressionDecision {
+                        label: Label::Expression(Expression::Happy),
+                        confidence: happy,
+                        probabilities: Probabilities(probabilities),
+                        since: Timestamp::default(),
+                    },
+                },
             };
             viewer.view(&Report {
-                timestamp: Timestamp::default(),
-                frame: 0,
                 camera: Camera::Streaming,
-                frame_size: (640, 480),
-                decisions: &[decision],
+                faces: &[face],
+                ..Report::default()
             })
         };
         // 0.81 lies on the border between 80% and 82%.

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 use crate::frame::Rect;
 use crate::output::latest::{Reader, Taken};
 
@@ -39,7 +39,7 @@ pub fn run<P: Panel>(
     reader: &Reader<View>,
     mut connect: impl FnMut() -> Result<P, DisplayError>,
     interval: Duration,
-    mut fault: Repeated,
+    mut fault: FaultLog,
 ) {
     let mut link: Option<Link<P>> = None;
     let mut wanted = View::Starting;

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::SCHEMA;
-use crate::decide::{Decision, State};
 use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
+use crate::output::FaceReport;
 
 /// What the first line tells about the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) enum Body {
     /// With the period, zero for none.
     Hello(Arc<(Hello, Duration)>),
     Face {
-        decision: Decision,
+        face: FaceReport,
         leading: bool,
         size: (u32, u32),
         change: bool,
@@ -147,18 +147,19 @@ impl Body {
                 map.serialize_entry("period_ms", &period)
             }
             Self::Face {
-                decision,
+                face,
                 leading,
                 size,
                 change,
             } => {
-                let rect = decision.rect;
-                map.serialize_entry("track", &decision.track)?;
+                let rect = face.rect;
+                let decision = &face.decision.expression;
+                map.serialize_entry("track", &face.id)?;
                 map.serialize_entry("leading", leading)?;
                 map.serialize_entry("box", &(rect.x, rect.y, rect.width, rect.height))?;
                 map.serialize_entry("size", size)?;
-                map.serialize_entry("searched", &seconds(decision.searched.0))?;
-                map.serialize_entry("label", label(decision.state))?;
+                map.serialize_entry("searched", &seconds(face.searched.0))?;
+                map.serialize_entry("label", decision.label.name())?;
                 map.serialize_entry("confidence", &rounded(decision.confidence))?;
                 map.serialize_entry("probabilities", &ByName(decision.probabilities))?;
                 map.serialize_entry("since", &seconds(decision.since.0))?;
@@ -190,14 +191,6 @@ impl Body {
                 map.serialize_entry("counters", &Counters(&goodbye.counters))
             }
         }
-    }
-}
-
-fn label(state: State) -> &'static str {
-    match state {
-        State::None => "none",
-        State::Uncertain => "uncertain",
-        State::Expression(expression) => expression.name(),
     }
 }
 

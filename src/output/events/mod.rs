@@ -21,9 +21,10 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::decide::{Decision, State};
+use crate::decide::Label;
 use crate::frame::Timestamp;
-use crate::output::{Camera, Farewell, Output, Report};
+use crate::output::{Camera, Changes, FaceReport, Heat, Output, Report, Shutdown};
+use crate::track::BySlot;
 use line::{Body, Event, Goodbye};
 use queue::Queue;
 
@@ -160,8 +161,7 @@ pub enum Error {
 
 /// Events from reports.
 ///
-/// Allocates nothing a frame once it has seen as many faces as it will see at
-/// once; the queues have a fixed size.
+/// Allocates nothing per frame; the queues have a fixed size.
 #[derive(Debug)]
 pub struct Events {
     queues: Vec<Arc<Queue>>,
@@ -170,13 +170,13 @@ pub struct Events {
     live: bool,
     period: Option<Duration>,
     shown: Shown,
-    faces: Vec<Face>,
+    told: BySlot<Option<Told>>,
+    was_hot: bool,
     /// When the state was last sent.
     sent: Timestamp,
     now: Timestamp,
     frame: u64,
-    /// The last frame among `frames`, which counts those processed.
-    counted: Option<u64>,
+    /// Frames processed.
     frames: u64,
     goodbye: Option<Goodbye>,
     finished: bool,
@@ -194,13 +194,10 @@ enum Shown {
 }
 
 /// What the last line told about a face.
-#[derive(Clone, Copy, Debug)]
-struct Face {
-    track: u32,
-    state: State,
-    leading: bool,
-    /// Whether the present report has it.
-    here: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    label: Label,
+    is_leading: bool,
 }
 
 impl Events {
@@ -229,11 +226,11 @@ impl Events {
             live,
             period,
             shown: Shown::Nothing,
-            faces: Vec::new(),
+            told: BySlot::default(),
+            was_hot: false,
             sent: now,
             now,
             frame: 0,
-            counted: None,
             frames: 0,
             goodbye: None,
             finished: false,
@@ -323,7 +320,7 @@ impl Events {
             _ => (self.now, Arc::from(reason), true),
         };
         if change || due {
-            self.faces.clear();
+            self.told.clear();
             self.sent = self.now;
             self.shown = Shown::Lost {
                 since,
@@ -337,60 +334,41 @@ impl Events {
         }
     }
 
-    fn none(&mut self) {
+    fn none(&mut self, nobody_since: Option<Timestamp>) {
         let due = self.is_due();
         let (since, change) = match self.shown {
             Shown::None { since } => (since, false),
-            _ => (self.now, true),
+            _ => (nobody_since.unwrap_or(self.now), true),
         };
         if change || due {
-            self.faces.clear();
+            self.told.clear();
             self.sent = self.now;
             self.shown = Shown::None { since };
             self.send(Body::None { since, change });
         }
     }
 
-    /// `decisions` are those about a face, the leading one first.
-    fn faces<'a>(
-        &mut self,
-        decisions: impl Iterator<Item = &'a Decision> + Clone,
-        size: (u32, u32),
-    ) {
+    fn faces(&mut self, faces: &[FaceReport], size: (u32, u32)) {
         let due = self.is_due();
-        for face in &mut self.faces {
-            face.here = decisions.clone().any(|d| d.track == face.track);
+        for (gone, _) in self.told.iter() {
+            if faces.iter().all(|face| face.key() != gone) {
+                self.send(Body::Gone { track: gone.id });
+            }
         }
-        for face in self.faces.iter().filter(|face| !face.here) {
-            self.send(Body::Gone { track: face.track });
-        }
-        self.faces.retain(|face| face.here);
+        self.told.keep_only(faces.iter().map(FaceReport::key));
 
         let mut sent = false;
-        for (index, decision) in decisions.enumerate() {
-            let face = Face {
-                track: decision.track,
-                state: decision.state,
-                leading: index == 0,
-                here: true,
+        for (index, face) in faces.iter().enumerate() {
+            let now = Told {
+                label: face.decision.expression.label,
+                is_leading: index == 0,
             };
-            let known = self.faces.iter_mut().find(|f| f.track == face.track);
-            let change = match known {
-                Some(known) => {
-                    let change = known.state != face.state || known.leading != face.leading;
-                    *known = face;
-                    change
-                }
-                None => {
-                    self.faces.push(face);
-                    true
-                }
-            };
+            let change = self.told.of(face.key()).replace(now) != Some(now);
             if change || due {
                 sent = true;
                 self.send(Body::Face {
-                    decision: *decision,
-                    leading: face.leading,
+                    face: *face,
+                    leading: now.is_leading,
                     size,
                     change,
                 });
@@ -401,14 +379,34 @@ impl Events {
             self.sent = self.now;
         }
     }
-}
 
-impl Output for Events {
-    fn update(&mut self, report: &Report<'_>) {
-        if self.finished || self.queues.is_empty() {
-            return;
+    fn temperature(&mut self, heat: Heat<'_>) {
+        if self.was_hot != heat.is_hot {
+            self.was_hot = heat.is_hot;
+            self.send(Body::Temperature {
+                hot: heat.is_hot,
+                reason: Arc::from(heat.reason),
+            });
         }
+    }
+
+    /// Keeps what the last line is to say. Without it, that line gives the
+    /// reason `end`, counts the frames and has no counters.
+    fn note_shutdown(&mut self, shutdown: &Shutdown<'_>) {
+        self.goodbye = Some(Goodbye {
+            reason: shutdown.reason.to_owned(),
+            frames: shutdown.frames,
+            counters: shutdown
+                .counters
+                .iter()
+                .map(|&(name, count)| (name.to_owned(), count))
+                .collect(),
+        });
+    }
+
+    fn tell(&mut self, report: &Report<'_>) {
         self.now = report.timestamp;
+        self.temperature(report.heat);
         match report.camera {
             Camera::Starting => {}
             Camera::Lost { reason } => {
@@ -416,10 +414,7 @@ impl Output for Events {
                 self.lost(reason);
             }
             Camera::Streaming => {
-                if self.counted != Some(report.frame) {
-                    self.counted = Some(report.frame);
-                    self.frames += 1;
-                }
+                self.frames += u64::from(report.is_new);
                 self.frame = report.frame;
                 if let Shown::Lost { since, .. } = self.shown {
                     self.send(Body::CameraBack {
@@ -427,40 +422,26 @@ impl Output for Events {
                     });
                     self.shown = Shown::Nothing;
                 }
-                let mut faces = report
-                    .decisions
-                    .iter()
-                    .filter(|decision| decision.state != State::None)
-                    .peekable();
-                if faces.peek().is_none() {
-                    self.none();
+                if report.faces.is_empty() {
+                    self.none(report.nobody_since);
                 } else {
-                    self.faces(faces, report.frame_size);
+                    self.faces(report.faces, report.frame_size);
                 }
             }
         }
     }
+}
 
-    /// Keeps what the last line is to say; without it, that gives no reason but
-    /// `end`, counts the frames and has no counters.
-    fn temperature(&mut self, at: Timestamp, hot: bool, reason: &str) {
-        self.now = at;
-        self.send(Body::Temperature {
-            hot,
-            reason: Arc::from(reason),
-        });
-    }
-
-    fn farewell(&mut self, farewell: &Farewell<'_>) {
-        self.goodbye = Some(Goodbye {
-            reason: farewell.reason.to_owned(),
-            frames: farewell.frames,
-            counters: farewell
-                .counters
-                .iter()
-                .map(|&(name, count)| (name.to_owned(), count))
-                .collect(),
-        });
+impl Output for Events {
+    fn update(&mut self, report: &Report<'_>) -> Changes {
+        if self.finished || self.queues.is_empty() {
+            return Changes::NONE;
+        }
+        match &report.shutdown {
+            Some(shutdown) => self.note_shutdown(shutdown),
+            None => self.tell(report),
+        }
+        Changes::NONE
     }
 
     fn reopen_files(&mut self) {

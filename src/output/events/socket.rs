@@ -345,16 +345,14 @@ struct Latest {
 impl Latest {
     fn take(&mut self, event: Event) {
         let of_face = |event: &Event| match event.body {
-            Body::Face { decision, .. } => Some(decision.track),
+            Body::Face { face, .. } => Some(face.id),
             _ => None,
         };
         match event.body {
             Body::Hello(_) => self.hello = Some(event),
-            Body::Face {
-                decision, leading, ..
-            } => {
+            Body::Face { face, leading, .. } => {
                 self.state
-                    .retain(|held| of_face(held).is_some_and(|track| track != decision.track));
+                    .retain(|held| of_face(held).is_some_and(|track| track != face.id));
                 let place = if leading { 0 } else { self.state.len() };
                 self.state.insert(place, event);
             }

@@ -10,7 +10,7 @@ use super::Error;
 use super::file::EventFile;
 use super::line::{Body, Event};
 use super::queue::{QUEUE, Queue};
-use crate::fault::Repeated;
+use crate::fault::FaultLog;
 
 /// A failed write is tried again after this time, then after twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -23,10 +23,10 @@ const RETRY_FULL_PIPE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Stream<W> {
     name: String,
-    fault: Repeated,
+    fault: FaultLog,
     /// A file that could not be opened again or replaced; lines still go to the
     /// one before.
-    replacing: Repeated,
+    replacing: FaultLog,
     to: W,
     /// Whether a reader that has gone stays gone.
     ends_with_reader: bool,
@@ -76,8 +76,8 @@ impl Target for File {}
 impl<W: Target> Stream<W> {
     fn new(name: String, to: W, ends_with_reader: bool) -> Self {
         Self {
-            fault: Repeated::new(name.as_str()),
-            replacing: Repeated::new(name.as_str()),
+            fault: FaultLog::new(name.as_str()),
+            replacing: FaultLog::new(name.as_str()),
             name,
             to,
             ends_with_reader,

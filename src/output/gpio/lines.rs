@@ -6,10 +6,10 @@ use std::time::Duration;
 use embedded_hal::digital::{OutputPin, PinState};
 
 use super::{LineOptions, Options, Role, SafeLevel};
-use crate::decide::State;
-use crate::fault::Repeated;
+use crate::decide::Label;
+use crate::fault::FaultLog;
 use crate::frame::Timestamp;
-use crate::output::{Camera, Output, Report};
+use crate::output::{Camera, Changes, Output, Report};
 
 /// The least time between two changes of a heartbeat line: it blinks once a
 /// second while frames are processed at 2 a second or more.
@@ -44,17 +44,26 @@ pub struct Lines<B: Bank> {
     lines: Vec<Line<B::Pin>>,
     min_pulse: Duration,
     safe_after: Duration,
-    /// The state that the one-hot group shows, and since when it does.
-    shown: Option<State>,
+    /// What the one-hot group shows, and since when it does.
+    shown: Shown,
     shown_since: Timestamp,
     face_since: Option<Timestamp>,
     beat: bool,
     beat_since: Option<Timestamp>,
-    /// The last frame and the time at which it was new.
-    frame: Option<(u64, Timestamp)>,
+    /// When the last frame came; `None` without a camera.
+    last_frame: Option<Timestamp>,
     now: Timestamp,
     finished: bool,
     edges: u64,
+}
+
+/// What the one-hot group shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Nothing yet, or safe levels.
+    Nothing,
+    Nobody,
+    Face(Label),
 }
 
 #[derive(Debug)]
@@ -65,7 +74,7 @@ struct Line<P> {
     on: bool,
     /// The level is to be set even if it does not change.
     suspect: bool,
-    fault: Repeated,
+    fault: FaultLog,
     retry_at: Timestamp,
     retry_after: Duration,
 }
@@ -95,7 +104,7 @@ impl<B: Bank> Lines<B> {
                 pin: None,
                 on: options.safe == SafeLevel::On,
                 suspect: false,
-                fault: Repeated::new(format!(
+                fault: FaultLog::new(format!(
                     "GPIO chip '{chip}', {} for {}",
                     options.line, options.role
                 )),
@@ -118,12 +127,12 @@ impl<B: Bank> Lines<B> {
             lines,
             min_pulse: options.min_pulse,
             safe_after: options.safe_after,
-            shown: None,
+            shown: Shown::Nothing,
             shown_since: Timestamp::default(),
             face_since: None,
             beat: false,
             beat_since: None,
-            frame: None,
+            last_frame: None,
             now: Timestamp::default(),
             finished: false,
             edges: 0,
@@ -149,7 +158,7 @@ impl<B: Bank> Lines<B> {
             self.shown_since = now;
             self.face_since = self.face_since.map(|_| now);
             self.beat_since = self.beat_since.map(|_| now);
-            self.frame = self.frame.map(|(number, _)| (number, now));
+            self.last_frame = self.last_frame.map(|_| now);
             for line in &mut self.lines {
                 line.retry_at = now;
             }
@@ -159,7 +168,7 @@ impl<B: Bank> Lines<B> {
 
     /// Sets every line to its safe level, and forgets what was shown.
     fn make_safe(&mut self) {
-        self.shown = None;
+        self.shown = Shown::Nothing;
         self.face_since = None;
         self.beat = false;
         self.beat_since = None;
@@ -238,36 +247,32 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
     result
 }
 
-impl<B: Bank> Output for Lines<B> {
-    fn update(&mut self, report: &Report<'_>) {
+impl<B: Bank> Lines<B> {
+    fn show(&mut self, report: &Report<'_>) {
         if self.finished {
             return;
         }
         let now = report.timestamp;
         self.follow_clock(now);
-        if report.camera != Camera::Streaming {
-            self.frame = None;
+        if report.camera != Camera::Streaming || report.shutdown.is_some() {
+            self.last_frame = None;
             return self.make_safe();
         }
-        let new = self.frame.is_none_or(|(number, _)| number != report.frame);
-        let since_frame = self.frame.map_or(now, |(_, seen)| seen);
-        if new {
-            self.frame = Some((report.frame, now));
-        } else if now.since(since_frame) >= self.safe_after {
+        let last_frame = *self.last_frame.get_or_insert(now);
+        if report.is_new {
+            self.last_frame = Some(now);
+        } else if now.since(last_frame) >= self.safe_after {
             return self.make_safe();
         }
 
-        let leading = report
-            .decisions
-            .first()
-            .map_or(State::None, |decision| decision.state);
-        let lit = |state| !matches!(state, State::None);
+        let leading = report.leading().map_or(Shown::Nobody, |face| {
+            Shown::Face(face.decision.expression.label)
+        });
+        let lit = |shown| matches!(shown, Shown::Face(_));
         let pulse_over = |since| now.since(since) >= self.min_pulse;
 
-        if self.shown != Some(leading)
-            && (!self.shown.is_some_and(lit) || pulse_over(self.shown_since))
-        {
-            self.shown = Some(leading);
+        if self.shown != leading && (!lit(self.shown) || pulse_over(self.shown_since)) {
+            self.shown = leading;
             self.shown_since = now;
         }
         if lit(leading) {
@@ -275,7 +280,7 @@ impl<B: Bank> Output for Lines<B> {
         } else if self.face_since.is_some_and(pulse_over) {
             self.face_since = None;
         }
-        if new
+        if report.is_new
             && self
                 .beat_since
                 .is_none_or(|since| now.since(since) >= HEARTBEAT)
@@ -286,19 +291,25 @@ impl<B: Bank> Output for Lines<B> {
 
         let (shown, face, beat) = (self.shown, self.face_since.is_some(), self.beat);
         self.drive(|line| match line.options.role {
-            Role::Expression(expression) => shown == Some(State::Expression(expression)),
-            Role::Uncertain => shown == Some(State::Uncertain),
+            Role::Expression(expression) => shown == Shown::Face(Label::Expression(expression)),
+            Role::Uncertain => shown == Shown::Face(Label::Uncertain),
             Role::Face => face,
             Role::Heartbeat => beat,
         });
     }
+}
 
-    fn edges(&self) -> u64 {
-        self.edges
+impl<B: Bank> Output for Lines<B> {
+    fn update(&mut self, report: &Report<'_>) -> Changes {
+        let before = self.edges;
+        self.show(report);
+        Changes {
+            edges: self.edges - before,
+        }
     }
 
-    /// Sets safe levels and lets go of the lines. Takes as long as as many
-    /// system calls as there are lines.
+    /// Sets safe levels and lets go of the lines. Makes one system call per
+    /// line.
     fn finish(&mut self) {
         if !self.finished {
             self.make_safe();

@@ -1,0 +1,508 @@
+//! From probabilities over time to a stable label.
+//!
+//! Three things calm what a classifier says from frame to frame:
+//!
+//! 1. **Smoothing.** A face's probabilities p follow what is observed, q, by
+//!    p += (1 - exp(-dt / time constant)) (q - p). This is the sampled first-order
+//!    low-pass: dropping every other frame changes p little.
+//! 2. **Hysteresis.** An expression is entered when it is the most probable and
+//!    reaches `enter`. It is left for another that does, or for `Uncertain`
+//!    when it falls below the lower `leave`.
+//! 3. **Dwell.** An expression once entered holds for a minimum time, unless the
+//!    face goes, and gives way to `Uncertain` only when it has been below
+//!    `leave` for that time: while one expression changes into another there is
+//!    often a moment at which neither passes. `Uncertain` may be left at any
+//!    time: it is a lack of an expression, and waiting in it would only make the
+//!    device slow.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::frame::Timestamp;
+use crate::observe::expression::{Expression, Probabilities};
+use crate::track::{BySlot, FaceKey};
+
+/// What is shown of a face.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// No expression passes its threshold.
+    Uncertain,
+    /// A stable apparent expression.
+    Expression(Expression),
+}
+
+impl Label {
+    /// The expression's name, or `uncertain`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uncertain => "uncertain",
+            Self::Expression(expression) => expression.name(),
+        }
+    }
+
+    /// The expression, if there is one.
+    #[must_use]
+    pub const fn expression(self) -> Option<Expression> {
+        match self {
+            Self::Uncertain => None,
+            Self::Expression(expression) => Some(expression),
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What is decided of a face's expression at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpressionDecision {
+    pub label: Label,
+    /// The smoothed probability of the label's expression (of the most probable
+    /// class when uncertain), 0 to 1.
+    pub confidence: f32,
+    /// The smoothed probabilities; uniform before the first observation.
+    pub probabilities: Probabilities,
+    /// Since when the label holds.
+    pub since: Timestamp,
+}
+
+/// The board file's `[decide]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// The time after which a changed face has changed the smoothed
+    /// probabilities by 63%; zero takes each look as it is. Default: 300 ms.
+    pub time_constant: Duration,
+    /// The smoothed probability at which an expression is entered, above
+    /// `leave` and at most 1. Default: 0.5, more probable than all the others
+    /// together.
+    pub enter: f32,
+    /// The smoothed probability below which it is left again, from 0.
+    /// Default: 0.35.
+    pub leave: f32,
+    /// The least time for which an expression is shown, and for which it must
+    /// be below `leave` to give way to `Uncertain`. Default: 400 ms, about as
+    /// long as the shortest expressions that people notice.
+    pub dwell: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            time_constant: Duration::from_millis(300),
+            enter: 0.5,
+            leave: 0.35,
+            dwell: Duration::from_millis(400),
+        }
+    }
+}
+
+/// An option that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum OptionsError {
+    #[error("{name} is {value}, but a probability is from 0 to 1")]
+    Range { name: &'static str, value: f32 },
+    #[error(
+        "leave is {leave} and enter {enter}, but leave must be the lower one, or a face near them flickers (0.35 and 0.5 are usual)"
+    )]
+    Order { enter: f32, leave: f32 },
+}
+
+impl Options {
+    /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// [`OptionsError`], naming the option.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        for (name, value) in [("enter", self.enter), ("leave", self.leave)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(OptionsError::Range { name, value });
+            }
+        }
+        if self.leave >= self.enter {
+            return Err(OptionsError::Order {
+                enter: self.enter,
+                leave: self.leave,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is remembered of a face.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// Smoothed; `None` before the first observation.
+    smoothed: Option<Probabilities>,
+    /// The last observation, on the decider's own clock.
+    last_observed: Duration,
+    label: Label,
+    since: Timestamp,
+    /// `since` on the decider's own clock.
+    entered_at: Duration,
+    /// Since when the label's expression is below `leave`, on the decider's
+    /// own clock.
+    below_since: Option<Duration>,
+}
+
+/// Decides on the expression of every face.
+#[derive(Debug)]
+pub struct ExpressionDecider {
+    options: Options,
+    /// `None` for a face that was never decided on.
+    memory: BySlot<Option<Memory>>,
+    /// The time of the frame.
+    now: Option<Timestamp>,
+    /// Advances with the timestamps but never back.
+    clock: Duration,
+}
+
+impl ExpressionDecider {
+    /// A decider that knows no face.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            memory: BySlot::default(),
+            now: None,
+            clock: Duration::ZERO,
+        }
+    }
+
+    /// Begins a frame taken at `now` with the faces that count in it, and
+    /// forgets all others.
+    pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {
+        let step = self.now.map_or(Duration::ZERO, |before| now.since(before));
+        self.now = Some(now);
+        self.clock = self.clock.saturating_add(step);
+        self.memory.keep_only(faces);
+    }
+
+    /// Decides on a face of the frame, from what the classifier says of it;
+    /// `None` if it was not asked. Numbers that are no probabilities (not
+    /// finite, negative, all zero) count as not asked; a sum other than 1 is
+    /// scaled to it.
+    pub fn decide(&mut self, face: FaceKey, observed: Option<Probabilities>) -> ExpressionDecision {
+        let now = self.now.unwrap_or_default();
+        let memory = self.memory.of(face).get_or_insert(Memory {
+            smoothed: None,
+            last_observed: self.clock,
+            label: Label::Uncertain,
+            since: now,
+            entered_at: self.clock,
+            below_since: None,
+        });
+        if let Some(observed) = observed.and_then(normalised) {
+            smooth(memory, observed, self.clock, self.options.time_constant);
+        }
+        settle(memory, now, self.clock, &self.options);
+        decision(memory)
+    }
+
+    /// Forgets every face.
+    pub fn clear(&mut self) {
+        self.memory.clear();
+    }
+}
+
+/// Probabilities that sum to 1, or `None` if these are none.
+fn normalised(probabilities: Probabilities) -> Option<Probabilities> {
+    let sum: f32 = probabilities.0.iter().sum();
+    let valid = probabilities.0.iter().all(|p| *p >= 0.0) && sum.is_finite() && sum > 0.0;
+    valid.then(|| Probabilities(probabilities.0.map(|p| p / sum)))
+}
+
+/// Lets the smoothed probabilities follow an observation.
+fn smooth(memory: &mut Memory, observed: Probabilities, clock: Duration, tau: Duration) {
+    let Some(smoothed) = &mut memory.smoothed else {
+        // The first observation is all that is known; a start from equal
+        // probabilities would only delay the first decision.
+        memory.smoothed = Some(observed);
+        memory.last_observed = clock;
+        return;
+    };
+    let step = clock.saturating_sub(memory.last_observed).as_secs_f64();
+    memory.last_observed = clock;
+    let gain = if step == 0.0 {
+        0.0
+    } else {
+        // In f64, so that the last bit, where mathematics libraries differ
+        // from each other, is rounded away. A time constant of 0 gives 1.
+        1.0 - (-step / tau.as_secs_f64()).exp()
+    };
+    let gain = gain as f32;
+    for (p, q) in smoothed.0.iter_mut().zip(observed.0) {
+        *p += gain * (q - *p);
+    }
+    // Rounding must not add up over a year.
+    if let Some(scaled) = normalised(*smoothed) {
+        *smoothed = scaled;
+    }
+}
+
+/// Changes the label if the thresholds and the dwell say so.
+fn settle(memory: &mut Memory, now: Timestamp, clock: Duration, options: &Options) {
+    let Some(smoothed) = memory.smoothed else {
+        return;
+    };
+    let (top, top_probability) = smoothed.top();
+    let passes = top_probability >= options.enter;
+    let next = match memory.label {
+        Label::Expression(current) => {
+            if smoothed.of(current) >= options.leave {
+                memory.below_since = None;
+            } else {
+                memory.below_since.get_or_insert(clock);
+            }
+            let lasts = |since: Duration| clock.saturating_sub(since) >= options.dwell;
+            if !lasts(memory.entered_at) {
+                memory.label
+            } else if passes && top != current {
+                Label::Expression(top)
+            } else if memory.below_since.is_some_and(lasts) {
+                Label::Uncertain
+            } else {
+                memory.label
+            }
+        }
+        Label::Uncertain if passes => Label::Expression(top),
+        Label::Uncertain => Label::Uncertain,
+    };
+    if next != memory.label {
+        memory.label = next;
+        memory.since = now;
+        memory.entered_at = clock;
+        memory.below_since = None;
+    }
+}
+
+fn decision(memory: &Memory) -> ExpressionDecision {
+    let probabilities = memory.smoothed.unwrap_or(Probabilities::UNIFORM);
+    let confidence = match memory.label {
+        Label::Expression(expression) => probabilities.of(expression),
+        Label::Uncertain => probabilities.top().1,
+    };
+    ExpressionDecision {
+        label: memory.label,
+        confidence,
+        probabilities,
+        since: memory.since,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::track::Slot;
+
+    fn key(id: u32, slot: usize) -> FaceKey {
+        FaceKey {
+            id,
+            slot: Slot::new(slot).unwrap(),
+        }
+    }
+
+    /// A face that looks happy with a probability and neutral otherwise.
+    fn happy(p: f32) -> [f32; 7] {
+        [0.0, 0.0, 0.0, p, 0.0, 0.0, 1.0 - p]
+    }
+
+    /// The decision on a single face, which may not have been observed.
+    fn at(
+        decider: &mut ExpressionDecider,
+        millis: u64,
+        observed: impl Into<Option<[f32; 7]>>,
+    ) -> ExpressionDecision {
+        let face = key(1, 0);
+        decider.begin_frame(Timestamp::from_millis(millis), [face]);
+        decider.decide(face, observed.into().map(Probabilities))
+    }
+
+    const HAPPY: Label = Label::Expression(Expression::Happy);
+    const NEUTRAL: Label = Label::Expression(Expression::Neutral);
+
+    #[test]
+    fn options_are_checked() {
+        assert_eq!(Options::default().validate(), Ok(()));
+        let with = |enter, leave| {
+            Options {
+                enter,
+                leave,
+                ..Options::default()
+            }
+            .validate()
+        };
+        assert!(matches!(with(0.5, 0.5), Err(OptionsError::Order { .. })));
+        assert!(matches!(
+            with(1.5, 0.5),
+            Err(OptionsError::Range { name: "enter", .. })
+        ));
+        assert!(with(0.5, f32::NAN).is_err());
+    }
+
+    #[test]
+    fn smoothing_is_a_matter_of_time_and_not_of_frames() {
+        let after = |frame_millis: u64| {
+            let mut decider = ExpressionDecider::new(Options::default());
+            at(&mut decider, 0, happy(0.0));
+            let mut last = None;
+            for millis in (frame_millis..=600).step_by(frame_millis as usize) {
+                last = Some(at(&mut decider, millis, happy(1.0)));
+            }
+            last.unwrap().probabilities.of(Expression::Happy)
+        };
+        // Two time constants.
+        let expected = 1.0 - (-2.0_f32).exp();
+        for frame_millis in [10, 50, 200, 600] {
+            assert!((after(frame_millis) - expected).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn no_smoothing_takes_each_observation_as_it_is() {
+        let mut decider = ExpressionDecider::new(Options {
+            time_constant: Duration::ZERO,
+            ..Options::default()
+        });
+        at(&mut decider, 0, happy(1.0));
+        let decision = at(&mut decider, 1, happy(0.25));
+        assert_eq!(decision.probabilities.of(Expression::Happy), 0.25);
+    }
+
+    #[test]
+    fn between_the_thresholds_the_label_holds() {
+        let options = Options {
+            time_constant: Duration::ZERO,
+            dwell: Duration::ZERO,
+            ..Options::default()
+        };
+        let mut decider = ExpressionDecider::new(options);
+        let spread = |p: f32| [0.0, (1.0 - p) / 2.0, 0.0, p, (1.0 - p) / 2.0, 0.0, 0.0];
+        assert_eq!(at(&mut decider, 0, spread(0.45)).label, Label::Uncertain);
+        assert_eq!(at(&mut decider, 10, spread(0.5)).label, HAPPY);
+        assert_eq!(at(&mut decider, 20, spread(0.4)).label, HAPPY);
+        let left = at(&mut decider, 30, spread(0.34));
+        assert_eq!(left.label, Label::Uncertain);
+        assert_eq!(left.since, Timestamp::from_millis(30));
+        assert_eq!(at(&mut decider, 40, spread(0.45)).label, Label::Uncertain);
+    }
+
+    #[test]
+    fn the_dwell_holds_an_expression() {
+        let options = Options {
+            time_constant: Duration::ZERO,
+            ..Options::default()
+        };
+        let mut decider = ExpressionDecider::new(options);
+        assert_eq!(at(&mut decider, 1000, happy(0.9)).label, HAPPY);
+        let held = at(&mut decider, 1399, happy(0.1));
+        assert_eq!(held.label, HAPPY);
+        // The confidence does not hide what is held against the evidence.
+        assert!((held.confidence - 0.1).abs() < 1e-6);
+        let changed = at(&mut decider, 1400, happy(0.1));
+        assert_eq!(changed.label, NEUTRAL);
+        assert_eq!(changed.since, Timestamp::from_millis(1400));
+    }
+
+    #[test]
+    fn an_expression_gives_way_to_uncertain_only_after_the_dwell() {
+        let options = Options {
+            time_constant: Duration::ZERO,
+            ..Options::default()
+        };
+        let mut decider = ExpressionDecider::new(options);
+        let faint = [0.3, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1];
+        at(&mut decider, 0, happy(0.9));
+        assert_eq!(at(&mut decider, 1000, faint).label, HAPPY);
+        // Once more above, and the time starts again.
+        let clearer = [0.2, 0.1, 0.1, 0.4, 0.1, 0.1, 0.0];
+        assert_eq!(at(&mut decider, 1300, clearer).label, HAPPY);
+        assert_eq!(at(&mut decider, 1400, faint).label, HAPPY);
+        assert_eq!(at(&mut decider, 1799, faint).label, HAPPY);
+        assert_eq!(at(&mut decider, 1800, faint).label, Label::Uncertain);
+        // Another expression need not wait for it.
+        at(&mut decider, 1900, happy(0.9));
+        at(&mut decider, 3000, faint);
+        assert_eq!(at(&mut decider, 3010, happy(0.1)).label, NEUTRAL);
+    }
+
+    #[test]
+    fn a_face_that_goes_ends_the_dwell() {
+        let mut decider = ExpressionDecider::new(Options::default());
+        at(&mut decider, 0, happy(0.9));
+        decider.begin_frame(Timestamp::from_millis(10), []);
+        // A face that comes back with the same id starts anew.
+        let back = at(&mut decider, 20, happy(0.1));
+        assert_eq!((back.label, back.probabilities.0[3]), (NEUTRAL, 0.1));
+    }
+
+    #[test]
+    fn a_face_that_takes_over_a_slot_starts_anew() {
+        let mut decider = ExpressionDecider::new(Options::default());
+        at(&mut decider, 0, happy(0.9));
+        let other = key(2, 0);
+        decider.begin_frame(Timestamp::from_millis(10), [other]);
+        let first = decider.decide(other, Some(Probabilities(happy(0.1))));
+        assert_eq!((first.label, first.probabilities.0[3]), (NEUTRAL, 0.1));
+    }
+
+    #[test]
+    fn a_face_that_is_not_observed_keeps_its_label() {
+        let mut decider = ExpressionDecider::new(Options::default());
+        let first = at(&mut decider, 0, None);
+        assert_eq!(first.label, Label::Uncertain);
+        assert_eq!(first.probabilities, Probabilities::UNIFORM);
+        let seen = at(&mut decider, 100, happy(0.9));
+        let kept = at(&mut decider, 5000, None);
+        assert_eq!(kept.probabilities, seen.probabilities);
+        assert_eq!((kept.label, kept.since), (HAPPY, seen.since));
+    }
+
+    #[test]
+    fn faces_are_decided_apart() {
+        let mut decider = ExpressionDecider::new(Options::default());
+        let faces = [key(7, 4), key(3, 0)];
+        decider.begin_frame(Timestamp::from_millis(0), faces);
+        for (face, p, label) in [(faces[0], 0.9, HAPPY), (faces[1], 0.1, NEUTRAL)] {
+            let decision = decider.decide(face, Some(Probabilities(happy(p))));
+            assert_eq!(decision.label, label);
+            // The first observation of an instant counts.
+            let again = decider.decide(face, Some(Probabilities(happy(1.0 - p))));
+            assert_eq!(again, decision);
+        }
+    }
+
+    #[test]
+    fn what_is_no_probability_does_not_count() {
+        let mut decider = ExpressionDecider::new(Options::default());
+        let before = at(&mut decider, 0, happy(0.9));
+        for bad in [f32::NAN, f32::INFINITY, -0.5] {
+            let decision = at(&mut decider, 100, [0.2, 0.2, 0.2, bad, 0.2, 0.2, 0.2]);
+            assert_eq!(decision.probabilities, before.probabilities);
+        }
+        let decision = at(&mut decider, 200, [0.0; 7]);
+        assert_eq!(decision.probabilities, before.probabilities);
+        let mut fresh = ExpressionDecider::new(Options::default());
+        let scaled = at(&mut fresh, 0, [0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 1.0]);
+        assert_eq!(scaled.confidence, 0.75);
+    }
+
+    #[test]
+    fn time_may_stand_still_go_back_or_leap() {
+        let mut decider = ExpressionDecider::new(Options::default());
+        let first = at(&mut decider, 5000, happy(1.0));
+        let same = at(&mut decider, 5000, happy(0.0));
+        assert_eq!(same, first);
+        let back = at(&mut decider, 100, happy(0.0));
+        assert_eq!(back.probabilities, first.probabilities);
+        // From there on time runs again.
+        let later = at(&mut decider, 400, happy(0.0));
+        assert!((later.probabilities.of(Expression::Happy) - (-1.0_f32).exp()).abs() < 1e-6);
+        // After an hour only the new look counts.
+        let leapt = at(&mut decider, 3_600_000, happy(0.0));
+        assert_eq!((leapt.label, leapt.confidence), (NEUTRAL, 1.0));
+    }
+}

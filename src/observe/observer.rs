@@ -1,0 +1,82 @@
+//! One observer of one face, and the record of what all of them saw.
+
+use super::classifier::{Classifier, ClassifyError};
+use super::expression::Probabilities;
+use super::face::FaceObservation;
+use crate::frame::{LumaView, Rect};
+
+/// The face to observe.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FaceBox {
+    /// The detector's box, or where the tracker expects it. May reach out of
+    /// the picture.
+    pub rect: Rect,
+    /// How far the head is tilted in the picture, in degrees, positive
+    /// clockwise; 0 if that is not known.
+    pub roll: f32,
+}
+
+impl FaceBox {
+    /// The box of an upright face.
+    #[must_use]
+    pub const fn upright(rect: Rect) -> Self {
+        Self { rect, roll: 0.0 }
+    }
+}
+
+/// What a frame shows of a face. Each field is `None` if no observer filled it
+/// in for this frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Observations {
+    /// The classifier's probabilities, not smoothed.
+    pub expression: Option<Probabilities>,
+    /// Whether it is a face at all, and where it is.
+    pub face: Option<FaceObservation>,
+}
+
+/// Something that looks at one face in one frame, mostly a network with its crop
+/// and its buffers.
+///
+/// A further one is a file with an implementation, a field in [`Observations`]
+/// for what it sees, and a line where the stages are built.
+pub trait Observer {
+    /// The name for log lines.
+    fn name(&self) -> &str;
+
+    /// Makes room for faces in pictures of up to `width` x `height` pixels, so
+    /// that [`observe`](Self::observe) does not allocate.
+    fn reserve(&mut self, _width: u32, _height: u32) {}
+
+    /// Looks at a face and fills in what it sees.
+    ///
+    /// # Errors
+    /// The box is empty or too large, or the network fails. The observer can be
+    /// used again afterwards.
+    fn observe(
+        &mut self,
+        picture: &LumaView<'_>,
+        face: FaceBox,
+        seen: &mut Observations,
+    ) -> Result<(), ClassifyError>;
+}
+
+/// The classifier fills in [`Observations::expression`].
+impl Observer for Classifier {
+    fn name(&self) -> &str {
+        &self.manifest().name
+    }
+
+    fn reserve(&mut self, width: u32, height: u32) {
+        Classifier::reserve(self, width, height);
+    }
+
+    fn observe(
+        &mut self,
+        picture: &LumaView<'_>,
+        face: FaceBox,
+        seen: &mut Observations,
+    ) -> Result<(), ClassifyError> {
+        seen.expression = Some(self.classify(picture, face.rect)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! The stages between the source and the outputs: what becomes of a frame.
+
+use std::time::{Duration, Instant};
+
+use super::arena::ArenaTooSmall;
+use super::stats::{Stage, Stats};
+use crate::capture::Frame;
+use crate::decide::Decider;
+use crate::detect::{Expected, Search};
+use crate::fault::FaultLog;
+use crate::frame::{LumaView, Timestamp};
+use crate::host::memory;
+use crate::image::jpeg;
+use crate::observe::{FaceBox, FaceObservation, Observations, Observer};
+use crate::report::FaceReport;
+use crate::track::{BySlot, FaceKey, Prediction, SLOTS, Track, Tracker};
+
+/// Finds, follows, observes and decides on the faces of each frame.
+///
+/// It is the only place where something learned late in a frame goes back to an
+/// earlier stage: what the verifier saw of a face reaches the tracker as a
+/// [`Prediction`] with the next frame.
+pub struct Stages {
+    search: Search,
+    tracker: Tracker,
+    verifier: Option<Watch>,
+    observers: Vec<Watch>,
+    decider: Decider,
+    /// The frame size that the observers have their buffers for.
+    reserved_for: (u32, u32),
+    expected: Vec<Expected>,
+    /// What the verifier saw of faces in the last frame.
+    learned: BySlot<Option<Prediction>>,
+    faces: Vec<FaceReport>,
+}
+
+impl Stages {
+    /// Stages that have seen nothing yet and observe nothing yet.
+    #[must_use]
+    pub fn new(search: Search, tracker: Tracker, decider: Decider) -> Self {
+        Self {
+            search,
+            tracker,
+            verifier: None,
+            observers: Vec::new(),
+            decider,
+            reserved_for: (0, 0),
+            expected: Vec::with_capacity(SLOTS),
+            learned: BySlot::default(),
+            faces: Vec::with_capacity(SLOTS),
+        }
+    }
+
+    /// Adds an observer of every face that counts. `interval` is the least time
+    /// between two observations of the same face; with zero, every frame in
+    /// which it is found is observed.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer + 'static, interval: Duration) -> Self {
+        self.observers
+            .push(Watch::new(Box::new(observer), interval));
+        self
+    }
+
+    /// Takes an observer that fills in [`Observations::face`] as the verifier. It
+    /// looks at each box before it becomes a face, and then in every frame,
+    /// before the other observers, at each face that counts: they are spared a
+    /// box that it does not take for a face.
+    #[must_use]
+    pub fn with_verifier(mut self, verifier: impl Observer + 'static) -> Self {
+        self.verifier = Some(Watch::new(Box::new(verifier), Duration::ZERO));
+        self
+    }
+
+    /// Boxes that the verifier refused since the start; `None` without a
+    /// verifier.
+    #[must_use]
+    pub fn refused(&self) -> Option<u64> {
+        self.verifier.as_ref().map(|_| self.tracker.refused())
+    }
+
+    /// Does once what libraries do in the worst frame of this size: decodes a
+    /// JPEG and runs every network. Leaves every buffer of the detector and the
+    /// observers in its size.
+    ///
+    /// # Errors
+    /// The frame arena is too small for it.
+    pub fn rehearse(&mut self, width: u32, height: u32) -> Result<(), ArenaTooSmall> {
+        let before = memory::usage();
+        self.search.reserve(width, height);
+        self.reserve_observers((width, height));
+        let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+        let mut pixels = Vec::new();
+        let picture = jpeg::blank(side(width), side(height));
+        // A size that no JPEG has is no worse case, and no network refuses a
+        // gray picture.
+        if jpeg::luma(&picture, &mut pixels).is_ok()
+            && let Ok(view) = LumaView::new(&pixels, width, height, width as usize)
+        {
+            for watch in self.verifier.iter_mut().chain(&mut self.observers) {
+                let face = FaceBox::upright(view.bounds());
+                let _ = watch
+                    .observer
+                    .observe(&view, face, &mut Observations::default());
+            }
+        }
+        let usage = memory::usage();
+        if usage.arena > 0 && usage.overflows > before.overflows {
+            return Err(ArenaTooSmall {
+                width,
+                height,
+                usage,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a frame through all stages. Returns the faces that count, the
+    /// leading one first.
+    pub fn look(&mut self, frame: &Frame<'_>, stats: &mut Stats) -> &[FaceReport] {
+        let now = frame.timestamp;
+        let luma = &frame.luma;
+        self.reserve_observers((luma.width(), luma.height()));
+        self.follow(luma, now, stats);
+
+        let counting = self.tracker.counting();
+        for watch in &mut self.observers {
+            watch
+                .last_observed
+                .keep_only(counting.iter().map(Track::key));
+        }
+        self.faces.clear();
+        self.decider
+            .begin_frame(now, counting.iter().map(Track::key));
+        let mut deciding = Duration::ZERO;
+        for index in 0..counting.len() {
+            let track = self.tracker.counting()[index];
+            let observed = self.observe(luma, &track, now, stats);
+            let start = Instant::now();
+            let decision = self.decider.decide(track.key(), &observed);
+            deciding += start.elapsed();
+            self.faces.push(FaceReport {
+                id: track.id,
+                slot: track.slot,
+                rect: track.rect,
+                searched: track.searched,
+                observed,
+                decision,
+            });
+        }
+        stats.note(Stage::Decide, deciding);
+        &self.faces
+    }
+
+    /// The faces of the last frame.
+    #[must_use]
+    pub fn faces(&self) -> &[FaceReport] {
+        &self.faces
+    }
+
+    /// Forgets all faces, as after the camera was gone.
+    pub fn forget(&mut self) {
+        self.tracker.clear();
+        self.decider.clear();
+        self.learned.clear();
+        self.faces.clear();
+        for watch in self.verifier.iter_mut().chain(&mut self.observers) {
+            watch.last_observed.clear();
+        }
+    }
+
+    fn reserve_observers(&mut self, size: (u32, u32)) {
+        if self.reserved_for != size {
+            self.reserved_for = size;
+            for watch in self.verifier.iter_mut().chain(&mut self.observers) {
+                watch.observer.reserve(size.0, size.1);
+            }
+        }
+    }
+
+    /// Searches the frame and brings the tracks up to date.
+    fn follow(&mut self, luma: &LumaView<'_>, now: Timestamp, stats: &mut Stats) {
+        for (face, prediction) in self.learned.iter() {
+            if let Some(prediction) = prediction {
+                self.tracker.predict(face, *prediction);
+            }
+        }
+        self.learned.clear();
+        self.expected.clear();
+        self.expected.extend(self.tracker.expected());
+        let found = stats.time(Stage::Detect, || {
+            self.search.find(*luma, now, &self.expected)
+        });
+
+        let start = Instant::now();
+        let mut verifying = Duration::ZERO;
+        let verifier = &mut self.verifier;
+        self.tracker.follow(now, luma.bounds(), &found, |rect| {
+            let verifier = verifier.as_mut()?;
+            let start = Instant::now();
+            let mut seen = Observations::default();
+            verifier.look(luma, FaceBox::upright(rect), &mut seen);
+            let took = start.elapsed();
+            verifying += took;
+            stats.note(Stage::Observe, took);
+            seen.face.map(prediction)
+        });
+        stats.note(Stage::Track, start.elapsed().saturating_sub(verifying));
+    }
+
+    /// Asks every observer that is due about a face.
+    fn observe(
+        &mut self,
+        luma: &LumaView<'_>,
+        track: &Track,
+        now: Timestamp,
+        stats: &mut Stats,
+    ) -> Observations {
+        let key = track.key();
+        let face = FaceBox {
+            rect: track.rect,
+            roll: track.roll,
+        };
+        let mut seen = Observations::default();
+        if let Some(verifier) = &mut self.verifier {
+            stats.time(Stage::Observe, || verifier.look(luma, face, &mut seen));
+            *self.learned.of(key) = seen.face.map(prediction);
+            if seen
+                .face
+                .is_some_and(|face| face.presence < self.tracker.options().presence_keep)
+            {
+                return seen;
+            }
+        }
+        // Where the face is thought to be is not good enough to judge it by.
+        if track.found || track.predicted {
+            for watch in &mut self.observers {
+                if watch.is_due(key, now) {
+                    stats.time(Stage::Observe, || {
+                        if watch.look(luma, face, &mut seen) {
+                            *watch.last_observed.of(key) = Some(now);
+                        }
+                    });
+                }
+            }
+        }
+        seen
+    }
+}
+
+/// What an observer saw of a face, as the tracker takes it.
+fn prediction(seen: FaceObservation) -> Prediction {
+    Prediction {
+        centre: seen.centre,
+        side: seen.side,
+        roll: seen.roll,
+        presence: seen.presence,
+    }
+}
+
+/// An observer with when it looked at which face.
+struct Watch {
+    observer: Box<dyn Observer>,
+    interval: Duration,
+    last_observed: BySlot<Option<Timestamp>>,
+    fault: FaultLog,
+}
+
+impl Watch {
+    fn new(observer: Box<dyn Observer>, interval: Duration) -> Self {
+        Self {
+            fault: FaultLog::new(format!("model {}", observer.name())),
+            observer,
+            interval,
+            last_observed: BySlot::default(),
+        }
+    }
+
+    fn is_due(&self, face: FaceKey, now: Timestamp) -> bool {
+        let last = self.last_observed.get(face).copied().flatten();
+        last.is_none_or(|last| now.since(last) >= self.interval)
+    }
+
+    /// Looks at a face; tells whether it could.
+    fn look(&mut self, luma: &LumaView<'_>, face: FaceBox, seen: &mut Observations) -> bool {
+        match self.observer.observe(luma, face, seen) {
+            Ok(()) => {
+                self.fault.cleared();
+                true
+            }
+            Err(error) => {
+                self.fault.occurred(&error);
+                false
+            }
+        }
+    }
+}

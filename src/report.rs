@@ -1,0 +1,100 @@
+//! What the loop knows after a frame: the record that [`pipeline`](crate::pipeline)
+//! fills and every [`output`](crate::output) reads.
+//!
+//! It belongs to neither, so that neither needs to know the other.
+
+use crate::decide::FaceDecision;
+use crate::frame::{Rect, Timestamp};
+use crate::observe::Observations;
+use crate::track::{FaceKey, Slot};
+
+/// What the loop knows after a frame, or after waiting for one in vain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report<'a> {
+    /// The frame's time, or the time of the wait, on the source's clock.
+    pub timestamp: Timestamp,
+    /// The frame's sequence number; the last frame's if there is no new one.
+    pub frame: u64,
+    /// Whether the report is about a frame that no earlier report was about.
+    pub is_new: bool,
+    pub camera: Camera<'a>,
+    /// The frame's size in pixels, to place boxes; (0, 0) before the first.
+    pub frame_size: (u32, u32),
+    /// The faces that count, the leading one first; none without a camera.
+    pub faces: &'a [FaceReport],
+    /// Since when there is no face, if frames come and there is none.
+    pub nobody_since: Option<Timestamp>,
+    pub heat: Heat<'a>,
+    /// Why the loop ends. Only the last report has it.
+    pub shutdown: Option<Shutdown<'a>>,
+}
+
+impl<'a> Report<'a> {
+    /// The face that counts most.
+    #[must_use]
+    pub const fn leading(&self) -> Option<&'a FaceReport> {
+        self.faces.first()
+    }
+}
+
+/// Everything that is known of a face that counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FaceReport {
+    /// Counts up from 1; stays with a face for as long as it is followed.
+    pub id: u32,
+    /// The number of the place where the face is remembered, for
+    /// [`BySlot`](crate::track::BySlot).
+    pub slot: Slot,
+    /// The face's box in pixels of the frame.
+    pub rect: Rect,
+    /// When the place of the box was last searched for the face: the time of
+    /// this frame or of an earlier one.
+    pub searched: Timestamp,
+    /// What this frame shows of the face.
+    pub observed: Observations,
+    /// What holds of the face over time.
+    pub decision: FaceDecision,
+}
+
+impl FaceReport {
+    /// Which face it is, for what an output remembers of it.
+    #[must_use]
+    pub const fn key(&self) -> FaceKey {
+        FaceKey {
+            id: self.id,
+            slot: self.slot,
+        }
+    }
+}
+
+/// Whether frames come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Camera<'a> {
+    /// Not a single frame yet.
+    #[default]
+    Starting,
+    Streaming,
+    Lost {
+        reason: &'a str,
+    },
+}
+
+/// Whether the machine is too hot, so that about every other frame is passed
+/// over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heat<'a> {
+    pub is_hot: bool,
+    /// The last measurement in words; empty before the first change.
+    pub reason: &'a str,
+}
+
+/// Why the loop ends and what it did.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown<'a> {
+    /// A signal's name, `end of recording`, an error.
+    pub reason: &'a str,
+    /// Frames that went through all stages.
+    pub frames: u64,
+    /// What else was counted, by name.
+    pub counters: &'a [(&'a str, u64)],
+}
