@@ -294,7 +294,7 @@ angry = 7
         let expected = [
             "3: capture.sise: unknown key; did you mean 'size'?",
             "4: capture.fps: must be a number from 0.1 to 1000, is \"fast\"",
-            "6: detect.scale_factor: must be a number from 1.01 to 4, is 0.9",
+            "6: detect.scale_factor: must be a number from 1.01 to 10, is 0.9",
             "7: decide: leave is 0.35 and enter 0.3",
             "9: gpio.chip: is missing",
             "11: gpio.lines.hapy: unknown key; did you mean 'happy'?",

@@ -164,7 +164,7 @@ fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectO
         ));
         set(
             &mut detector.scale_factor,
-            section.number("scale_factor", 1.01..=4.0),
+            section.number("scale_factor", detect::Options::SCALE_FACTOR),
         );
         set(
             &mut detector.min_neighbors,

@@ -1,5 +1,6 @@
 //! What to search for, named as OpenCV's `detectMultiScale` names it.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::DetectError;
@@ -78,8 +79,11 @@ impl FromStr for Enhance {
 }
 
 impl Options {
+    /// What [`scale_factor`](Self::scale_factor) may be.
+    pub const SCALE_FACTOR: RangeInclusive<f64> = 1.01..=10.0;
+
     pub(super) fn check(&self) -> Result<(), DetectError> {
-        if !(1.01..=10.0).contains(&self.scale_factor) {
+        if !Self::SCALE_FACTOR.contains(&self.scale_factor) {
             return Err(DetectError::ScaleFactor(self.scale_factor));
         }
         if let Some((width, height)) = self.max_size

@@ -15,6 +15,7 @@ use embedded_graphics::primitives::{
 };
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 
+use super::palette::{Mood, Part, Theme};
 use crate::frame::Rect;
 use crate::image::RgbImage;
 use crate::observe::expression::{Expression, Probabilities};
@@ -49,18 +50,9 @@ const TEXT: Rgb888 = Rgb888::new(0xe8, 0xec, 0xf1);
 const FAINT: Rgb888 = Rgb888::new(0x93, 0x9d, 0xaa);
 const DARK: Rgb888 = Rgb888::new(0x0c, 0x0e, 0x11);
 
-/// The colour of a class: distinct from each other also where red and green
-/// look alike, by lightness.
-const fn colour(expression: Expression) -> Rgb888 {
-    match expression {
-        Expression::Angry => Rgb888::new(0xe5, 0x48, 0x4d),
-        Expression::Disgust => Rgb888::new(0x7a, 0xb8, 0x4a),
-        Expression::Fear => Rgb888::new(0xa5, 0x78, 0xe8),
-        Expression::Happy => Rgb888::new(0xf7, 0xc9, 0x36),
-        Expression::Sad => Rgb888::new(0x4f, 0x93, 0xe6),
-        Expression::Surprise => Rgb888::new(0xf5, 0x8b, 0x3c),
-        Expression::Neutral => Rgb888::new(0xb4, 0xbd, 0xc8),
-    }
+/// The colour of a class, as on displays.
+fn colour(expression: Expression) -> Rgb888 {
+    Rgb888::of(Part::Fill(Mood::Of(expression)))
 }
 
 /// The picture with its annotations.

@@ -12,7 +12,6 @@ use embedded_graphics::primitives::Rectangle;
 
 use super::paint::{Layers, Place, Shape};
 use super::palette::{Part, Theme};
-use super::text::Align;
 
 /// The height above the base line and the depth below it, lines included.
 const ASCENT: f32 = 1.62;
@@ -26,6 +25,14 @@ const SPACE: f32 = 0.46;
 /// by pixel is easier to read.
 const SMALLEST: f32 = 8.0;
 const SMALLEST_AT_ONE_BIT: f32 = 12.0;
+
+/// Where text goes within its box, from left to right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Centre,
+    Right,
+}
 
 enum Trace {
     /// A line through points.

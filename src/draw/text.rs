@@ -8,6 +8,7 @@ use embedded_graphics::mono_font::{MonoFont, MonoTextStyle, ascii};
 use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Baseline, Text};
 
+pub use super::lettering::Align;
 use super::lettering::Lettering;
 use super::palette::{Part, Theme};
 
@@ -38,14 +39,6 @@ const PLAIN: [&MonoFont<'static>; 7] = [
 pub enum Weight {
     Bold,
     Plain,
-}
-
-/// Where text goes within its box, from left to right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
-    Left,
-    Centre,
-    Right,
 }
 
 /// How text is set.

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
-use super::framebuffer::{Channel, Geometry};
+use super::geometry::{Channel, Geometry};
 
 /// `struct fb_var_screeninfo`: 40 fields of 32 bits, read by index.
 type Variable = [u32; 40];

@@ -11,6 +11,7 @@ mod devices;
 mod face;
 mod fbdev;
 mod framebuffer;
+mod geometry;
 mod linux;
 mod oled;
 mod options;
@@ -37,7 +38,8 @@ use crate::output::latest::{self, Writer};
 use crate::output::{Changes, Output, Report};
 
 pub use devices::{Device, Devices, devices};
-pub use framebuffer::{Channel, FramebufferPanel, Geometry};
+pub use framebuffer::FramebufferPanel;
+pub use geometry::{Channel, Geometry};
 pub use options::{
     Coloring, Kind, OledController, OledOptions, OledSize, Options, PngOptions, Rotation,
     TftController, TftOptions,
