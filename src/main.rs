@@ -12,6 +12,10 @@ use clap::Parser;
 static ALLOCATOR: FrameAllocator = FrameAllocator;
 
 fn main() -> ExitCode {
+    // First: what starts a camera's program must not do anything else.
+    if let Some(code) = affectd::capture::launch_producer() {
+        return code;
+    }
     let cli = Cli::parse();
     logging::start(cli.log);
     let code = cli.run().unwrap_or_else(|error| {

@@ -38,8 +38,8 @@ complete -c affectd -n "__fish_affectd_needs_command" -f -a "model" -d 'Show how
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l board -d 'The board file' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l source -d 'Take frames from this source instead of the board file\'s' -r
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l format -d 'Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16 or mjpg' -r
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l size -d 'Size in pixels, with --source' -r
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l format -d 'Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16, rgb24, bgr24 or mjpg, by these names or those of ffmpeg, GStreamer and V4L2. Y4M and JPEGs on standard input need none' -r
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l size -d 'Size in pixels, with --source; raw frames need it' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l fps -d 'Frames per second, with --source' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l rotation -d 'Rotate the picture clockwise by 0, 90, 180 or 270 degrees instead of the board file\'s rotation' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l log -d 'Log level: error, warn, info, debug, trace or off' -r

@@ -346,11 +346,57 @@ angry = 7
     }
 
     #[test]
-    fn what_standard_input_needs_is_asked_for() {
-        let told = problems("[capture]\nsource = '-'\n");
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("capture.format: is missing"));
-        assert!(told[1].contains("capture.size: is missing"));
+    fn what_raw_frames_need_is_asked_for() {
+        let told = problems("[capture]\nsource = '-'\nformat = 'nv12'\n");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("capture.size: is missing"));
+        let told = problems("[capture]\ncommand = ['x']\nformat = 'rgb24'\n");
+        assert!(told[0].contains("capture.size: is missing"), "{told:?}");
+        let told = problems(
+            "[capture]\nsource = '-'\nformat = 'rgb24'\nsize = '640x480'\nstride = 1900\n",
+        );
+        assert!(told[0].contains("1920 bytes"), "{told:?}");
+        let told = problems("[capture]\nsource = '/dev/video0'\nstride = 640\n");
+        assert!(told[0].contains("a pipe"), "{told:?}");
+        // JPEGs and Y4M say it themselves.
+        for text in [
+            "source = '-'\nformat = 'mjpg'",
+            "source = '-'",
+            "command = ['x']",
+        ] {
+            Board::parse(&format!("[capture]\n{text}\n"), Path::new("")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_command_replaces_the_source() {
+        let directory = Path::new("/etc/affectd");
+        let source = |text: &str| {
+            let board = Board::parse(&format!("[capture]\n{text}\n"), directory).unwrap();
+            board.capture.source
+        };
+        let command = |words: &[&str]| {
+            capture::SourceSpec::Command(words.iter().map(|&word| word.to_owned()).collect())
+        };
+        assert_eq!(
+            source("command = ['rpicam-vid', '-o', '-']"),
+            command(&["rpicam-vid", "-o", "-"])
+        );
+        // Its own path starts from the file, its arguments do not.
+        assert_eq!(
+            source("command = ['./camera', './x']"),
+            command(&["/etc/affectd/./camera", "./x"])
+        );
+        for (text, part) in [
+            ("command = []", "must name a program"),
+            ("command = 'rpicam-vid -o -'", "a list of strings"),
+            ("command = ['x', 3]", "a list of strings"),
+            ("source = '-'\ncommand = ['x']", "beside source"),
+        ] {
+            let told = problems(&format!("[capture]\n{text}\n"));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains(part), "{told:?}");
+        }
     }
 
     #[test]

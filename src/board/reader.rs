@@ -270,6 +270,16 @@ impl<'r, 't> Section<'r, 't> {
         self.typed(key, "a string in quotes", DeValue::as_str)
     }
 
+    /// A list of strings.
+    pub fn strings(&mut self, key: &str) -> Option<Found<'r, 't, Vec<String>>> {
+        self.typed(key, "a list of strings, [\"…\", \"…\"]", |value| {
+            let list = value.as_array()?;
+            list.iter()
+                .map(|item| item.get_ref().as_str().map(str::to_owned))
+                .collect()
+        })
+    }
+
     /// A string that another type reads.
     pub fn parsed<T>(&mut self, key: &str) -> Option<T>
     where

@@ -9,7 +9,8 @@ use super::displays::display_section;
 use super::reader::{IntegerOrString, Section};
 use super::{Board, ClassifyOptions, DetectOptions};
 use crate::assets;
-use crate::capture::{self, Pace, SourceSpec};
+use crate::capture::convert::Layout;
+use crate::capture::{self, Pace, PixelFormat, SourceSpec};
 use crate::frame::MAX_SIDE;
 use crate::host::{memory, realtime, thermal, watchdog};
 use crate::image::turn::Rotation;
@@ -96,7 +97,22 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
             }
             Err(error) => found.reject(error),
         }
-    } else {
+    }
+    let has_source = section.has("source");
+    if let Some(mut found) = section.strings("command") {
+        if has_source {
+            found.reject("stands beside source: frames come from one of them");
+        }
+        match found.value.first_mut() {
+            None => found.reject("must name a program, is an empty list"),
+            Some(program) => {
+                if program.contains('/') {
+                    *program = directory.join(&*program).display().to_string();
+                }
+                options.source = SourceSpec::Command(found.value);
+            }
+        }
+    } else if !has_source && !section.has("command") {
         section.missing(
             "source",
             "say where frames come from, such as \"/dev/video0\"",
@@ -123,6 +139,17 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
         options.turn.rotation = Rotation::from_degrees(degrees).unwrap_or_default();
     }
     set(&mut options.turn.mirror, section.boolean("mirror"));
+    set(
+        &mut options.start_timeout,
+        section.millis("start_timeout_ms", 100..=HOUR_MS),
+    );
+    set(
+        &mut options.skip_darker_than,
+        section
+            .number("skip_darker_than", 0.0..=255.0)
+            .map(|luma| luma as f32),
+    );
+    options.stride = section.integer("stride", 1..=4 * 4 * MAX_SIDE as usize);
     if let Some(mut controls) = section.section("controls") {
         for name in controls.keys() {
             if let Some(value) = controls.integer(&name, i64::MIN..=i64::MAX) {
@@ -130,21 +157,37 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
             }
         }
     }
-    if options.source == SourceSpec::Stdin {
-        for (key, given) in [
-            ("format", options.format.is_some()),
-            ("size", options.size.is_some()),
-        ] {
-            if !given {
-                section.missing(
-                    key,
-                    "raw frames on standard input do not tell it themselves",
-                );
-            }
-        }
-    }
+    raw_frames(&section, &options);
     section.finish();
     options
+}
+
+/// What raw frames do not say themselves.
+fn raw_frames(section: &Section<'_, '_>, options: &capture::Options) {
+    let is_stream = matches!(
+        options.source,
+        SourceSpec::Stdin | SourceSpec::Command(_) | SourceSpec::Replay(_)
+    );
+    if options.stride.is_some() && !is_stream {
+        section.reject("stride is for raw frames from a pipe: a camera's driver says it itself");
+    }
+    let Some(format) = options.format.filter(|&format| format != PixelFormat::Mjpg) else {
+        return;
+    };
+    match options.size {
+        Some((width, height)) => {
+            if let Err(error) = Layout::padded(format, width, height, options.stride) {
+                section.reject(error);
+            }
+        }
+        // A recording, unlike a FIFO, says it itself.
+        None if matches!(options.source, SourceSpec::Stdin | SourceSpec::Command(_))
+            && !section.has("size") =>
+        {
+            section.missing("size", "raw frames do not say how large they are");
+        }
+        None => {}
+    }
 }
 
 fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectOptions {

@@ -1,4 +1,4 @@
-//! Pixel formats to luma: one function a format.
+//! Pixel formats to luma: one function per format.
 //!
 //! Each takes the bytes as the driver lays them out (`stride` bytes from row to
 //! row, which drivers pad for their DMA engines) and writes width times height
@@ -7,7 +7,8 @@
 //! The loops are plain, in a shape that the compiler vectorises on every
 //! processor (`benches/capture.rs`).
 
-use super::PixelFormat;
+use super::{CaptureError, PixelFormat};
+use crate::image::jpeg::luma_of;
 
 /// Fewer bytes than a frame needs: half a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,7 @@ impl Layout {
             // Two pixels share their chroma, so that rows have an even width.
             PixelFormat::Yuyv | PixelFormat::Uyvy => w.div_ceil(2) * 4,
             PixelFormat::Y16 => w * 2,
+            PixelFormat::Rgb24 | PixelFormat::Bgr24 => w * 3,
             PixelFormat::Nv12 | PixelFormat::I420 | PixelFormat::Grey | PixelFormat::Mjpg => w,
         };
         Self {
@@ -46,10 +48,40 @@ impl Layout {
         }
     }
 
+    /// Rows that are `stride` bytes apart, or without gaps.
+    ///
+    /// # Errors
+    /// Rows that do not fit into the stride, or a stride of more than 4 rows.
+    pub fn padded(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        stride: Option<usize>,
+    ) -> Result<Self, CaptureError> {
+        let packed = Self::packed(format, width, height);
+        let layout = Self {
+            stride: stride.unwrap_or(packed.stride),
+            ..packed
+        };
+        let row = packed.row();
+        // Drivers pad to 64 bytes or so; more than this is a mistake, and would
+        // take memory for it.
+        if !(row..=4 * packed.stride.max(64)).contains(&layout.stride) {
+            return Err(CaptureError::Stride {
+                stride: layout.stride,
+                format,
+                width,
+                row,
+            });
+        }
+        Ok(layout)
+    }
+
     /// Bytes that carry luma in one row.
     const fn row(&self) -> usize {
         match self.format {
             PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Y16 => self.width as usize * 2,
+            PixelFormat::Rgb24 | PixelFormat::Bgr24 => self.width as usize * 3,
             _ => self.width as usize,
         }
     }
@@ -97,6 +129,8 @@ impl Layout {
             PixelFormat::I420 => i420(data, width, self.stride, out),
             PixelFormat::Grey => grey(data, width, self.stride, out),
             PixelFormat::Y16 => y16(data, width, self.stride, out),
+            PixelFormat::Rgb24 => rgb24(data, width, self.stride, out),
+            PixelFormat::Bgr24 => bgr24(data, width, self.stride, out),
             PixelFormat::Mjpg => unreachable!("Motion-JPEG is decoded, not laid out"),
         }
         Ok(())
@@ -132,6 +166,30 @@ pub fn i420(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
 pub fn grey(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
         out.copy_from_slice(&row[..width]);
+    }
+}
+
+/// Red, green, blue: their weighted sum, as OpenCV's `cvtColor` has it.
+pub fn rgb24(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    triples::<0, 2>(data, width, stride, out);
+}
+
+/// Blue, green, red: their weighted sum, as OpenCV's `cvtColor` has it.
+pub fn bgr24(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
+    triples::<2, 0>(data, width, stride, out);
+}
+
+fn triples<const RED: usize, const BLUE: usize>(
+    data: &[u8],
+    width: usize,
+    stride: usize,
+    out: &mut [u8],
+) {
+    for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
+        let (pixels, _) = row[..3 * width].as_chunks::<3>();
+        for (pixel, y) in pixels.iter().zip(out) {
+            *y = luma_of(pixel[RED], pixel[1], pixel[BLUE]);
+        }
     }
 }
 
@@ -224,6 +282,36 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
+    fn colours_are_weighted_in_either_order() {
+        // Gray pixels keep their value whatever the weights.
+        golden(PixelFormat::Rgb24, 16, &[
+            16, 16, 16, 40, 40, 40, 80, 80, 80, 120, 120, 120, 235, 235, 235, X,
+            17, 17, 17, 41, 41, 41, 81, 81, 81, 121, 121, 121, 234, 234, 234, X,
+            18, 18, 18, 42, 42, 42, 82, 82, 82, 122, 122, 122, 233, 233, 233, X,
+        ]);
+        let pixels = [255, 0, 0, 0, 255, 0, 0, 0, 255];
+        let mut out = [0; 3];
+        rgb24(&pixels, 3, 9, &mut out);
+        assert_eq!(out, [76, 150, 29]);
+        bgr24(&pixels, 3, 9, &mut out);
+        assert_eq!(out, [29, 150, 76]);
+    }
+
+    #[test]
+    fn a_stride_has_to_hold_a_row() {
+        let stride = |bytes| Layout::padded(PixelFormat::Rgb24, 5, 3, Some(bytes));
+        assert_eq!(stride(15).unwrap().frame(), 45);
+        assert_eq!(stride(16).unwrap().frame(), 48);
+        assert!(stride(14).is_err() && stride(100_000).is_err() && stride(0).is_err());
+        let packed = Layout::padded(PixelFormat::Nv12, 5, 3, None).unwrap();
+        assert_eq!(packed, Layout::packed(PixelFormat::Nv12, 5, 3));
+        // The chroma planes of I420 have half of the stride.
+        let padded = Layout::padded(PixelFormat::I420, 6, 4, Some(8)).unwrap();
+        assert_eq!(padded.frame(), 8 * 4 + 2 * 4 * 2);
+    }
+
+    #[test]
+    #[rustfmt::skip]
     fn planar_formats_with_a_padded_row() {
         let plane = [
             16, 40, 80, 120, 235, X, X, X,
@@ -254,7 +342,7 @@ mod tests {
         #[test]
         fn what_is_packed_is_unpacked(
             width in 1u32..40, height in 1u32..20, pad in 0usize..9, cut in 0usize..30,
-            which in 0usize..6, seed in any::<u8>(),
+            which in 0usize..8, seed in any::<u8>(),
         ) {
             let format = PixelFormat::ALL[which];
             let mut layout = Layout::packed(format, width, height);
@@ -265,11 +353,14 @@ mod tests {
             let (step, at) = match format {
                 PixelFormat::Yuyv => (2, 0),
                 PixelFormat::Uyvy | PixelFormat::Y16 => (2, 1),
+                PixelFormat::Rgb24 | PixelFormat::Bgr24 => (3, 0),
                 _ => (1, 0),
             };
+            let bytes = if step == 3 { 3 } else { 1 };
             for y in 0..h {
                 for x in 0..w {
-                    data[y * layout.stride + x * step + at] = plane[y * w + x];
+                    let place = y * layout.stride + x * step + at;
+                    data[place..place + bytes].fill(plane[y * w + x]);
                 }
             }
             let len = data.len().saturating_sub(cut);

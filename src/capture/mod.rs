@@ -9,12 +9,13 @@
 //! - `v4l2`: Linux cameras; a state machine around the kernel.
 //! - `nokhwa`: cameras through the crate nokhwa, for laptops (a cargo feature).
 //! - `replay`: pictures, Y4M and Motion-JPEG recordings.
-//! - `stdin`: raw frames from another program.
-//! - `turn`: any of them with its picture turned.
-//! - [`convert`]: one pixel format a function.
+//! - `stream`: frames that another program writes into a pipe, and that program.
+//! - `turn`, `dark`: any source with its picture turned, or without dark frames.
+//! - [`convert`]: one function per pixel format.
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,13 +25,18 @@ use crate::image::MediaError;
 use crate::image::turn::Turn;
 
 pub mod convert;
+mod dark;
+mod format;
 #[cfg(feature = "nokhwa")]
 mod nokhwa;
 mod replay;
-mod stdin;
+mod stall;
+mod stream;
 mod turn;
 mod v4l2;
 
+pub use format::PixelFormat;
+pub use stream::{find_program, launch_producer};
 pub use v4l2::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
 
 /// A frame, borrowed from its source until the next call.
@@ -54,6 +60,9 @@ pub enum Captured<'a> {
     /// (full close and reopen) on every later call. `reason` is fit for a log
     /// and an event.
     Lost { reason: &'a str },
+    /// A frame came that is passed over on purpose: it is too dark
+    /// ([`Options::skip_darker_than`]).
+    Skipped,
     /// The recording is over; there will be no further frame.
     Ended,
 }
@@ -71,6 +80,20 @@ pub trait Source {
     /// timestamps are its own, at whatever pace it is replayed, so that it
     /// always gives the same decisions.
     fn is_live(&self) -> bool;
+
+    /// What was counted since the source was opened.
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+}
+
+/// Frames that reached nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that could not be used: damaged, cut off, of another size.
+    pub broken: u64,
+    /// Frames that were passed over because they were too dark.
+    pub dark: u64,
 }
 
 /// Where frames come from. Parsed from the board file's `source` or `--source`.
@@ -89,10 +112,13 @@ pub enum SourceSpec {
     V4l2Card(String),
     /// A camera through nokhwa, by its index (`nokhwa:0`).
     Nokhwa(u32),
-    /// A recording: a still picture, a directory of them, Y4M or concatenated MJPEG.
+    /// A recording: a still picture, a directory of them, Y4M or concatenated
+    /// MJPEG. Or a FIFO, which is read as standard input is.
     Replay(PathBuf),
-    /// Raw frames on standard input (`-`).
+    /// Frames on standard input (`-`).
     Stdin,
+    /// A program and its arguments; it writes frames to its standard output.
+    Command(Vec<String>),
 }
 
 impl fmt::Display for SourceSpec {
@@ -102,6 +128,7 @@ impl fmt::Display for SourceSpec {
             Self::V4l2Card(name) => write!(f, "card:{name}"),
             Self::Nokhwa(index) => write!(f, "nokhwa:{index}"),
             Self::Stdin => f.write_str("-"),
+            Self::Command(command) => f.write_str(&command.join(" ")),
         }
     }
 }
@@ -110,10 +137,10 @@ impl FromStr for SourceSpec {
     type Err = CaptureError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let wrong = |reason| {
+        let wrong = |reason: &str| {
             Err(CaptureError::Source {
                 given: given.to_owned(),
-                reason,
+                reason: reason.to_owned(),
             })
         };
         if given.trim().is_empty() {
@@ -134,80 +161,34 @@ impl FromStr for SourceSpec {
                 Err(_) => wrong("after nokhwa: comes a camera's number, as in nokhwa:0"),
             };
         }
-        // Recordings may lie in memory.
-        if given.starts_with("/dev/") && !given.starts_with("/dev/shm/") {
+        if given.bytes().all(|byte| byte.is_ascii_digit()) {
+            return wrong(&format!("a V4L2 camera is written /dev/video{given}"));
+        }
+        if is_address(given) {
+            return wrong(&format!(
+                "affectd opens no network connection: let ffmpeg open it, with \
+                 ffmpeg -loglevel error -i '{given}' -f rawvideo -pix_fmt gray -s 640x480 - | \
+                 affectd run --board BOARD --source - --format grey --size 640x480"
+            ));
+        }
+        // Recordings may lie in memory, and shells name their pipes /dev/fd/N.
+        let is_file = ["/dev/shm/", "/dev/fd/"]
+            .iter()
+            .any(|folder| given.starts_with(folder));
+        if given.starts_with("/dev/") && !is_file {
             return Ok(Self::V4l2Path(given.into()));
         }
         Ok(Self::Replay(given.into()))
     }
 }
 
-/// A pixel format of a camera or of raw frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PixelFormat {
-    Yuyv,
-    Uyvy,
-    Nv12,
-    /// Planar YUV 4:2:0 (V4L2's YU12, I420).
-    I420,
-    Grey,
-    /// 16-bit little-endian gray; the upper 8 bits are used.
-    Y16,
-    Mjpg,
-}
-
-impl PixelFormat {
-    /// All of them, the cheapest to convert first.
-    pub const ALL: [Self; 7] = [
-        Self::Grey,
-        Self::Nv12,
-        Self::I420,
-        Self::Yuyv,
-        Self::Uyvy,
-        Self::Y16,
-        Self::Mjpg,
-    ];
-
-    /// The name in board files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Yuyv => "yuyv",
-            Self::Uyvy => "uyvy",
-            Self::Nv12 => "nv12",
-            Self::I420 => "i420",
-            Self::Grey => "grey",
-            Self::Y16 => "y16",
-            Self::Mjpg => "mjpg",
-        }
-    }
-}
-
-impl fmt::Display for PixelFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for PixelFormat {
-    type Err = CaptureError;
-
-    fn from_str(given: &str) -> Result<Self, Self::Err> {
-        Ok(match given.to_ascii_lowercase().as_str() {
-            "yuyv" | "yuy2" => Self::Yuyv,
-            "uyvy" => Self::Uyvy,
-            "nv12" => Self::Nv12,
-            "i420" | "yu12" | "yuv420" => Self::I420,
-            "grey" | "gray" => Self::Grey,
-            "y16" => Self::Y16,
-            "mjpg" | "mjpeg" => Self::Mjpg,
-            _ => {
-                return Err(CaptureError::Format {
-                    given: given.to_owned(),
-                });
-            }
-        })
-    }
+/// Whether this is an address such as `rtsp://camera/1`.
+fn is_address(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        let mut letters = scheme.chars();
+        letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+            && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    })
 }
 
 /// How fast a recording is replayed.
@@ -235,11 +216,19 @@ pub struct Options {
     pub pace: Pace,
     /// Start a recording again when it ends.
     pub repeat: bool,
-    /// A camera that delivers nothing for this long counts as lost.
+    /// A source that delivers no whole picture for this long counts as lost, but
+    /// never before three of its intervals between pictures have passed.
     pub stall_timeout: Duration,
     /// How the source's picture is turned and mirrored before anything else
     /// sees it. `size` is the source's own.
     pub turn: Turn,
+    /// How long the first picture of a [`SourceSpec::Command`] may take.
+    pub start_timeout: Duration,
+    /// Bytes from one row of raw frames to the next, where rows are padded.
+    pub stride: Option<usize>,
+    /// Mean luma, 0 to 255, below which a frame is passed over; 0: none. At most
+    /// three frames in a row are.
+    pub skip_darker_than: f32,
 }
 
 impl Default for Options {
@@ -256,6 +245,9 @@ impl Default for Options {
             repeat: false,
             stall_timeout: Duration::from_millis(800),
             turn: Turn::default(),
+            start_timeout: Duration::from_secs(10),
+            stride: None,
+            skip_darker_than: 0.0,
         }
     }
 }
@@ -265,13 +257,26 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     #[error(
-        "source '{given}': {reason}; write a V4L2 device (/dev/video0, /dev/v4l/by-id/...), card:NAME, nokhwa:NUMBER, - for raw frames on standard input, or the path of a recording"
+        "source '{given}': {reason}; a source is a V4L2 device (/dev/video0, /dev/v4l/by-id/...), card:NAME, nokhwa:NUMBER, - for frames on standard input, or the path of a recording or a FIFO"
     )]
-    Source { given: String, reason: &'static str },
+    Source { given: String, reason: String },
     #[error(
-        "'{given}' is no pixel format: yuyv, uyvy, nv12, i420 (or yu12), grey, y16 and mjpg are known"
+        "unknown pixel format '{given}'; formats are yuyv, uyvy, nv12, i420, grey, y16, rgb24, bgr24 and mjpg, by these names or those of ffmpeg, GStreamer and V4L2{advice}"
     )]
-    Format { given: String },
+    Format { given: String, advice: &'static str },
+    #[error(
+        "raw frames of format {format} do not say how large they are: give their size, as in --format {format} --size 640x480 (board file: capture.size)"
+    )]
+    SizeMissing { format: PixelFormat },
+    #[error(
+        "a stride of {stride} bytes: a row of {width} pixels in {format} has {row} bytes, and the stride is at most 4 rows"
+    )]
+    Stride {
+        stride: usize,
+        format: PixelFormat,
+        width: u32,
+        row: usize,
+    },
     #[error("a size of {width}x{height}: both sides have to lie between 1 and {MAX_SIDE} pixels")]
     Size { width: u32, height: u32 },
     #[error("a rate of {fps} frames a second: it has to lie above 0 and not above 1000")]
@@ -304,6 +309,8 @@ pub enum CaptureError {
     Picture(#[from] MediaError),
     #[error("standard input: {reason}")]
     Stdin { reason: String },
+    #[error("capture.command: {reason}")]
+    Command { reason: String },
     #[error("nokhwa:{index}: {reason}")]
     Nokhwa { index: u32, reason: String },
 }
@@ -330,10 +337,15 @@ pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
         return Err(CaptureError::Rate { fps });
     }
     let source = open_unturned(options)?;
-    Ok(if options.turn.is_none() {
+    let source: Box<dyn Source> = if options.turn.is_none() {
         source
     } else {
         Box::new(turn::Turned::new(source, options.turn))
+    };
+    Ok(if options.skip_darker_than > 0.0 {
+        Box::new(dark::SkipDark::new(source, options.skip_darker_than))
+    } else {
+        source
     })
 }
 
@@ -342,9 +354,16 @@ fn open_unturned(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
         SourceSpec::V4l2Path(path) => v4l2::open(v4l2::Target::Path(path.clone()), options),
         SourceSpec::V4l2Card(name) => v4l2::open(v4l2::Target::Card(name.clone()), options),
         SourceSpec::Nokhwa(index) => open_nokhwa(*index, options),
+        SourceSpec::Replay(path) if is_pipe(path) => stream::open_fifo(path, options),
         SourceSpec::Replay(path) => replay::open(path, options),
-        SourceSpec::Stdin => stdin::open(options),
+        SourceSpec::Stdin => stream::open_stdin(options),
+        SourceSpec::Command(command) => stream::open_command(command, options),
     }
+}
+
+fn is_pipe(path: &std::path::Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| found.file_type().is_fifo())
 }
 
 #[cfg(feature = "nokhwa")]
@@ -379,6 +398,7 @@ mod tests {
             spec("/dev/shm/a.y4m"),
             SourceSpec::Replay("/dev/shm/a.y4m".into())
         );
+        assert_eq!(spec("/dev/fd/63"), SourceSpec::Replay("/dev/fd/63".into()));
         assert_eq!(spec("card: A B "), SourceSpec::V4l2Card("A B".into()));
         assert_eq!(spec("nokhwa:3"), SourceSpec::Nokhwa(3));
         assert_eq!(spec("-"), SourceSpec::Stdin);
@@ -400,16 +420,17 @@ mod tests {
     }
 
     #[test]
-    fn formats_by_their_board_names() {
-        for format in PixelFormat::ALL {
-            assert_eq!(format.to_string().parse::<PixelFormat>().unwrap(), format);
-        }
-        assert_eq!("yu12".parse::<PixelFormat>().unwrap(), PixelFormat::I420);
-        let error = "h264".parse::<PixelFormat>().unwrap_err().to_string();
+    fn an_address_and_a_number_are_answered_with_what_works() {
+        let error = |given: &str| given.parse::<SourceSpec>().unwrap_err().to_string();
+        let told = error("rtsp://10.0.0.2:554/stream1");
         assert!(
-            error.contains("'h264'") && error.contains("mjpg"),
-            "{error}"
+            told.contains("ffmpeg -loglevel error -i 'rtsp://10.0.0.2:554/stream1'")
+                && told.contains("--source - --format grey --size 640x480"),
+            "{told}"
         );
+        assert!(error("http://camera/mjpg").contains("ffmpeg"));
+        assert!(error("0").contains("/dev/video0"), "{}", error("0"));
+        assert!(error("12").contains("/dev/video12"));
     }
 
     #[test]

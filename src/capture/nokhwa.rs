@@ -28,6 +28,7 @@ use nokhwa::Camera;
 use nokhwa::utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType};
 
 use super::convert::Layout;
+use super::stall::Stall;
 use super::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
@@ -151,7 +152,8 @@ impl Nokhwa {
             thread,
             name: format!("nokhwa:{index}"),
             image: LumaImage::default(),
-            stall_timeout: options.stall_timeout,
+            stall_timeout: Stall::new(options.stall_timeout, options.fps, Timestamp::default())
+                .limit(),
             last_frame: Instant::now(),
             reason: String::new(),
             lost: false,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Captured, Frame, Source};
+use super::{Captured, Counts, Frame, Source};
 use crate::image::LumaImage;
 use crate::image::turn::Turn;
 
@@ -51,5 +51,9 @@ impl Source for Turned {
 
     fn is_live(&self) -> bool {
         self.source.is_live()
+    }
+
+    fn counts(&self) -> Counts {
+        self.source.counts()
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 use super::CommandResult;
 use crate::assets;
 use crate::board::{self, Board};
-use crate::capture::{self, Captured};
+use crate::capture::{self, Captured, SourceSpec};
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::realtime;
 use crate::observe::Classifier;
@@ -62,6 +62,9 @@ pub fn run(args: &Args) -> CommandResult {
     findings.note("model", model(&board));
     findings.note("cascade", cascade(&board));
     findings.note("process", privileges(&board.process));
+    if let SourceSpec::Command(command) = &board.capture.source {
+        findings.note("capture.command", producer(command));
+    }
     if args.hardware {
         hardware(&board, &mut findings);
     }
@@ -163,6 +166,12 @@ fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
     ))
 }
 
+/// Where the program lies that writes the frames.
+fn producer(command: &[String]) -> Result<String, Box<dyn Error>> {
+    let program = command.first().ok_or("the list is empty")?;
+    Ok(capture::find_program(program)?.display().to_string())
+}
+
 /// Tries what the process asks of the kernel, with the rights of this user.
 fn privileges(options: &realtime::Options) -> Result<String, Box<dyn Error>> {
     let mut granted = vec![format!("frame arena of {} KiB", options.arena >> 10)];
@@ -181,13 +190,17 @@ fn privileges(options: &realtime::Options) -> Result<String, Box<dyn Error>> {
 
 fn camera(board: &Board) -> Result<String, Box<dyn Error>> {
     let mut source = capture::open(&board.capture)?;
-    let deadline = Instant::now() + FIRST_FRAME;
-    let mut problem = format!("no frame within {} s", FIRST_FRAME.as_secs());
+    let patience = match board.capture.source {
+        SourceSpec::Command(_) => FIRST_FRAME.max(board.capture.start_timeout),
+        _ => FIRST_FRAME,
+    };
+    let deadline = Instant::now() + patience;
+    let mut problem = format!("no frame within {} s", patience.as_secs());
     while Instant::now() < deadline {
         match source.next(Duration::from_millis(100)) {
             Captured::Frame(_) => return Ok(source.description()),
             Captured::Lost { reason } => problem = reason.to_owned(),
-            Captured::Waiting => {}
+            Captured::Waiting | Captured::Skipped => {}
             Captured::Ended => return Err("the recording has no frame".into()),
         }
     }

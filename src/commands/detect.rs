@@ -22,7 +22,7 @@ use crate::image::{LumaImage, Reader};
 )]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// PNG, JPEG or PGM files
+    /// PNG, JPEG or PGM files; - for one on standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 

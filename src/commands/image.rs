@@ -28,7 +28,7 @@ use crate::observe::Classifier;
 )]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// PNG, JPEG or PGM files
+    /// PNG, JPEG or PGM files; - for one on standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -139,7 +139,7 @@ fn each_file(
         write_line(&mut out, &line)?;
         if let Some(directory) = &args.annotate {
             let copy = directory.join(copy_name(file, &mut names));
-            let written = image::read_rgb(file).and_then(|mut rgb| {
+            let written = reader.last_as_rgb(file).and_then(|mut rgb| {
                 rgb.turn(args.turn.turn());
                 image::write_png_rgb(&copy, &annotate::draw(&rgb, &faces))
             });
@@ -154,7 +154,11 @@ fn each_file(
 /// A name for the annotated copy that differs from all other copies of this run
 /// and from the original.
 fn copy_name(file: &Path, taken: &mut HashSet<String>) -> String {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = if file == Path::new(image::STDIN) {
+        "stdin".into()
+    } else {
+        file.file_stem().unwrap_or_default().to_string_lossy()
+    };
     let mut name = format!("{stem}-faces.png");
     let mut number = 2;
     while !taken.insert(name.clone()) {
@@ -175,5 +179,6 @@ mod tests {
         assert_eq!(name("a/1.jpg"), "1-faces.png");
         assert_eq!(name("b/1.jpg"), "1-faces-2.png");
         assert_eq!(name("b/1.png"), "1-faces-3.png");
+        assert_eq!(name("-"), "stdin-faces.png");
     }
 }

@@ -42,11 +42,13 @@ pub struct Args {
     #[arg(long, value_name = "SOURCE")]
     source: Option<SourceSpec>,
 
-    /// Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16 or mjpg
+    /// Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16, rgb24, bgr24 or
+    /// mjpg, by these names or those of ffmpeg, GStreamer and V4L2. Y4M and JPEGs on
+    /// standard input need none
     #[arg(long, requires = "source")]
     format: Option<PixelFormat>,
 
-    /// Size in pixels, with --source
+    /// Size in pixels, with --source; raw frames need it
     #[arg(long, value_name = "WIDTHxHEIGHT", requires = "source", value_parser = parse_size)]
     size: Option<(u32, u32)>,
 
@@ -115,9 +117,11 @@ pub fn run(args: &Args) -> CommandResult {
             Step::NoFrame if daemon.pipeline.is_waiting_for_camera() => {
                 notifier.status("waiting for the camera");
             }
-            // A stream of which no frame is processed must not feed the
-            // watchdogs.
-            Step::NoFrame | Step::PassedOver => continue,
+            // The loop is alive, and a source that delivers nothing reports its
+            // loss itself.
+            Step::NoFrame => {}
+            // Frames that are only passed over must not feed the watchdogs.
+            Step::PassedOver => continue,
             Step::Ended => break "end of recording",
         }
         notifier.feed();

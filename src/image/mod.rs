@@ -21,6 +21,7 @@ pub mod turn;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use turn::Turn;
@@ -134,6 +135,9 @@ pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
     Ok(image)
 }
 
+/// The path of the picture on standard input.
+pub const STDIN: &str = "-";
+
 /// Reads picture after picture into the same memory.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -167,6 +171,22 @@ impl Reader {
             self.turn.apply(self.unturned.view(), image);
         }
         Ok(())
+    }
+}
+
+impl Reader {
+    /// The last picture that was read, as RGB: standard input can be read only
+    /// once. `path` is its path, for errors.
+    ///
+    /// # Errors
+    /// As [`read_rgb`].
+    pub fn last_as_rgb(&self, path: &Path) -> Result<RgbImage, MediaError> {
+        let mut image = RgbImage::default();
+        rgb(&self.bytes, &mut image).map_err(|fault| MediaError::Picture {
+            path: path.to_owned(),
+            fault,
+        })?;
+        Ok(image)
     }
 }
 
@@ -256,7 +276,12 @@ fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), MediaError> {
         source,
     };
     bytes.clear();
-    let file = File::open(path).map_err(fail)?;
+    let file = if path == Path::new(STDIN) {
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::open(path)
+    };
+    let file = file.map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     if length > MAX_FILE {
         return Err(MediaError::TooManyBytes {

@@ -129,6 +129,7 @@ impl Pipeline {
             }
             Captured::Ended => return Step::Ended,
             Captured::Waiting => {}
+            Captured::Skipped => self.last.passed_over += 1,
             Captured::Lost { reason } => self.last.lose(reason),
         }
         if live {
@@ -142,15 +143,15 @@ impl Pipeline {
     /// Puts every output into its safe state and says why. To be called once,
     /// at the end.
     pub fn finish(&mut self, reason: &str) {
+        let counts = self.source.counts();
         let counters = [
             ("frames_dropped", self.stats.dropped()),
+            ("frames_broken", counts.broken),
+            ("frames_dark", counts.dark),
             ("not_a_face", self.stages.refused().unwrap_or_default()),
         ];
-        let counted = if self.stages.refused().is_some() {
-            2
-        } else {
-            1
-        };
+        // Only a face network refuses faces.
+        let counted = counters.len() - usize::from(self.stages.refused().is_none());
         let report = Report {
             shutdown: Some(Shutdown {
                 reason,

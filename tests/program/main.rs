@@ -13,3 +13,4 @@ mod manual;
 mod pictures;
 mod replay;
 mod signals;
+mod streams;

@@ -296,7 +296,7 @@ fn pace_changes_nothing_but_the_pace() {
             )),
             Captured::Waiting => {}
             Captured::Ended => break,
-            Captured::Lost { reason } => panic!("{reason}"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(found, expected);

@@ -1,7 +1,9 @@
 //! Concatenated JPEGs: what most webcams and `ffmpeg -f mjpeg` write.
 //!
-//! There is no container, so that pictures are found by their markers. A
-//! picture that breaks off is noticed where the next one starts.
+//! There is no container, so pictures are found by their markers. A picture
+//! ends at its end marker, or where the next one starts: a writer that leaves
+//! the end marker out is understood, and a picture that breaks off costs only
+//! itself.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,30 +11,36 @@ use std::ops::Range;
 
 use super::{Recording, Step};
 use crate::image::LumaImage;
-use crate::image::jpeg::{self, Extent};
+use crate::image::jpeg;
 
-/// A picture that has not ended after this many bytes is none.
+/// No picture has more bytes.
 const MAX_PICTURE: usize = 32 << 20;
+
+/// What a picture may have besides its pixels: a thumbnail, a colour profile.
+const MAX_HEADERS: usize = 2 << 20;
+
+/// Bytes per pixel at most. Cameras stay far below 1.
+const MAX_BYTES_PER_PIXEL: usize = 2;
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 16;
 
 /// Cuts a stream of JPEGs into pictures, in memory that grows with the
-/// largest one and is used again.
+/// largest picture and is used again.
 #[derive(Default)]
 pub struct Splitter {
     buffer: Vec<u8>,
     /// Where the unused bytes start and end.
     start: usize,
     end: usize,
-    /// Up to here no end marker has been found.
-    searched: usize,
+    walk: Walk,
 }
 
 /// What the bytes so far hold.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Split {
-    /// A picture, in the bytes of [`Splitter::bytes`].
+    /// What may be a picture, in the bytes of [`Splitter::bytes`]. Its end marker
+    /// may be missing, and so may its end: only the decoder knows.
     Picture(Range<usize>),
     Broken(&'static str),
     /// More bytes are needed.
@@ -44,11 +52,11 @@ impl Splitter {
     pub fn room(&mut self) -> &mut [u8] {
         if self.buffer.len() - self.end < CHUNK {
             self.buffer.copy_within(self.start..self.end, 0);
-            self.searched -= self.start;
             self.end -= self.start;
             self.start = 0;
             if self.buffer.len() - self.end < CHUNK {
-                let grown = (self.buffer.len() * 2).max(self.end + CHUNK);
+                let most = self.walk.limit() + 2 * CHUNK;
+                let grown = (self.buffer.len() * 2).min(most).max(self.end + CHUNK);
                 self.buffer.resize(grown, 0);
             }
         }
@@ -60,13 +68,20 @@ impl Splitter {
         self.end += count;
     }
 
+    /// Bytes of memory that it has.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.buffer[range]
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        (self.start, self.end, self.searched) = (0, 0, 0);
+        (self.start, self.end) = (0, 0);
+        self.walk = Walk::default();
     }
 
     /// Whether bytes are left that could belong to a picture.
@@ -77,53 +92,171 @@ impl Splitter {
     /// The next picture. What lies between pictures (padding, the headers of
     /// a multipart stream) is passed over.
     pub fn next(&mut self) -> Split {
-        self.skip_to_start();
-        // Only new end markers can complete the picture.
-        let from = self.searched.max(self.start).saturating_sub(1);
-        let ends = self.buffer[from..self.end]
-            .windows(2)
-            .any(|w| w == [0xff, 0xd9]);
-        self.searched = self.end;
-        let len = self.end - self.start;
-        if !ends && len <= MAX_PICTURE {
-            return Split::More;
+        if self.walk.at == 0 {
+            self.skip_to_start();
         }
-        match jpeg::extent(&self.buffer[self.start..self.end]) {
-            Extent::Whole(layout) => {
-                let range = self.start..self.start + layout.len;
-                self.go_on(layout.len);
+        match self.walk.on(&self.buffer[self.start..self.end]) {
+            Walked::Picture(len) => {
+                let range = self.start..self.start + len;
+                self.go_on(len);
                 Split::Picture(range)
             }
-            // An end marker within a segment, as embedded thumbnails have.
-            Extent::Short if len <= MAX_PICTURE => Split::More,
-            Extent::Short => {
-                self.go_on(2);
-                Split::Broken("it does not end")
-            }
-            Extent::Broken { reason, resume } => {
+            Walked::Broken { reason, resume } => {
                 self.go_on(resume);
                 Split::Broken(reason)
+            }
+            Walked::More if self.end - self.start <= self.walk.limit() => Split::More,
+            Walked::More => {
+                // Within a scan every byte has been searched for a start.
+                let resume = if self.walk.in_scan {
+                    self.walk.at
+                } else {
+                    self.walk.segment + 2
+                };
+                self.go_on(resume);
+                Split::Broken("it does not end")
             }
         }
     }
 
+    /// What is left when no more bytes come, if it may be a picture.
+    pub fn last(&mut self) -> Option<Range<usize>> {
+        let rest = self.start..self.end;
+        let is_picture = self.walk.in_scan && self.is_within();
+        self.walk = Walk::default();
+        self.start = self.end;
+        is_picture.then_some(rest)
+    }
+
     fn go_on(&mut self, count: usize) {
         self.start += count;
-        self.searched = self.start;
+        self.walk = Walk::default();
     }
 
     fn skip_to_start(&mut self) {
         let found = self.buffer[self.start..self.end]
             .windows(2)
             .position(|w| w == &jpeg::START[..2]);
-        let skip = found.unwrap_or_else(|| {
+        self.start += found.unwrap_or_else(|| {
             // The last byte may be the first half of a marker.
             let len = self.end - self.start;
             let half = usize::from(len > 0 && self.buffer[self.end - 1] == 0xff);
             len - half
         });
-        self.start += skip;
-        self.searched = self.searched.max(self.start);
+    }
+}
+
+/// Walks through the markers of a picture while its bytes arrive, and looks at
+/// none of them twice.
+#[derive(Default)]
+struct Walk {
+    /// The next byte to be looked at, counted from the picture's start.
+    at: usize,
+    in_scan: bool,
+    /// Where the last segment starts. If the picture breaks off in it, the next
+    /// picture starts in what was taken for its content. Segments before it are
+    /// whole, and a thumbnail in them is no picture of the stream.
+    segment: usize,
+    /// From the frame header; 0 before.
+    pixels: usize,
+}
+
+enum Walked {
+    /// It has this many bytes.
+    Picture(usize),
+    /// The search for the next picture may go on at byte `resume`.
+    Broken {
+        reason: &'static str,
+        resume: usize,
+    },
+    More,
+}
+
+impl Walk {
+    /// Bytes after which a picture that has not ended is none.
+    fn limit(&self) -> usize {
+        (MAX_HEADERS + self.pixels.saturating_mul(MAX_BYTES_PER_PIXEL)).min(MAX_PICTURE)
+    }
+
+    /// Goes on with all bytes that the picture has so far.
+    fn on(&mut self, data: &[u8]) -> Walked {
+        if self.at == 0 {
+            if !data.starts_with(&jpeg::START[..2]) {
+                return Walked::More;
+            }
+            self.at = 2;
+        }
+        loop {
+            let Some(gap) = data[self.at..].iter().position(|&byte| byte == 0xff) else {
+                if !self.in_scan && self.at < data.len() {
+                    return self.broken("bytes lie between its segments");
+                }
+                self.at = data.len();
+                return Walked::More;
+            };
+            // Between segments nothing but fill bytes (0xFF) has a place.
+            if !self.in_scan && gap > 0 {
+                return self.broken("bytes lie between its segments");
+            }
+            self.at += gap;
+            let Some(&marker) = data.get(self.at + 1) else {
+                return Walked::More;
+            };
+            match marker {
+                // A fill byte: the next one may start the marker.
+                0xff => self.at += 1,
+                // A stuffed 0xFF and the restart markers belong to the scan.
+                0x00 | 0xd0..=0xd7 if self.in_scan => self.at += 2,
+                0x01 => self.at += 2,
+                0xd8 if self.in_scan => return Walked::Picture(self.at),
+                0xd8 => {
+                    return Walked::Broken {
+                        reason: "another picture starts in its headers",
+                        resume: self.at,
+                    };
+                }
+                0xd9 if self.in_scan => return Walked::Picture(self.at + 2),
+                0xd9 => {
+                    return Walked::Broken {
+                        reason: "it ends before any picture data",
+                        resume: self.at + 2,
+                    };
+                }
+                0xc0..=0xcf | 0xda..=0xdf | 0xe0..=0xef | 0xfe => {
+                    let Some(length) = data.get(self.at + 2..self.at + 4) else {
+                        return Walked::More;
+                    };
+                    let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+                    if length < 2 {
+                        return self.broken("a segment has no length");
+                    }
+                    let Some(segment) = data.get(self.at + 4..self.at + 2 + length) else {
+                        return Walked::More;
+                    };
+                    match (marker, segment) {
+                        (0xda, _) => self.in_scan = true,
+                        (0xc4 | 0xc8 | 0xcc, _) => {}
+                        (0xc0..=0xcf, [_, height @ .., _]) if height.len() >= 4 => {
+                            let side = |at: usize| {
+                                usize::from(u16::from_be_bytes([height[at], height[at + 1]]))
+                            };
+                            self.pixels = side(0) * side(2);
+                        }
+                        _ => {}
+                    }
+                    self.segment = self.at;
+                    self.at += 2 + length;
+                }
+                _ => return self.broken("it has an unknown marker"),
+            }
+        }
+    }
+
+    const fn broken(&self, reason: &'static str) -> Walked {
+        Walked::Broken {
+            reason,
+            resume: self.segment + 2,
+        }
     }
 }
 
@@ -148,6 +281,17 @@ impl<R: Read + Seek> Mjpeg<R> {
         })
     }
 
+    fn decode(&mut self, range: Range<usize>, image: &mut LumaImage) -> Step {
+        let data = self.splitter.bytes(range);
+        match jpeg::luma(data, &mut image.pixels) {
+            Ok((width, height)) => {
+                (image.width, image.height) = (width, height);
+                Step::Frame
+            }
+            Err(fault) => Step::Broken(fault.to_string()),
+        }
+    }
+
     fn read_more(&mut self) -> io::Result<()> {
         loop {
             match self.file.read(self.splitter.room()) {
@@ -165,24 +309,14 @@ impl<R: Read + Seek> Recording for Mjpeg<R> {
     fn read(&mut self, image: &mut LumaImage) -> Step {
         loop {
             match self.splitter.next() {
-                Split::Picture(range) => {
-                    let data = self.splitter.bytes(range);
-                    return match jpeg::luma(data, &mut image.pixels) {
-                        Ok((width, height)) => {
-                            (image.width, image.height) = (width, height);
-                            Step::Frame
-                        }
-                        Err(fault) => Step::Broken(fault.to_string()),
-                    };
-                }
+                Split::Picture(range) => return self.decode(range, image),
                 Split::Broken(reason) => return Step::Broken(format!("the JPEG: {reason}")),
                 Split::More if self.at_end => {
                     let cut = self.splitter.is_within();
-                    self.splitter.clear();
-                    return if cut {
-                        Step::Broken("the last JPEG is cut off".to_owned())
-                    } else {
-                        Step::End
+                    return match self.splitter.last() {
+                        Some(range) => self.decode(range, image),
+                        None if cut => Step::Broken("the last JPEG is cut off".to_owned()),
+                        None => Step::End,
                     };
                 }
                 Split::More => {
@@ -247,6 +381,28 @@ mod tests {
         ]
         .concat();
         assert_eq!(values(&data), [Some(30), Some(60), Some(90)]);
+    }
+
+    #[test]
+    fn a_picture_without_its_end_marker_is_used() {
+        let whole = picture(30);
+        let open = &whole[..whole.len() - 2];
+        let data = [open, &picture(60), open, open].concat();
+        assert_eq!(values(&data), [Some(30), Some(60), Some(30), Some(30)]);
+    }
+
+    #[test]
+    fn a_thumbnail_of_a_broken_picture_is_not_shown_in_its_place() {
+        let thumbnail = picture(200);
+        let whole = picture(30);
+        let mut segment = vec![0xff, 0xe1];
+        segment.extend_from_slice(&u16::to_be_bytes(thumbnail.len() as u16 + 2));
+        segment.extend_from_slice(&thumbnail);
+        let broken = [&whole[..2], &segment, &whole[2..40], b"no segment"].concat();
+        assert_eq!(
+            values(&[&broken[..], &picture(60)].concat()),
+            [None, Some(60)]
+        );
     }
 
     #[test]

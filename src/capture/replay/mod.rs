@@ -7,15 +7,17 @@
 //! sequence numbers go on.
 //!
 //! A broken picture or frame keeps its place in time, is warned about and
-//! passed over. Recordings are read as they go, one frame at a time into the
-//! same memory: their length does not matter.
+//! passed over. Where so many follow each other that a live camera would count
+//! as lost ([`Stall`]), the recording counts as lost too, in its own time.
+//! Recordings are read as they go, one frame at a time into the same memory:
+//! their length does not matter.
 //!
 //! [`Player`] does the pacing and repeating for everything that is a
 //! [`Recording`].
 
 pub mod mjpeg;
 mod pictures;
-mod y4m;
+pub mod y4m;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,7 +26,8 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::{CaptureError, Captured, Frame, Options, Pace, Source};
+use super::stall::Stall;
+use super::{CaptureError, Captured, Counts, Frame, Options, Pace, Source};
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg, pgm, png};
 
@@ -100,9 +103,20 @@ pub struct Player<R> {
     loaded: bool,
     /// Frames read since the start of this repetition.
     in_this_round: u64,
+    /// Broken places; each counts once, however often it is played.
     broken: u64,
     first_round: bool,
-    ended: bool,
+    /// There is no further frame.
+    at_end: bool,
+    /// In the recording's time.
+    stall: Stall,
+    /// Where the last frame stood that was handed out.
+    last: Option<u64>,
+    /// Why the last broken place was broken.
+    fault: String,
+    /// The places since the last frame count as a loss, and were reported.
+    lost: bool,
+    reason: String,
     /// When the first frame was asked for, and its time in the recording.
     start: Option<(Instant, Duration)>,
 }
@@ -127,7 +141,16 @@ impl<R: Recording> Player<R> {
             in_this_round: 0,
             broken: 0,
             first_round: true,
-            ended: false,
+            at_end: false,
+            stall: Stall::new(
+                options.stall_timeout,
+                Some(rate.fps() as f32),
+                Timestamp::default(),
+            ),
+            last: None,
+            fault: String::new(),
+            lost: false,
+            reason: String::new(),
             start: None,
         };
         let mut first_fault = None;
@@ -135,8 +158,8 @@ impl<R: Recording> Player<R> {
             match player.recording.read(&mut player.image) {
                 Step::Frame => break,
                 Step::Broken(reason) => {
-                    player.pass_over(&reason);
-                    first_fault.get_or_insert(reason);
+                    first_fault.get_or_insert_with(|| reason.clone());
+                    player.pass_over(reason);
                 }
                 Step::End => {
                     return Err(first_fault.unwrap_or_else(|| "holds no frame".to_owned()));
@@ -159,12 +182,14 @@ impl<R: Recording> Player<R> {
 
     /// Counts a place without a usable frame. Each is told of once: not again
     /// when the recording is repeated.
-    fn pass_over(&mut self, reason: &str) {
+    fn pass_over(&mut self, fault: String) {
         self.index += 1;
+        self.fault = fault;
         if !self.first_round {
             return;
         }
         self.broken += 1;
+        let reason = &self.fault;
         if self.broken <= LOUD {
             warn!("{}: passed over: {reason}", self.name);
         }
@@ -173,8 +198,9 @@ impl<R: Recording> Player<R> {
         }
     }
 
-    /// Reads the next whole frame; false at the end.
-    fn load(&mut self) -> bool {
+    /// Reads the next whole frame; false at the end, and when `deadline` has
+    /// passed among broken ones.
+    fn load(&mut self, deadline: Instant) -> bool {
         loop {
             match self.recording.read(&mut self.image) {
                 Step::Frame => {
@@ -182,7 +208,12 @@ impl<R: Recording> Player<R> {
                     self.in_this_round += 1;
                     return true;
                 }
-                Step::Broken(reason) => self.pass_over(&reason),
+                Step::Broken(reason) => {
+                    self.pass_over(reason);
+                    if Instant::now() >= deadline {
+                        return false;
+                    }
+                }
                 Step::End => {
                     if self.first_round && self.broken > 0 {
                         info!(
@@ -192,10 +223,12 @@ impl<R: Recording> Player<R> {
                     }
                     // A round without a frame would be followed by others.
                     if !self.repeat || self.in_this_round == 0 {
+                        self.at_end = true;
                         return false;
                     }
                     if let Err(error) = self.recording.rewind() {
                         warn!("{}: cannot be started again: {error}", self.name);
+                        self.at_end = true;
                         return false;
                     }
                     self.first_round = false;
@@ -205,14 +238,21 @@ impl<R: Recording> Player<R> {
         }
     }
 
-    /// Waits until the loaded frame is due; false if that takes longer than
+    /// When the frames since the last good one count as a loss, in the
+    /// recording's time, if there is such a time before the place at `index`.
+    fn loss(&self) -> Option<Duration> {
+        let last = self.rate.at(self.last?);
+        let loss = last + self.stall.limit();
+        (loss < self.rate.at(self.index)).then_some(loss)
+    }
+
+    /// Waits until a time of the recording; false if that takes longer than
     /// `timeout`.
-    fn wait_until_due(&mut self, timeout: Duration) -> bool {
+    fn wait_until(&mut self, time: Duration, timeout: Duration) -> bool {
         if self.pace == Pace::Fast {
             return true;
         }
         let now = Instant::now();
-        let time = self.rate.at(self.index);
         // The first frame is due when it is first asked for.
         let (start, first) = *self.start.get_or_insert((now, time));
         let due = start + time.saturating_sub(first);
@@ -222,17 +262,55 @@ impl<R: Recording> Player<R> {
     }
 }
 
+impl<R: Recording> Player<R> {
+    fn lose(&mut self) {
+        self.lost = true;
+        self.reason = format!(
+            "no whole picture for {:.1} s; the last broken one: {}",
+            self.stall.limit().as_secs_f32(),
+            self.fault
+        );
+        if self.first_round {
+            warn!("{}: lost: {}", self.name, self.reason);
+        }
+    }
+}
+
 impl<R: Recording> Source for Player<R> {
     fn next(&mut self, timeout: Duration) -> Captured<'_> {
-        if !self.loaded && (self.ended || !self.load()) {
-            self.ended = true;
-            return Captured::Ended;
+        let deadline = Instant::now() + timeout;
+        if !self.loaded && !self.at_end {
+            self.load(deadline);
         }
-        if !self.wait_until_due(timeout) {
-            return Captured::Waiting;
+        if let Some(loss) = self.loss()
+            && !self.lost
+        {
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            if !self.wait_until(loss, timeout) {
+                return Captured::Waiting;
+            }
+            self.lose();
+            return Captured::Lost {
+                reason: &self.reason,
+            };
+        }
+        let is_due = self.loaded && {
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            self.wait_until(self.rate.at(self.index), timeout)
+        };
+        if !is_due {
+            return match (self.at_end && !self.loaded, self.lost) {
+                (true, _) => Captured::Ended,
+                (false, true) => Captured::Lost {
+                    reason: &self.reason,
+                },
+                (false, false) => Captured::Waiting,
+            };
         }
         self.loaded = false;
+        self.lost = false;
         let sequence = self.index;
+        self.last = Some(sequence);
         self.index += 1;
         match self.image.try_view() {
             Ok(luma) => Captured::Frame(Frame {
@@ -267,6 +345,13 @@ impl<R: Recording> Source for Player<R> {
     fn is_live(&self) -> bool {
         false
     }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            broken: self.broken,
+            dark: 0,
+        }
+    }
 }
 
 /// Opens a recording by what it is: a directory by its being one, files by
@@ -288,9 +373,13 @@ pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureEr
         let player = Player::open(pictures, name, rate, options).map_err(fail)?;
         return Ok(Box::new(player));
     }
+    // Opening one may wait for ever, or end something that a program writes.
+    if !metadata.is_file() {
+        return Err(fail(NOT_A_FILE.to_owned()));
+    }
     let mut file = File::open(path).map_err(|e| fail(explain(path, &e)))?;
     let mut head = [0; 10];
-    let got = read_head(&mut file, &mut head).map_err(|e| fail(e.to_string()))?;
+    let got = read_head(&mut file, &mut head).map_err(|e| fail(explain(path, &e)))?;
     let head = &head[..got];
     if head.is_empty() {
         return Err(fail("the file is empty".to_owned()));
@@ -319,8 +408,15 @@ pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureEr
     ))
 }
 
+/// What the system calls `Illegal seek`, and before that point.
+const NOT_A_FILE: &str = "is neither a file nor a directory nor a FIFO, and so can be read only once \
+                          from its start: pipe it into affectd and use the source '-'";
+
 fn explain(path: &Path, error: &io::Error) -> String {
     let text = path.to_string_lossy();
+    if error.raw_os_error() == Some(rustix::io::Errno::SPIPE.raw_os_error()) {
+        return NOT_A_FILE.to_owned();
+    }
     if error.kind() == io::ErrorKind::NotFound && text.starts_with("video") {
         format!("does not exist; a camera is written /dev/{text}")
     } else if error.kind() == io::ErrorKind::NotFound {
@@ -339,7 +435,7 @@ fn is_mjpeg(path: &Path) -> bool {
 }
 
 /// Reads the first bytes and goes back.
-fn read_head(file: &mut File, head: &mut [u8]) -> io::Result<usize> {
+pub fn read_head(file: &mut File, head: &mut [u8]) -> io::Result<usize> {
     use std::io::{Seek, SeekFrom};
     let mut got = 0;
     while got < head.len() {

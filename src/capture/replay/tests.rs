@@ -50,7 +50,7 @@ fn fast(repeat: bool) -> Options {
 
 /// The value, timestamp in milliseconds and sequence of the next frame.
 fn next(player: &mut impl Source) -> Option<(u8, u64, u64)> {
-    match player.next(Duration::ZERO) {
+    match player.next(Duration::from_secs(1)) {
         Captured::Frame(frame) => Some((
             frame.luma.row(0)[0],
             frame.timestamp.0.as_millis() as u64,
@@ -93,6 +93,68 @@ fn broken_frames_keep_their_place() {
     assert_eq!(next(&mut player), Some((6, 400, 4)));
     assert_eq!(next(&mut player), Some((5, 700, 7)));
     assert_eq!(player.broken, 4, "each is counted once");
+}
+
+/// What `next` gives until the end: places of frames, or the reason of a loss.
+fn all(player: &mut impl Source) -> Vec<Result<u64, String>> {
+    let mut found = Vec::new();
+    loop {
+        match player.next(Duration::from_millis(5)) {
+            Captured::Frame(frame) => found.push(Ok(frame.sequence)),
+            Captured::Lost { reason } => {
+                let lost = Err(reason.to_owned());
+                if found.last() != Some(&lost) {
+                    found.push(lost);
+                }
+            }
+            Captured::Waiting => {}
+            Captured::Ended => return found,
+            Captured::Skipped => panic!("nobody asked for it"),
+        }
+    }
+}
+
+#[test]
+fn many_broken_frames_are_a_loss_in_the_recordings_time() {
+    // 800 ms are 8 places; 7 broken ones and a good one are not too long.
+    let mut frames = vec![Some(1); 2];
+    frames.extend([None; 7]);
+    frames.push(Some(1));
+    frames.extend([None; 8]);
+    frames.push(Some(1));
+    frames.extend([None; 9]);
+    let lost =
+        || Err("no whole picture for 0.8 s; the last broken one: broken on purpose".to_owned());
+    let expected = [Ok(0), Ok(1), Ok(9), lost(), Ok(18), lost()];
+    let mut player = play(&frames, TEN, &fast(false)).unwrap();
+    assert_eq!(all(&mut player), expected);
+    assert_eq!(player.counts().broken, 24);
+
+    // At the recorded pace, ten times as fast, as deterministic.
+    let options = Options {
+        stall_timeout: Duration::from_millis(80),
+        ..Options::default()
+    };
+    let rate = Rate { num: 100, den: 1 };
+    let mut player = play(&frames, rate, &options).unwrap();
+    let start = Instant::now();
+    let places = |found: Vec<Result<u64, String>>| -> Vec<Option<u64>> {
+        found.into_iter().map(Result::ok).collect()
+    };
+    let expected = [Some(0), Some(1), Some(9), None, Some(18), None];
+    assert_eq!(places(all(&mut player)), expected);
+    assert!(start.elapsed() >= Duration::from_millis(260));
+}
+
+#[test]
+fn a_slow_recording_is_given_three_of_its_intervals() {
+    let frames = [Some(1), None, None, Some(1), None, None, None, Some(1)];
+    let rate = Rate { num: 1, den: 1 };
+    let found = all(&mut play(&frames, rate, &fast(false)).unwrap());
+    assert!(
+        matches!(found[..], [Ok(0), Ok(3), Err(_), Ok(7)]),
+        "{found:?}"
+    );
 }
 
 #[test]

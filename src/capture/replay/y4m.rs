@@ -20,19 +20,19 @@ const MAX_LINE: usize = 4096;
 
 /// What the header line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Header {
-    width: u32,
-    height: u32,
-    rate: Option<Rate>,
+pub struct Header {
+    pub width: u32,
+    pub height: u32,
+    pub rate: Option<Rate>,
     /// Bytes behind the luma plane.
-    chroma: usize,
+    pub chroma: usize,
     /// The colour tag as it stands there.
-    colours: String,
+    pub colours: String,
     interlaced: bool,
 }
 
 impl Header {
-    fn parse(line: &[u8]) -> Result<Self, String> {
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line).map_err(|_| "the Y4M header is not text")?;
         let mut parameters = text.split(' ');
         if parameters.next() != Some("YUV4MPEG2") {
@@ -103,7 +103,7 @@ fn parse_rate(value: &str) -> Result<Option<Rate>, String> {
 }
 
 /// What each frame begins with.
-const MARK: &[u8] = b"FRAME";
+pub const MARK: &[u8] = b"FRAME";
 
 /// A Y4M file.
 pub struct Y4m<R = File> {

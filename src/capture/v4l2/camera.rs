@@ -21,7 +21,8 @@ use log::{debug, info, warn};
 
 use super::backend::{Filled, Granted, Ready, Refusal, Stream, Target, V4l2Backend};
 use crate::capture::convert::Layout;
-use crate::capture::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
+use crate::capture::stall::Stall;
+use crate::capture::{CaptureError, Captured, Counts, Frame, Options, PixelFormat, Source};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
@@ -82,6 +83,9 @@ pub struct Camera<B: V4l2Backend> {
     backend: B,
     target: Target,
     stall_timeout: Duration,
+    stall: Stall,
+    /// The sequence at the last good frame.
+    good_sequence: u64,
     state: State<B::Stream>,
     /// Whether a frame has come since the camera was last lost, or absent at
     /// the start.
@@ -141,6 +145,8 @@ impl<B: V4l2Backend> Camera<B> {
             backend,
             target,
             stall_timeout: options.stall_timeout,
+            stall: Stall::new(options.stall_timeout, options.fps, Timestamp::default()),
+            good_sequence: 0,
             state,
             reason,
             described,
@@ -277,9 +283,9 @@ impl<B: V4l2Backend> Camera<B> {
                 return None;
             };
             let limit = if *starting {
-                START_TIMEOUT.max(self.stall_timeout)
+                START_TIMEOUT.max(self.stall.limit())
             } else {
-                self.stall_timeout
+                self.stall.limit()
             };
             if now.since(*last_seen) >= limit {
                 return self.lose(format!("no usable frame for {:.1} s", limit.as_secs_f32()));
@@ -355,7 +361,16 @@ impl<B: V4l2Backend> Camera<B> {
         match converted {
             Ok(()) => {
                 *last_seen = now;
-                *starting = false;
+                if *starting {
+                    *starting = false;
+                    if let Some(fps) = granted.fps {
+                        self.stall.announce(fps);
+                    }
+                    self.stall.restart(now);
+                }
+                let count = self.sequence - self.good_sequence;
+                self.good_sequence = self.sequence;
+                self.stall.pictures(count, now);
                 // Drivers' clocks jitter; time does not go back.
                 self.last_timestamp = self.last_timestamp.max(timestamp);
                 Ok(Some(self.last_timestamp))
@@ -457,6 +472,13 @@ impl<B: V4l2Backend> Source for Camera<B> {
 
     fn is_live(&self) -> bool {
         true
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            broken: self.broken.total(),
+            dark: 0,
+        }
     }
 }
 

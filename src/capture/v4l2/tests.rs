@@ -338,7 +338,7 @@ fn next(camera: &mut Camera<Fake>, timeout: u64) -> Found {
         ),
         Captured::Waiting => Found::Waiting,
         Captured::Lost { reason } => Found::Lost(reason.to_owned()),
-        Captured::Ended => panic!("a camera does not end"),
+        Captured::Skipped | Captured::Ended => panic!("no camera does this"),
     }
 }
 

@@ -1,0 +1,134 @@
+//! When a source that delivers no whole picture counts as lost.
+
+use std::time::Duration;
+
+use crate::frame::Timestamp;
+
+/// So many intervals between two pictures have to pass at least: a slow camera
+/// that misses one or two is not lost.
+const INTERVALS: u32 = 3;
+
+/// Watches the time since the last whole picture.
+///
+/// The source is lost after `stall_timeout`, but never sooner than after three
+/// of the longer of two intervals: the one that was asked for or announced, and
+/// the one at which pictures really come.
+#[derive(Clone, Debug)]
+pub struct Stall {
+    timeout: Duration,
+    announced: Duration,
+    /// A running mean; zero before the second picture.
+    measured: Duration,
+    last: Timestamp,
+    /// Whether a picture has come since the source was started or came back.
+    streaming: bool,
+}
+
+impl Stall {
+    /// `fps` is the rate that was asked for, if any.
+    pub fn new(timeout: Duration, fps: Option<f32>, now: Timestamp) -> Self {
+        let mut stall = Self {
+            timeout,
+            announced: Duration::ZERO,
+            measured: Duration::ZERO,
+            last: now,
+            streaming: false,
+        };
+        if let Some(fps) = fps {
+            stall.announce(f64::from(fps));
+        }
+        stall
+    }
+
+    /// The stream says at which rate its frames come.
+    pub fn announce(&mut self, fps: f64) {
+        if let Ok(interval) = Duration::try_from_secs_f64(1.0 / fps) {
+            self.announced = interval;
+        }
+    }
+
+    /// `count` whole pictures came since the last call.
+    pub fn pictures(&mut self, count: u64, now: Timestamp) {
+        if self.streaming && count > 0 {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let interval = now.since(self.last) / count;
+            self.measured = if self.measured.is_zero() {
+                interval
+            } else {
+                (self.measured * 7 + interval) / 8
+            };
+        }
+        self.streaming = true;
+        self.last = now;
+    }
+
+    /// The source is started anew: its time runs from now on.
+    pub fn restart(&mut self, now: Timestamp) {
+        self.last = now;
+        self.streaming = false;
+    }
+
+    /// The time without a picture after which the source is lost.
+    pub fn limit(&self) -> Duration {
+        self.timeout
+            .max(self.announced.max(self.measured).saturating_mul(INTERVALS))
+    }
+
+    /// Time since the last whole picture, or since the start.
+    pub fn silence(&self, now: Timestamp) -> Duration {
+        now.since(self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn is_overdue(stall: &Stall, now: Timestamp) -> bool {
+        stall.silence(now) >= stall.limit()
+    }
+
+    #[test]
+    fn a_slow_stream_has_three_of_its_intervals() {
+        let start = Timestamp::from_millis(5000);
+        let at = |millis: u64| Timestamp::from_millis(5000 + millis);
+        let timeout = Duration::from_millis(800);
+
+        let mut asked = Stall::new(timeout, Some(1.0), start);
+        assert!(!is_overdue(&asked, at(2999)));
+        assert!(is_overdue(&asked, at(3000)));
+        asked.announce(2.0);
+        assert!(is_overdue(&asked, at(1500)));
+
+        let mut seen = Stall::new(timeout, None, start);
+        assert!(!is_overdue(&seen, at(799)) && is_overdue(&seen, at(800)));
+        for second in 0..4 {
+            seen.pictures(1, at(second * 1000));
+        }
+        assert_eq!(seen.limit(), 3 * SECOND);
+        assert!(!is_overdue(&seen, at(5999)) && is_overdue(&seen, at(6000)));
+
+        // The pause in which it was lost is no interval between pictures.
+        seen.restart(at(60_000));
+        seen.pictures(1, at(70_000));
+        assert_eq!(seen.limit(), 3 * SECOND);
+    }
+
+    #[test]
+    fn a_fast_stream_has_the_timeout() {
+        let start = Timestamp::from_millis(5000);
+        let mut stall = Stall::new(SECOND, Some(30.0), start);
+        for frame in 1..100 {
+            // Two arrive at once.
+            stall.pictures(2, Timestamp::from_millis(5000 + frame * 66));
+        }
+        assert_eq!(stall.limit(), SECOND);
+        assert!(stall.measured < Duration::from_millis(40));
+        // Rates that make no sense announce nothing.
+        stall.announce(0.0);
+        stall.announce(f64::NAN);
+        assert_eq!(stall.limit(), SECOND);
+    }
+}

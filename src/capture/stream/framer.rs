@@ -1,0 +1,398 @@
+//! Cuts the bytes of a stream into frames: raw ones of a known layout,
+//! concatenated JPEGs, or Y4M.
+//!
+//! Memory is taken when the stream says what it is, and then used again.
+
+use crate::capture::PixelFormat;
+use crate::capture::convert::Layout;
+use crate::capture::replay::mjpeg::{Split, Splitter};
+use crate::capture::replay::y4m::{self, Header};
+use crate::image::{LumaImage, jpeg};
+
+/// What is expected of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Raw frames of this layout. A stream that starts as Y4M is read as Y4M.
+    Raw(Layout),
+    Jpegs,
+    /// Y4M or JPEGs, which say themselves what they are.
+    Anything,
+}
+
+/// So many bytes tell what a stream is.
+const HEAD: usize = y4m::MAGIC.len();
+
+/// What [`Framer::take`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A whole frame, now in the image.
+    Frame,
+    /// The place of a frame that cannot be used, with the reason.
+    Broken(String),
+    /// More bytes are needed.
+    More,
+}
+
+/// A stream that is being cut.
+pub enum Framer {
+    /// The first bytes tell what it is.
+    Start {
+        head: [u8; HEAD],
+        got: usize,
+        expected: Expected,
+    },
+    Raw {
+        layout: Layout,
+        bytes: Vec<u8>,
+        got: usize,
+    },
+    Jpegs {
+        splitter: Splitter,
+        /// A second picture: a broken one must not cost the one before it.
+        spare: LumaImage,
+    },
+    Y4m(Box<Y4m>),
+    /// It is nothing that can be read. Its bytes are thrown away.
+    Unreadable {
+        reason: String,
+        bytes: Vec<u8>,
+    },
+}
+
+impl Framer {
+    /// A framer at the start of a stream.
+    pub fn new(expected: Expected) -> Self {
+        match expected {
+            // A stream of JPEGs may start with anything.
+            Expected::Jpegs => Self::jpegs(),
+            Expected::Raw(_) | Expected::Anything => Self::Start {
+                head: [0; HEAD],
+                got: 0,
+                expected,
+            },
+        }
+    }
+
+    fn jpegs() -> Self {
+        Self::Jpegs {
+            splitter: Splitter::default(),
+            spare: LumaImage::default(),
+        }
+    }
+
+    /// Room for the next bytes, to be followed by [`filled`](Self::filled).
+    pub fn room(&mut self) -> &mut [u8] {
+        match self {
+            Self::Start {
+                head,
+                got,
+                expected,
+            } => {
+                let size = head_size(*expected);
+                &mut head[*got..size]
+            }
+            Self::Raw { bytes, got, .. } => &mut bytes[*got..],
+            Self::Jpegs { splitter, .. } => splitter.room(),
+            Self::Y4m(y4m) => y4m.room(),
+            Self::Unreadable { bytes, .. } => bytes,
+        }
+    }
+
+    /// The first `count` bytes of the room now hold data.
+    pub fn filled(&mut self, count: usize) {
+        match self {
+            Self::Start { got, .. } | Self::Raw { got, .. } => *got += count,
+            Self::Jpegs { splitter, .. } => splitter.filled(count),
+            Self::Y4m(y4m) => y4m.to += count,
+            Self::Unreadable { .. } => {}
+        }
+        let Self::Start {
+            head,
+            got,
+            expected,
+        } = self
+        else {
+            return;
+        };
+        if *got < head_size(*expected) {
+            return;
+        }
+        let (head, got) = (*head, *got);
+        *self = Self::of(&head[..got], *expected);
+        // Hand over what was read so far.
+        let mut rest = &head[..got];
+        while !rest.is_empty() && !matches!(self, Self::Unreadable { .. }) {
+            let room = self.room();
+            let count = rest.len().min(room.len());
+            room[..count].copy_from_slice(&rest[..count]);
+            self.filled(count);
+            rest = &rest[count..];
+        }
+    }
+
+    fn of(head: &[u8], expected: Expected) -> Self {
+        if head == y4m::MAGIC {
+            return Self::Y4m(Box::default());
+        }
+        match expected {
+            Expected::Raw(layout) => Self::Raw {
+                layout,
+                bytes: vec![0; layout.frame()],
+                got: 0,
+            },
+            Expected::Jpegs => Self::jpegs(),
+            // As it is, or in the parts of an HTTP answer.
+            Expected::Anything
+                if head.starts_with(jpeg::START)
+                    || head.starts_with(b"--")
+                    || head.starts_with(b"\r\n--") =>
+            {
+                Self::jpegs()
+            }
+            Expected::Anything => Self::Unreadable {
+                reason: UNKNOWN.to_owned(),
+                bytes: vec![0; CHUNK],
+            },
+        }
+    }
+
+    /// Why nothing in this stream can be read, if that is so.
+    pub fn unreadable(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The rate that the stream announces, in frames per second.
+    pub fn rate(&self) -> Option<f64> {
+        match self {
+            Self::Y4m(y4m) => y4m.header.as_ref()?.rate.map(|rate| rate.fps()),
+            _ => None,
+        }
+    }
+
+    /// Takes the next frame into `image`, if all of it is there.
+    pub fn take(&mut self, image: &mut LumaImage) -> Taken {
+        match self {
+            Self::Start { .. } | Self::Unreadable { .. } => Taken::More,
+            Self::Raw { layout, bytes, got } => {
+                if *got < bytes.len() {
+                    return Taken::More;
+                }
+                *got = 0;
+                (image.width, image.height) = (layout.width, layout.height);
+                let pixels = layout.width as usize * layout.height as usize;
+                image.pixels.resize(pixels, 0);
+                match layout.luma(bytes, &mut image.pixels) {
+                    Ok(()) => Taken::Frame,
+                    Err(short) => Taken::Broken(short.to_string()),
+                }
+            }
+            Self::Jpegs { splitter, spare } => match splitter.next() {
+                Split::More => Taken::More,
+                Split::Broken(reason) => Taken::Broken(format!("a JPEG: {reason}")),
+                Split::Picture(range) => {
+                    let data = splitter.bytes(range);
+                    match jpeg::luma(data, &mut spare.pixels) {
+                        Ok((width, height)) => {
+                            (spare.width, spare.height) = (width, height);
+                            std::mem::swap(spare, image);
+                            Taken::Frame
+                        }
+                        Err(fault) => Taken::Broken(fault.to_string()),
+                    }
+                }
+            },
+            Self::Y4m(y4m) => match y4m.take(image) {
+                Ok(taken) => taken,
+                Err(reason) => {
+                    *self = Self::Unreadable {
+                        reason,
+                        bytes: vec![0; CHUNK],
+                    };
+                    Taken::More
+                }
+            },
+        }
+    }
+
+    /// What was begun and not completed, in words.
+    pub fn partial(&self) -> Option<String> {
+        let of = |got: usize, size: usize| {
+            (got > 0).then(|| format!("{got} of the {size} bytes of a frame"))
+        };
+        match self {
+            Self::Start { got, expected, .. } => match expected {
+                Expected::Raw(layout) => of(*got, layout.frame()),
+                _ => (*got > 0).then(|| format!("{got} bytes")),
+            },
+            Self::Raw { bytes, got, .. } => of(*got, bytes.len()),
+            Self::Jpegs { splitter, .. } => {
+                splitter.is_within().then(|| "part of a JPEG".to_owned())
+            }
+            Self::Y4m(y4m) => (y4m.got > 0).then(|| "part of a frame".to_owned()),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+pub const UNKNOWN: &str = "the stream is neither Y4M nor JPEG, and raw frames do not say what they are: \
+                       give their format and size (board file: capture.format and capture.size; \
+                       command line: --format i420 --size 640x480)";
+
+/// How many bytes tell what a stream is. Not more than a frame: they may be all
+/// that comes for a while.
+fn head_size(expected: Expected) -> usize {
+    match expected {
+        Expected::Raw(layout) => layout.frame().min(HEAD),
+        Expected::Jpegs | Expected::Anything => HEAD,
+    }
+}
+
+/// How much of a Y4M is read at once.
+const CHUNK: usize = 1 << 16;
+
+/// Lines of a Y4M are not longer.
+const MAX_LINE: usize = 4096;
+
+/// Y4M that arrives piece by piece.
+pub struct Y4m {
+    header: Option<Header>,
+    bytes: Vec<u8>,
+    /// Where the unused bytes start and end.
+    from: usize,
+    to: usize,
+    part: Part,
+    line: Vec<u8>,
+    /// Bytes of the part that have come.
+    got: usize,
+    /// A frame's line is being searched for after bytes that are none.
+    searching: bool,
+    /// The picture that is being filled.
+    spare: LumaImage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The header line, or the line before a frame.
+    Line,
+    Luma,
+    Chroma,
+}
+
+impl Default for Y4m {
+    fn default() -> Self {
+        Self {
+            header: None,
+            bytes: vec![0; CHUNK],
+            from: 0,
+            to: 0,
+            part: Part::Line,
+            line: Vec::with_capacity(MAX_LINE),
+            got: 0,
+            searching: false,
+            spare: LumaImage::default(),
+        }
+    }
+}
+
+impl Y4m {
+    fn room(&mut self) -> &mut [u8] {
+        if self.from == self.to {
+            (self.from, self.to) = (0, 0);
+        } else if self.to == self.bytes.len() {
+            self.bytes.copy_within(self.from..self.to, 0);
+            (self.from, self.to) = (0, self.to - self.from);
+        }
+        &mut self.bytes[self.to..]
+    }
+
+    /// # Errors
+    /// What is wrong with the header: nothing after it can be read.
+    fn take(&mut self, image: &mut LumaImage) -> Result<Taken, String> {
+        loop {
+            let data = &self.bytes[self.from..self.to];
+            if self.part == Part::Line {
+                let end = data.iter().position(|&byte| byte == b'\n');
+                let count = end.unwrap_or(data.len());
+                let kept = count.min(MAX_LINE - self.line.len());
+                self.line.extend_from_slice(&data[..kept]);
+                self.from += count + usize::from(end.is_some());
+                if end.is_none() && self.line.len() < MAX_LINE {
+                    return Ok(Taken::More);
+                }
+                if let Some(broken) = self.end_of_line(end.is_some())? {
+                    return Ok(Taken::Broken(broken));
+                }
+                continue;
+            }
+            let Some(header) = &self.header else {
+                return Ok(Taken::More);
+            };
+            let size = match self.part {
+                Part::Luma => self.spare.pixels.len(),
+                _ => header.chroma,
+            };
+            let count = data.len().min(size - self.got);
+            if self.part == Part::Luma {
+                self.spare.pixels[self.got..self.got + count].copy_from_slice(&data[..count]);
+            }
+            self.got += count;
+            self.from += count;
+            if self.got < size {
+                return Ok(Taken::More);
+            }
+            self.got = 0;
+            if self.part == Part::Luma {
+                self.part = Part::Chroma;
+                continue;
+            }
+            self.part = Part::Line;
+            std::mem::swap(&mut self.spare, image);
+            return Ok(Taken::Frame);
+        }
+    }
+
+    /// Acts on a line; `whole` if its end has come. Tells what is wrong with
+    /// what stands in place of a frame's line.
+    fn end_of_line(&mut self, whole: bool) -> Result<Option<String>, String> {
+        let Some(header) = &self.header else {
+            if !whole {
+                return Err("the Y4M header has no end".to_owned());
+            }
+            let header = Header::parse(&self.line)?;
+            self.line.clear();
+            self.header = Some(header);
+            return Ok(None);
+        };
+        let is_mark = whole && (self.line == y4m::MARK || self.line.starts_with(b"FRAME "));
+        // After bytes that are no frame, a frame's line has them before it.
+        let is_found = whole && self.line.ends_with(y4m::MARK);
+        if is_mark || is_found {
+            (self.spare.width, self.spare.height) = (header.width, header.height);
+            let pixels = header.width as usize * header.height as usize;
+            self.spare.pixels.resize(pixels, 0);
+            self.part = Part::Luma;
+        }
+        self.line.clear();
+        let is_news = !is_mark && !self.searching;
+        self.searching = !is_mark && !is_found;
+        Ok(is_news.then(|| "bytes between frames are no frame".to_owned()))
+    }
+}
+
+/// What a stream holds, in words.
+pub fn describe(expected: Expected, framer: &Framer) -> String {
+    match (framer, expected) {
+        (Framer::Y4m(y4m), _) => match &y4m.header {
+            Some(header) => format!("Y4M {} {}x{}", header.colours, header.width, header.height),
+            None => "Y4M".to_owned(),
+        },
+        (_, Expected::Raw(layout)) => {
+            format!("{} {}x{}", layout.format, layout.width, layout.height)
+        }
+        (Framer::Jpegs { .. }, _) | (_, Expected::Jpegs) => PixelFormat::Mjpg.to_string(),
+        (_, Expected::Anything) => "Y4M or JPEGs".to_owned(),
+    }
+}
