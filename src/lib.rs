@@ -39,6 +39,7 @@ pub mod assets;
 pub mod board;
 pub mod capture;
 pub mod commands;
+pub mod daemon;
 pub mod decide;
 pub mod detect;
 pub mod draw;

@@ -172,6 +172,17 @@ impl ExpressionDecider {
         }
     }
 
+    /// Decides by other options from now on, and keeps what it knows of faces.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Begins a frame taken at `now` with the faces that count in it, and
     /// forgets all others.
     pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {

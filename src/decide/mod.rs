@@ -60,6 +60,12 @@ impl Decider {
         }
     }
 
+    /// Decides by the options of another decider from now on, and keeps what it
+    /// knows of faces.
+    pub fn take_options_of(&mut self, other: &Self) {
+        self.expression.set_options(*other.expression.options());
+    }
+
     /// Begins a frame taken at `now` with the faces that count in it. Others are
     /// forgotten: a face that comes back starts anew. A timestamp before the
     /// last one counts as the same instant.

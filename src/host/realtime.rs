@@ -78,6 +78,34 @@ impl fmt::Display for Limit {
     }
 }
 
+/// Brings the process and this thread from one setting to another. The arena is
+/// not part of it: see [`memory::reserve`](crate::host::memory::reserve).
+///
+/// # Errors
+/// The kernel refuses what is asked for. Everything is as it was before.
+pub fn change(from: &Options, to: &Options) -> Result<(), ProcessError> {
+    if to.lock_memory && !from.lock_memory {
+        lock_memory()?;
+    }
+    if to.realtime_priority != from.realtime_priority {
+        match to.realtime_priority {
+            Some(priority) => {
+                if let Err(error) = set_realtime(priority) {
+                    if to.lock_memory && !from.lock_memory {
+                        unlock_memory();
+                    }
+                    return Err(error);
+                }
+            }
+            None => set_ordinary(),
+        }
+    }
+    if from.lock_memory && !to.lock_memory {
+        unlock_memory();
+    }
+    Ok(())
+}
+
 /// Keeps memory in pages of the usual size. Where transparent huge pages are on
 /// for everybody, the kernel looks every ten seconds for ranges of 2 MiB that are
 /// in use in part, and fills the rest of them: the process would grow for hours,

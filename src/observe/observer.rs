@@ -39,7 +39,7 @@ pub struct Observations {
 ///
 /// A further one is a file with an implementation, a field in [`Observations`]
 /// for what it sees, and a line where the stages are built.
-pub trait Observer {
+pub trait Observer: Send {
     /// The name for log lines.
     fn name(&self) -> &str;
 

@@ -31,7 +31,7 @@ pub(super) struct ArenaWatch {
 impl ArenaWatch {
     pub fn new() -> Self {
         Self {
-            overflows: memory::usage().overflows,
+            overflows: memory::usage().overflows_here,
             has_warned: false,
         }
     }
@@ -39,8 +39,8 @@ impl ArenaWatch {
     /// Looks after a frame of `size`.
     pub fn look(&mut self, size: (u32, u32)) {
         let usage = memory::usage();
-        if usage.overflows > self.overflows {
-            self.overflows = usage.overflows;
+        if usage.overflows_here > self.overflows {
+            self.overflows = usage.overflows_here;
             if !self.has_warned {
                 self.has_warned = true;
                 log::warn!(

@@ -81,17 +81,7 @@ impl Pipeline {
             source,
             stages,
             outputs,
-            last: Last {
-                timestamp: Timestamp::default(),
-                frame: 0,
-                passed_over: 0,
-                frame_size: (0, 0),
-                camera: CameraState::Starting,
-                lost_reason: String::new(),
-                nobody_since: None,
-                is_hot: false,
-                heat_reason: String::new(),
-            },
+            last: Last::new(),
             rate: HalfRate::default(),
             stats: Stats::new(),
             arena: ArenaWatch::new(),
@@ -143,6 +133,13 @@ impl Pipeline {
     /// Puts every output into its safe state and says why. To be called once,
     /// at the end.
     pub fn finish(&mut self, reason: &str) {
+        let mut outputs = self.take_outputs();
+        self.finish_outputs(&mut outputs, reason);
+        self.outputs = outputs;
+    }
+
+    /// Puts these outputs into their safe state and says why.
+    fn finish_outputs(&mut self, outputs: &mut [Box<dyn Output>], reason: &str) {
         let counts = self.source.counts();
         let counters = [
             ("frames_dropped", self.stats.dropped()),
@@ -160,7 +157,6 @@ impl Pipeline {
             }),
             ..self.last.report(self.stages.faces())
         };
-        let outputs = &mut self.outputs;
         self.stats.between_frames(|| {
             for output in outputs {
                 output.update(&report);
@@ -208,14 +204,98 @@ impl Pipeline {
         &self.stats
     }
 
-    /// What the frames come from, for people.
+    /// Leaves the allocations of this thread out of the count of frames', those
+    /// since [`Usage::system_here`](crate::host::memory::Usage::system_here) was
+    /// `before`.
+    pub fn leave_out_allocations_since(&mut self, before: u64) {
+        self.stats.leave_out_allocations_since(before);
+    }
+
+    /// The source of frames.
     #[must_use]
-    pub fn source_description(&self) -> String {
-        self.source.description()
+    pub fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
+    /// The size of the last frame; `None` before the first.
+    #[must_use]
+    pub fn frame_size(&self) -> Option<(u32, u32)> {
+        Some(self.last.frame_size).filter(|size| *size != (0, 0))
+    }
+
+    /// The time and the number of the last frame.
+    #[must_use]
+    pub const fn last_frame(&self) -> (Timestamp, u64) {
+        (self.last.timestamp, self.last.frame)
+    }
+
+    /// Whether about every other frame is passed over.
+    #[must_use]
+    pub const fn is_hot(&self) -> bool {
+        self.last.is_hot
+    }
+
+    /// Reports as before the first frame, so that GPIO lines go to their safe
+    /// level. The next frame ends that.
+    pub fn suspend(&mut self) {
+        self.last.camera = CameraState::Starting;
+        let report = self.last.report(&[]);
+        tell(&mut self.outputs, &report, &mut self.stats, None);
+    }
+
+    /// Takes frames from another source from now on. The one before is dropped,
+    /// and the faces in its frames are forgotten.
+    pub fn replace_source(&mut self, source: Box<dyn Source>) {
+        self.suspend();
+        self.source = source;
+        self.stages.forget();
+        let (is_hot, heat_reason) = (self.last.is_hot, std::mem::take(&mut self.last.heat_reason));
+        self.last = Last {
+            is_hot,
+            heat_reason,
+            ..Last::new()
+        };
+    }
+
+    /// Goes on with other stages, and leaves what they replace in `next`. The
+    /// faces that are followed are kept, with what was decided about them.
+    pub fn exchange_stages(&mut self, next: &mut Stages) {
+        self.stages.exchange(next);
+    }
+
+    /// Takes out all outputs, in their order. Without any, frames still go
+    /// through the stages.
+    pub fn take_outputs(&mut self) -> Vec<Box<dyn Output>> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Adds an output, which gets its reports after those that are there.
+    pub fn add_output(&mut self, output: Box<dyn Output>) {
+        self.outputs.push(output);
+    }
+
+    /// Puts an output that was taken out into its safe state, says why, and
+    /// drops it.
+    pub fn dismiss(&mut self, mut output: Box<dyn Output>, reason: &str) {
+        self.finish_outputs(std::slice::from_mut(&mut output), reason);
     }
 }
 
 impl Last {
+    const fn new() -> Self {
+        Self {
+            timestamp: Timestamp(Duration::ZERO),
+            frame: 0,
+            passed_over: 0,
+            frame_size: (0, 0),
+            camera: CameraState::Starting,
+            lost_reason: String::new(),
+            nobody_since: None,
+            is_hot: false,
+            heat_reason: String::new(),
+        }
+    }
+
     /// Takes a frame as the last one; tells how many the source dropped
     /// between it and the one before.
     fn advance(&mut self, frame: &Frame<'_>) -> u64 {

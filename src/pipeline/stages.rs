@@ -104,7 +104,8 @@ impl Stages {
             }
         }
         let usage = memory::usage();
-        if usage.arena > 0 && usage.overflows > before.overflows {
+        // This thread's alone: the loop may be at work meanwhile.
+        if usage.arena > 0 && usage.overflows_here > before.overflows_here {
             return Err(ArenaTooSmall {
                 width,
                 height,
@@ -149,6 +150,23 @@ impl Stages {
         }
         stats.note(Stage::Decide, deciding);
         &self.faces
+    }
+
+    /// Takes the detector, the observers and the options of `next`, and leaves
+    /// its own there. The faces that are followed are kept, with what was decided
+    /// about them and when they were last observed.
+    pub fn exchange(&mut self, next: &mut Self) {
+        std::mem::swap(&mut self.search, &mut next.search);
+        std::mem::swap(&mut self.verifier, &mut next.verifier);
+        std::mem::swap(&mut self.observers, &mut next.observers);
+        std::mem::swap(&mut self.reserved_for, &mut next.reserved_for);
+        self.tracker.set_options(*next.tracker.options());
+        self.decider.take_options_of(&next.decider);
+        let now = self.verifier.iter_mut().chain(&mut self.observers);
+        let before = next.verifier.iter_mut().chain(&mut next.observers);
+        for (now, before) in now.zip(before) {
+            std::mem::swap(&mut now.last_observed, &mut before.last_observed);
+        }
     }
 
     /// The faces of the last frame.

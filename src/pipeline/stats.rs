@@ -179,8 +179,14 @@ impl Stats {
     pub fn between_frames<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let before = memory::usage().system_here;
         let result = work();
-        self.other_allocations += memory::usage().system_here - before;
+        self.leave_out_allocations_since(before);
         result
+    }
+
+    /// Does not count as a frame's what this thread has allocated since
+    /// [`Usage::system_here`](memory::Usage::system_here) was `before`.
+    pub fn leave_out_allocations_since(&mut self, before: u64) {
+        self.other_allocations += memory::usage().system_here - before;
     }
 
     fn allocations_so_far(&self) -> u64 {

@@ -173,22 +173,27 @@ pub struct Tracker {
     leader: u32,
 }
 
+/// The options, with the default thresholds if these do not fit together.
+fn usable(mut options: Options) -> Options {
+    options.confirm = options.confirm.max(1);
+    if options.validate().is_ok() {
+        return options;
+    }
+    Options {
+        policy: options.policy,
+        lost_after: options.lost_after,
+        confirm: options.confirm,
+        ..Options::default()
+    }
+}
+
 impl Tracker {
     /// A tracker that follows nobody yet. If the options do not
     /// [validate](Options::validate), their thresholds are the default ones.
     #[must_use]
-    pub fn new(mut options: Options) -> Self {
-        options.confirm = options.confirm.max(1);
-        if options.validate().is_err() {
-            options = Options {
-                policy: options.policy,
-                lost_after: options.lost_after,
-                confirm: options.confirm,
-                ..Options::default()
-            };
-        }
+    pub fn new(options: Options) -> Self {
         Self {
-            options,
+            options: usable(options),
             followed: Vec::with_capacity(SLOTS),
             free: FreeSlots::ALL,
             pairs: Vec::with_capacity(SLOTS * MAX_DETECTIONS),
@@ -356,6 +361,12 @@ impl Tracker {
             key: key_of(face.slot),
             rect: face.rect,
         })
+    }
+
+    /// Follows by other options from now on; those that do not
+    /// [validate](Options::validate) are replaced as in [`new`](Self::new).
+    pub fn set_options(&mut self, options: Options) {
+        self.options = usable(options);
     }
 
     /// The options in force.

@@ -141,7 +141,7 @@ fn outputs_work_side_by_side() {
     for stage in [
         "capture",
         "detect",
-        "classify",
+        "observe",
         "decide",
         "frame ready to outputs",
     ] {
@@ -176,7 +176,6 @@ mod signals {
     struct Daemon {
         child: Child,
         events: Lines<BufReader<ChildStdout>>,
-        board: PathBuf,
         _directory: tempfile::TempDir,
     }
 
@@ -199,7 +198,6 @@ mod signals {
             Self {
                 child,
                 events,
-                board,
                 _directory: directory,
             }
         }
@@ -238,31 +236,5 @@ mod signals {
         assert!(daemon.child.wait().unwrap().success());
         // Generous: what matters is that it does not wait for the camera.
         assert!(asked.elapsed() < Duration::from_secs(5));
-    }
-
-    #[test]
-    fn sighup_reads_the_board_again_and_keeps_the_old_one_where_it_has_errors() {
-        let mut daemon = Daemon::start();
-        daemon.is_lost();
-        fs::write(&daemon.board, "[capture]\nsource = 3\n").unwrap();
-        daemon.signal(Signal::HUP);
-        // Nothing tells from outside that the file was read; a good one that
-        // comes after it is taken, so the daemon got over the bad one.
-        std::thread::sleep(Duration::from_millis(300));
-        fs::write(&daemon.board, WAITING).unwrap();
-        // As nice as before: a loop that became nicer could not go back.
-        let niceness = |pid: u32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            let (_, fields) = stat.rsplit_once(')').unwrap();
-            fields.split_whitespace().nth(16).unwrap().to_owned()
-        };
-        let before = niceness(daemon.child.id());
-        daemon.signal(Signal::HUP);
-        daemon.says_goodbye("reload");
-        daemon.is_lost();
-        assert_eq!(niceness(daemon.child.id()), before);
-        daemon.signal(Signal::INT);
-        daemon.says_goodbye("SIGINT");
-        assert!(daemon.child.wait().unwrap().success());
     }
 }

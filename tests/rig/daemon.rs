@@ -1,7 +1,7 @@
 //! affectd itself: started with a board file, listened to, ended.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -30,6 +30,8 @@ pub struct Daemon {
     events: Receiver<Value>,
     /// What was read of the events, for a failure's message.
     heard: Vec<String>,
+    /// Keeps the pipe of a log that nobody reads from breaking.
+    _unread: Option<File>,
 }
 
 /// How to start one.
@@ -43,6 +45,8 @@ pub struct Start<'a> {
     pub user: Option<(u32, u32)>,
     /// The log goes to a file of this name in /out.
     pub log: &'a str,
+    /// The log goes into a pipe that is full and that nobody reads instead.
+    pub is_log_unread: bool,
 }
 
 impl<'a> Start<'a> {
@@ -55,15 +59,21 @@ impl<'a> Start<'a> {
             under: &[],
             user: None,
             log,
+            is_log_unread: false,
         }
     }
 
     pub fn go(&self) -> Daemon {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(format!("/out/{}.log", self.log))
-            .expect("/out");
+        let (log, unread) = if self.is_log_unread {
+            let (read, write) = full_pipe();
+            (write, Some(read))
+        } else {
+            let log = File::options()
+                .create(true)
+                .append(true)
+                .open(format!("/out/{}.log", self.log));
+            (log.expect("/out"), None)
+        };
         let words: Vec<&str> = self.under.iter().copied().chain([AFFECTD]).collect();
         let mut command = Command::new(words[0]);
         if let Some((user, group)) = self.user {
@@ -109,8 +119,22 @@ impl<'a> Start<'a> {
             pid,
             events,
             heard: Vec::new(),
+            _unread: unread,
         }
     }
+}
+
+/// A pipe with no room for a byte: the reading and the writing end.
+fn full_pipe() -> (File, File) {
+    let (read, write) = rustix::pipe::pipe().expect("a pipe");
+    let mut write = File::from(write);
+    let flags = rustix::fs::fcntl_getfl(&write).expect("its flags");
+    rustix::fs::fcntl_setfl(&write, flags | rustix::fs::OFlags::NONBLOCK).expect("its flags");
+    for size in [4096, 1] {
+        while write.write(&vec![b'.'; size]).is_ok() {}
+    }
+    rustix::fs::fcntl_setfl(&write, flags).expect("its flags");
+    (File::from(read), write)
 }
 
 impl Daemon {

@@ -36,6 +36,15 @@ pub fn chip() -> String {
     format!("/dev/{name}")
 }
 
+/// The global number of the simulated chip's first line.
+pub fn base() -> u32 {
+    fs::read_dir("/run/rig/gpio/../gpio")
+        .expect("the simulated chip")
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("base")).ok())
+        .find_map(|text| text.trim().parse().ok())
+        .expect("a chip")
+}
+
 /// The lines of robot.toml.
 pub mod lines {
     pub const ANGRY: u32 = 5;

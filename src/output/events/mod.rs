@@ -184,6 +184,30 @@ pub struct Events {
     socket_file: Option<socket::SocketFile>,
 }
 
+/// Says hello again to the readers of [`Events`], when a reload has changed what
+/// the first hello said.
+#[derive(Clone, Debug)]
+pub struct Greeter {
+    queues: Vec<Arc<Queue>>,
+    is_live: bool,
+    period: Duration,
+}
+
+impl Greeter {
+    /// Says hello. `time` and `frame` are those of the last frame.
+    pub fn greet(&self, hello: Hello, time: Timestamp, frame: u64) {
+        let event = Event {
+            time: if self.is_live { Timestamp::now() } else { time },
+            wall: self.is_live.then(SystemTime::now),
+            frame,
+            body: Body::Hello(Arc::new((hello, self.period))),
+        };
+        for queue in &self.queues {
+            queue.push(event.clone(), Duration::ZERO);
+        }
+    }
+}
+
 /// What the last lines told, faces aside.
 #[derive(Clone, Debug, PartialEq)]
 enum Shown {
@@ -280,6 +304,16 @@ impl Events {
             .map_err(Error::Thread)?;
         self.queues.push(queue);
         Ok(())
+    }
+
+    /// What can say hello again on these outputs.
+    #[must_use]
+    pub fn greeter(&self) -> Greeter {
+        Greeter {
+            queues: self.queues.clone(),
+            is_live: self.live,
+            period: self.period.unwrap_or_default(),
+        }
     }
 
     fn push(&self, event: Event) {

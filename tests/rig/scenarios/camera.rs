@@ -73,6 +73,23 @@ pub fn pulled() -> String {
     )
 }
 
+/// The same with a log that nobody reads: the loss is logged before the lines go
+/// to their safe levels, and must not wait for it.
+pub fn pulled_beside_an_unread_log() -> String {
+    let webcam = Webcam::plug(&photo(HAPPY));
+    let mut daemon = Start {
+        board: &robot(&[QUICK]),
+        is_log_unread: true,
+        ..Start::new("camera-unread-log")
+    }
+    .go();
+    sees_a_face(&mut daemon);
+    drop(webcam);
+    let (safe, _) = is_lost(&mut daemon);
+    daemon.stop();
+    format!(": safe after {} ms", safe.as_millis())
+}
+
 pub fn stalled() -> String {
     fails("camera-stalled", "yuyv", Fault::Stalled)
 }

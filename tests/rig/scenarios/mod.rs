@@ -6,6 +6,7 @@ mod faces;
 mod outputs;
 mod privilege;
 mod process;
+mod reload;
 
 use std::fs;
 use std::path::Path;
@@ -53,6 +54,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     short faces::nokhwa
     short faces::formats_of_vivid
     few camera::pulled
+    short camera::pulled_beside_an_unread_log
     short camera::stalled
     short camera::errors
     short camera::noise
@@ -72,6 +74,9 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     short process::service_watchdog
     short process::hardware_watchdog
     short process::too_hot
+    few reload::decide_alone
+    short reload::that_fails
+    short reload::without_the_right
     short clocks::wall_clock_jumps
     short clocks::process_stopped
     short clocks::processor_starved

@@ -13,13 +13,11 @@ use crate::webcam::Webcam;
 use super::{EACH_FRAME, HAPPY, QUICK, photo, robot};
 
 /// A user that is nobody special, and the group that may use the devices.
-const USER: u32 = 1000;
-const GROUP: u32 = 44;
+pub const USER: u32 = 1000;
+pub const GROUP: u32 = 44;
 
-/// Everything works for a user who is in the devices' group and has no other
-/// right.
-pub fn no_root_needed() -> String {
-    let _webcam = Webcam::plug(&photo(HAPPY));
+/// Makes the devices of robot.toml, the webcam among them, usable for the group.
+pub fn give_devices_to_the_group() {
     wait_until("the node", || !cameras().is_empty());
     let mut devices = vec![chip()];
     devices.extend(cameras().iter().map(|name| format!("/dev/{name}")));
@@ -33,6 +31,13 @@ pub fn no_root_needed() -> String {
     for picture in ["oled", "tft", "screen"] {
         let _ = fs::remove_file(format!("/tmp/{picture}.png"));
     }
+}
+
+/// Everything works for a user who is in the devices' group and has no other
+/// right.
+pub fn no_root_needed() -> String {
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    give_devices_to_the_group();
     let mut oled = Oled::new();
     let mut daemon = Start {
         user: Some((USER, GROUP)),

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, Start, command};
-use crate::guest::{all_safe, chip, lines, modprobe, set, states_on, wait_until};
+use crate::guest::{all_safe, base, chip, lines, modprobe, set, states_on, wait_until};
 use crate::webcam::Webcam;
 
 use super::{HAPPY, QUICK, photo, robot};
@@ -265,13 +265,4 @@ pub fn too_hot() -> String {
     assert_eq!(event["hot"], false);
     daemon.stop();
     format!(": {cool:.1} frames a second, then {hot:.1}")
-}
-
-/// The global number of the simulated chip's first line.
-fn base() -> u32 {
-    fs::read_dir("/run/rig/gpio/../gpio")
-        .expect("the simulated chip")
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("base")).ok())
-        .find_map(|text| text.trim().parse().ok())
-        .expect("a chip")
 }
