@@ -273,7 +273,7 @@ impl Tracker {
         };
         let known = &mut self.followed[index];
         // Not a number is no face.
-        if !(prediction.presence >= self.options.presence_keep) {
+        if prediction.presence.is_nan() || prediction.presence < self.options.presence_keep {
             known.absent += 1;
             if known.absent >= ABSENT_FRAMES {
                 self.free.give_back(known.slot);
@@ -506,7 +506,8 @@ impl Tracker {
             }
             let prediction = verify(detection.rect);
             // Not a number is no face.
-            if prediction.is_some_and(|p| !(p.presence >= self.options.presence)) {
+            if prediction.is_some_and(|p| p.presence.is_nan() || p.presence < self.options.presence)
+            {
                 self.refused += 1;
                 continue;
             }
