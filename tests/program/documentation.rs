@@ -153,6 +153,55 @@ fn both_changelogs_begin_with_this_version() {
     }
 }
 
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+#[test]
+fn files_and_functions_of_the_architecture_exist() {
+    for document in ["docs/architecture.md", "CONTRIBUTING.md"] {
+        let text = read(document);
+        let is_path = |word: &&str| {
+            let is_one = !word.contains([' ', '*']) && !word.contains("NEW");
+            is_one
+                && ["src/", "tests/", "boards/", "scripts/", "examples/"]
+                    .iter()
+                    .any(|folder| word.starts_with(folder))
+        };
+        let paths: Vec<_> = quoted(&text).filter(is_path).collect();
+        assert!(paths.len() > 5, "{document}: {paths:?}");
+        for path in paths {
+            assert!(
+                root().join(path).exists(),
+                "{document}: {path} does not exist"
+            );
+        }
+    }
+    let text = read("docs/architecture.md");
+    let (_, way) = text.split_once("## The way of a frame").unwrap();
+    let rows: Vec<Vec<_>> = way
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|row| quoted(row).collect())
+        .collect();
+    assert!(rows.len() >= 8, "{rows:?}");
+    for row in rows {
+        let [function, file] = row[..] else {
+            panic!("{row:?}");
+        };
+        let code = read(file);
+        let is_there = [format!("fn {function}("), format!("fn {function}<")];
+        assert!(
+            is_there.iter().any(|start| code.contains(start)),
+            "{file} has no function {function}"
+        );
+    }
+}
+
 /// The Markdown files of the repository.
 fn documents() -> Vec<PathBuf> {
     let mut documents = Vec::new();
