@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT_MODEL: &str = "mobilenet_v2_112";
 
 /// The cascade that is used where none is named.
-pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_default.xml";
+pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_alt2.xml";
 
 /// A model or cascade that was found nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from .data import TILE
 
-CASCADE = "haarcascade_frontalface_default.xml"
+CASCADE = "haarcascade_frontalface_alt2.xml"
 
 
 @dataclass

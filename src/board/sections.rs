@@ -192,7 +192,6 @@ fn raw_frames(section: &Section<'_, '_>, options: &capture::Options) {
 
 fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectOptions {
     let mut detector = detect::Options {
-        min_neighbors: 5,
         min_size: (60, 60),
         ..detect::Options::default()
     };

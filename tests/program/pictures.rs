@@ -11,11 +11,11 @@ use serde_json::Value;
 /// The photographs with a face, with OpenCV's box for each
 /// (tests/data/photos/ORIGIN.md).
 pub const FACES: [(&str, [i64; 4]); 5] = [
-    ("astronaut.jpg", [177, 66, 95, 95]),
-    ("astronaut-gray.png", [48, 64, 98, 98]),
-    ("biden.jpg", [150, 117, 187, 187]),
-    ("obama-portrait.jpg", [171, 46, 148, 148]),
-    ("obama-speech.jpg", [105, 135, 230, 230]),
+    ("astronaut.jpg", [176, 66, 96, 96]),
+    ("astronaut-gray.png", [49, 66, 96, 96]),
+    ("biden.jpg", [153, 117, 188, 188]),
+    ("obama-portrait.jpg", [172, 49, 143, 143]),
+    ("obama-speech.jpg", [102, 130, 235, 235]),
 ];
 
 /// The photographs without one.
