@@ -148,7 +148,7 @@ def common_run(command: argparse.ArgumentParser) -> None:
 def about_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--ferplus-weight", type=float, default=0.4,
                          help="of the head for FER+ votes in the exported one, against that for FER2013's labels")
-    command.add_argument("--crop", type=float, nargs=3, default=(1.04, 0.0, 0.0),
+    command.add_argument("--crop", type=float, nargs=3, default=(1.03, 0.0, 0.0),
                          metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
     command.add_argument("--origin", default="affectd developers, scripts/train")
 

@@ -219,11 +219,19 @@ impl ExpressionDecider {
     }
 }
 
-/// Probabilities that sum to 1, or `None` if these are none.
+/// Below this sum, probabilities leave a share to classes beyond the seven, and
+/// keep it; nearer to 1, the difference is rounding.
+const LEAVES_A_SHARE: f32 = 0.999;
+
+/// Probabilities that sum to 1, or to less if classes beyond the seven have a
+/// share; `None` if these are not probabilities.
 fn normalised(probabilities: Probabilities) -> Option<Probabilities> {
     let sum: f32 = probabilities.0.iter().sum();
     let valid = probabilities.0.iter().all(|p| *p >= 0.0) && sum.is_finite() && sum > 0.0;
-    valid.then(|| Probabilities(probabilities.0.map(|p| p / sum)))
+    valid.then(|| match sum {
+        ..LEAVES_A_SHARE => probabilities,
+        _ => Probabilities(probabilities.0.map(|p| p / sum)),
+    })
 }
 
 /// Lets the smoothed probabilities follow an observation.
@@ -381,6 +389,20 @@ mod tests {
         at(&mut decider, 0, happy(1.0));
         let decision = at(&mut decider, 1, happy(0.25));
         assert_eq!(decision.probabilities.of(Expression::Happy), 0.25);
+    }
+
+    #[test]
+    fn classes_beyond_the_seven_keep_their_share() {
+        let mut decider = ExpressionDecider::new(Options {
+            time_constant: Duration::ZERO,
+            ..Options::default()
+        });
+        // The most probable of the seven by far, and yet not enough.
+        let mut mostly_other = [0.02; 7];
+        mostly_other[3] = 0.3;
+        let decision = at(&mut decider, 0, mostly_other);
+        assert_eq!(decision.label, Label::Uncertain);
+        assert_eq!(decision.probabilities.of(Expression::Happy), 0.3);
     }
 
     #[test]

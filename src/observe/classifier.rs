@@ -497,4 +497,18 @@ mod tests {
             assert!(probabilities(&numbers, &order, kind).is_err());
         }
     }
+
+    #[test]
+    fn a_fixed_batch_is_named() {
+        let error = |found: &[i64]| {
+            let load = LoadError::InputShape {
+                name: "x".into(),
+                found: found.iter().copied().map(Some).collect(),
+                expected: [1, 1, 48, 48],
+            };
+            ModelError::of_load(load, &ModelPaths::new(Path::new("a/net"))).to_string()
+        };
+        assert!(error(&[4, 1, 48, 48]).contains("batch of 1"));
+        assert!(error(&[1, 1, 64, 64]).contains("width, height"));
+    }
 }
