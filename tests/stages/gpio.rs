@@ -462,6 +462,22 @@ fn lines_that_cannot_be_had_are_all_named_and_the_others_let_go() {
     assert_eq!((count("requested=0"), count("released")), (8, 8));
 }
 
+/// Between two frames of a slow camera the loop reports a wait, at a time after
+/// the one at which the next frame was taken.
+#[test]
+fn a_pulse_ends_though_frames_come_late() {
+    let mut options = without_heartbeat();
+    options.min_pulse = Duration::from_millis(100);
+    let mut rig = Rig::new(&options);
+    rig.frame(0, HAPPY);
+    // 15 frames per second, each of which comes 30 ms after it was taken.
+    for taken in [67, 133, 200] {
+        rig.wait(taken + 14, SAD);
+        rig.frame(taken, SAD);
+    }
+    assert_eq!(rig.board.high(), ["face", "sad"]);
+}
+
 #[test]
 fn a_recording_that_starts_again_does_not_hold_a_line() {
     let mut options = without_heartbeat();

@@ -15,6 +15,9 @@ use crate::output::{Camera, Changes, Output, Report};
 /// second while frames are processed at 2 a second or more.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 
+/// A frame that comes so long after it was taken does not set the clock back.
+const LATE: Duration = Duration::from_secs(1);
+
 /// A line that failed is asked for again after this time, then after twice as
 /// long, up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -151,10 +154,15 @@ impl<B: Bank> Lines<B> {
         self.lines.iter().filter(|line| line.pin.is_none()).count()
     }
 
-    /// A recording that starts again sets the clock back: what was timed by the
-    /// old clock is timed from now.
-    fn follow_clock(&mut self, now: Timestamp) {
+    /// The time of a report on a clock that does not go back a little: a
+    /// camera's frame was taken before it came, and perhaps before a report that
+    /// no frame had come. If the clock is set back, what was timed by the old
+    /// clock is timed from now.
+    fn follow_clock(&mut self, now: Timestamp) -> Timestamp {
         if now < self.now {
+            if self.now.since(now) <= LATE {
+                return self.now;
+            }
             self.shown_since = now;
             self.face_since = self.face_since.map(|_| now);
             self.beat_since = self.beat_since.map(|_| now);
@@ -164,6 +172,7 @@ impl<B: Bank> Lines<B> {
             }
         }
         self.now = now;
+        now
     }
 
     /// Sets every line to its safe level, and forgets what was shown.
@@ -252,8 +261,7 @@ impl<B: Bank> Lines<B> {
         if self.finished {
             return;
         }
-        let now = report.timestamp;
-        self.follow_clock(now);
+        let now = self.follow_clock(report.timestamp);
         if report.camera != Camera::Streaming || report.shutdown.is_some() {
             self.last_frame = None;
             return self.make_safe();
