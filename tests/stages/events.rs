@@ -693,7 +693,7 @@ fn a_socket_that_is_no_longer_ours_stays() {
 fn a_path_that_no_socket_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (name, expected) in [
-        ("x".repeat(120), "107 at most"),
+        ("x".repeat(120), "at most 107"),
         ("missing/events.sock".to_owned(), "is its folder there?"),
     ] {
         let path = folder.path().join(name);

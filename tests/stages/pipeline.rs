@@ -11,9 +11,12 @@ use affectd::assets;
 use affectd::capture::{Captured, Frame, Source};
 use affectd::decide::{self, Decider};
 use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
-use affectd::frame::Timestamp;
+use affectd::frame::{LumaView, Rect, Timestamp};
 use affectd::image::{LumaImage, read_luma};
-use affectd::observe::Classifier;
+use affectd::observe::expression::Probabilities;
+use affectd::observe::{
+    Classifier, ClassifyError, FaceBox, FaceObservation, Observations, Observer,
+};
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
 use affectd::output::{Camera, Changes, Output, Report};
 use affectd::pipeline::{Pipeline, Stages, Step};
@@ -168,6 +171,13 @@ impl Output for Ear {
 }
 
 fn stages() -> Stages {
+    stages_without_observers().with_observer(
+        Classifier::load(&assets::find(assets::DEFAULT_MODEL).unwrap()).unwrap(),
+        Duration::ZERO,
+    )
+}
+
+fn stages_without_observers() -> Stages {
     let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE).unwrap()).unwrap();
     let options = detect::Options {
         min_neighbors: 5,
@@ -186,10 +196,6 @@ fn stages() -> Stages {
             ..track::Options::default()
         }),
         Decider::new(decide::Options::default()),
-    )
-    .with_observer(
-        Classifier::load(&assets::find(assets::DEFAULT_MODEL).unwrap()).unwrap(),
-        Duration::ZERO,
     )
 }
 
@@ -272,4 +278,146 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
         ]
     );
     assert_eq!(pipeline.stats().frames(), 5);
+}
+
+/// Stands for a face network: it says what it was told to say, wherever it is
+/// asked, and remembers where that was.
+#[derive(Clone, Default)]
+struct Verifier {
+    presence: Rc<RefCell<f32>>,
+    asked: Rc<RefCell<Vec<FaceBox>>>,
+}
+
+impl Observer for Verifier {
+    fn name(&self) -> &str {
+        "verifier"
+    }
+
+    fn observe(
+        &mut self,
+        _: &LumaView<'_>,
+        face: FaceBox,
+        seen: &mut Observations,
+    ) -> Result<(), ClassifyError> {
+        self.asked.borrow_mut().push(face);
+        seen.face = Some(FaceObservation {
+            presence: *self.presence.borrow(),
+            // The face has moved by 4 pixels since it was found or predicted.
+            centre: (face.rect.centre().0 + 4.0, face.rect.centre().1),
+            side: f64::from(face.rect.width),
+            roll: 20.0,
+        });
+        Ok(())
+    }
+}
+
+/// Counts how often it is asked.
+#[derive(Clone, Default)]
+struct Counter(Rc<RefCell<u32>>);
+
+impl Observer for Counter {
+    fn name(&self) -> &str {
+        "counter"
+    }
+
+    fn observe(
+        &mut self,
+        _: &LumaView<'_>,
+        _: FaceBox,
+        seen: &mut Observations,
+    ) -> Result<(), ClassifyError> {
+        *self.0.borrow_mut() += 1;
+        seen.expression = Some(Probabilities::UNIFORM);
+        Ok(())
+    }
+}
+
+/// Keeps the faces of new frames, and the counters of the last report.
+#[derive(Clone, Default)]
+struct Record {
+    faces: Rc<RefCell<Vec<Option<(u32, Rect)>>>>,
+    counters: Rc<RefCell<Vec<(String, u64)>>>,
+}
+
+impl Output for Record {
+    fn update(&mut self, report: &Report<'_>) -> Changes {
+        if let Some(shutdown) = report.shutdown {
+            let counters = shutdown.counters.iter();
+            *self.counters.borrow_mut() = counters.map(|c| (c.0.to_owned(), c.1)).collect();
+        } else if report.is_new {
+            let face = report.leading().map(|face| (face.id, face.rect));
+            self.faces.borrow_mut().push(face);
+        }
+        Changes::NONE
+    }
+}
+
+#[test]
+fn a_box_that_the_verifier_refuses_is_no_face() {
+    let (verifier, counter, record) = <(Verifier, Counter, Record)>::default();
+    *verifier.presence.borrow_mut() = 0.79;
+    let stages = stages_without_observers()
+        .with_verifier(verifier.clone())
+        .with_observer(counter.clone(), Duration::ZERO);
+    let script = Script::new(vec![Act::Face; 3]);
+    let mut pipeline = Pipeline::new(Box::new(script), stages, vec![Box::new(record.clone())]);
+    while pipeline.step() != Step::Ended {}
+    pipeline.finish("test");
+    assert_eq!(*record.faces.borrow(), [None; 3]);
+    assert_eq!(verifier.asked.borrow().len(), 3);
+    assert_eq!(*counter.0.borrow(), 0);
+    assert_eq!(
+        *record.counters.borrow(),
+        [
+            ("frames_dropped".to_owned(), 0),
+            ("not_a_face".to_owned(), 3)
+        ]
+    );
+}
+
+#[test]
+fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
+    let (verifier, counter, record) = <(Verifier, Counter, Record)>::default();
+    *verifier.presence.borrow_mut() = 0.9;
+    let stages = stages_without_observers()
+        .with_verifier(verifier.clone())
+        .with_observer(counter.clone(), Duration::ZERO);
+    let mut acts = vec![Act::Face];
+    acts.extend([Act::Nobody; 9]);
+    let script = Script::new(acts);
+    let mut pipeline = Pipeline::new(Box::new(script), stages, vec![Box::new(record.clone())]);
+    for _ in 0..6 {
+        pipeline.step();
+    }
+    // The detector lost it after the first frame, and the tracker would have
+    // let it go after 150 ms; the verifier carries it along.
+    let faces = record.faces.borrow().clone();
+    let xs: Vec<_> = faces
+        .iter()
+        .map(|face| face.unwrap().1.x - faces[0].unwrap().1.x)
+        .collect();
+    assert!(faces.iter().all(|face| face.unwrap().0 == 1));
+    assert!(xs.windows(2).all(|pair| pair[0] < pair[1]), "{xs:?}");
+    // Once as a candidate, upright, and once per frame, by the last roll.
+    let rolls: Vec<_> = verifier
+        .asked
+        .borrow()
+        .iter()
+        .map(|face| face.roll)
+        .collect();
+    assert_eq!(rolls, [0.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0]);
+    assert_eq!(*counter.0.borrow(), 6);
+
+    // It drifted onto the background: it ends, and the other observers are
+    // spared it at once.
+    *verifier.presence.borrow_mut() = 0.4;
+    for _ in 0..4 {
+        pipeline.step();
+    }
+    let there: Vec<_> = record.faces.borrow()[6..]
+        .iter()
+        .map(Option::is_some)
+        .collect();
+    assert_eq!(there, [true, false, false, false]);
+    assert_eq!(*counter.0.borrow(), 6);
 }
