@@ -268,6 +268,10 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
     );
     set(&mut options.confirm, section.integer("confirm", 1..=1000));
     set(
+        &mut options.confirm_within,
+        section.millis("confirm_within_ms", 0..=HOUR_MS),
+    );
+    set(
         &mut options.min_overlap,
         section.number("min_overlap", 0.01..=1.0),
     );

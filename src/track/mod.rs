@@ -5,7 +5,7 @@
 //! every few frames, and now and then sees one in a curtain. So a face is
 //! matched by overlap with where it was and where it was heading, survives
 //! misses for [`Options::lost_after`], and counts only once it was found
-//! [`Options::confirm`] times.
+//! [`Options::confirm`] times, in a row or within [`Options::confirm_within`].
 //!
 //! Every followed face has a [`Slot`], a small number from a fixed range. Later
 //! stages keep what they remember of faces [by slot](BySlot), in memory of fixed
@@ -19,6 +19,7 @@
 //! Hungarian method, as in SORT, Bewley et al. 2016) differs from it only where
 //! faces overlap each other, which heads in front of a camera hardly do.
 
+mod confirm;
 mod options;
 mod slots;
 mod tracker;

@@ -66,10 +66,14 @@ pub struct Options {
     /// A face not found for this long is gone. Default: 600 ms, a few missed
     /// frames even on a slow board.
     pub lost_after: Duration,
-    /// How often a face must be found, without a miss between, before it
-    /// counts; at least 1. Default: 2, because most of a Haar cascade's false
-    /// faces last for a single frame. 1 suits separate photographs.
+    /// How often a face must be found before it counts; at least 1. Default: 2,
+    /// because most of a Haar cascade's false faces last for a single frame. 1
+    /// suits separate photographs.
     pub confirm: u32,
+    /// The finds that count towards `confirm` are those in a row, or all within
+    /// this time. Default: 200 ms, which bridges the dark frames between those
+    /// that a strobed lamp lights. Zero: only those in a row.
+    pub confirm_within: Duration,
     /// The least intersection over union at which a box is the same face,
     /// above 0 and at most 1. Default: 0.3, as in SORT.
     pub min_overlap: f64,
@@ -88,6 +92,7 @@ impl Default for Options {
             policy: Policy::Largest,
             lost_after: Duration::from_millis(600),
             confirm: 2,
+            confirm_within: Duration::from_millis(200),
             min_overlap: 0.3,
             presence: 0.8,
             presence_keep: 0.5,

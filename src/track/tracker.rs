@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use super::confirm::Finds;
 use super::options::{Options, Policy};
 use super::slots::{FaceKey, FreeSlots, SLOTS, Slot};
 use crate::detect::{Detection, Expected, Found};
@@ -117,7 +118,9 @@ struct Followed {
     seen_at: Duration,
     /// Pixels a second, right and down.
     velocity: (f64, f64),
+    /// How often it was found, and how often without a miss since.
     hits: u32,
+    run: u32,
     /// The tilt by the last prediction, in degrees.
     roll: f32,
     /// Frames in a row in which the box was said to hold no face.
@@ -161,6 +164,7 @@ pub struct Tracker {
     /// Oldest first.
     followed: Vec<Followed>,
     free: FreeSlots,
+    finds: Finds,
     pairs: Vec<Pair>,
     tracks: Vec<Track>,
     counting: Vec<Track>,
@@ -183,6 +187,7 @@ fn usable(mut options: Options) -> Options {
         policy: options.policy,
         lost_after: options.lost_after,
         confirm: options.confirm,
+        confirm_within: options.confirm_within,
         ..Options::default()
     }
 }
@@ -192,8 +197,10 @@ impl Tracker {
     /// [validate](Options::validate), their thresholds are the default ones.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let options = usable(options);
         Self {
-            options: usable(options),
+            finds: Finds::new(&options),
+            options,
             followed: Vec::with_capacity(SLOTS),
             free: FreeSlots::ALL,
             pairs: Vec::with_capacity(SLOTS * MAX_DETECTIONS),
@@ -366,7 +373,16 @@ impl Tracker {
     /// Follows by other options from now on; those that do not
     /// [validate](Options::validate) are replaced as in [`new`](Self::new).
     pub fn set_options(&mut self, options: Options) {
-        self.options = usable(options);
+        let options = usable(options);
+        if self.options.confirm != options.confirm
+            || self.options.confirm_within != options.confirm_within
+        {
+            self.finds = Finds::new(&options);
+            for face in &mut self.followed {
+                (face.hits, face.run) = (0, 0);
+            }
+        }
+        self.options = options;
     }
 
     /// The options in force.
@@ -456,22 +472,29 @@ impl Tracker {
                 continue;
             }
             see(face, detections[pair.detection], at, clock);
-            if face.id == 0 && face.hits >= self.options.confirm {
+            let counts = self.finds.note(face.slot, face.hits, face.run, clock);
+            if face.id == 0 && counts {
                 face.id = take_id(&mut self.next_id);
             }
         }
         taken
     }
 
-    /// Ends faces that were looked for and not found: unconfirmed ones at
-    /// once, others after `lost_after`.
+    /// Ends faces that were looked for and not found: unconfirmed ones after
+    /// `confirm_within`, others after `lost_after`.
     fn drop_missed(&mut self) {
         for face in &mut self.followed {
+            if !face.looked || face.found || face.predicted {
+                continue;
+            }
+            face.run = 0;
             let unseen = self.clock.saturating_sub(face.seen_at);
-            face.lost = face.looked
-                && !face.found
-                && !face.predicted
-                && (face.id == 0 || unseen >= self.options.lost_after);
+            face.lost = unseen
+                >= if face.id == 0 {
+                    self.options.confirm_within
+                } else {
+                    self.options.lost_after
+                };
         }
         // Unlike swap_remove, retain keeps the older faces in front.
         self.followed.retain(|face| {
@@ -514,12 +537,14 @@ impl Tracker {
             let Some(slot) = self.free.take() else {
                 break;
             };
-            let id = if self.options.confirm <= 1 {
+            let at = searched_at(index);
+            let clock = self.clock.saturating_sub(now.since(at));
+            let counts = self.finds.note(slot, 1, 1, clock);
+            let id = if counts {
                 take_id(&mut self.next_id)
             } else {
                 0
             };
-            let at = searched_at(index);
             self.followed.push(Followed {
                 id,
                 slot,
@@ -529,9 +554,10 @@ impl Tracker {
                 first_seen: at,
                 last_seen: at,
                 searched: at,
-                seen_at: self.clock.saturating_sub(now.since(at)),
+                seen_at: clock,
                 velocity: (0.0, 0.0),
                 hits: 1,
+                run: 1,
                 roll: prediction.map_or(0.0, |prediction| prediction.roll),
                 absent: 0,
                 predicted: false,
@@ -652,6 +678,7 @@ fn see(face: &mut Followed, detection: Detection, at: Timestamp, clock: Duration
     place(face, detection.rect, at, clock);
     face.neighbors = detection.neighbors;
     face.hits = face.hits.saturating_add(1);
+    face.run = face.run.saturating_add(1);
     face.found = true;
 }
 
@@ -754,6 +781,53 @@ mod tests {
         assert_eq!(track.first_seen, Timestamp::from_millis(0));
         assert_eq!(track.last_seen, Timestamp::from_millis(100));
         assert!(track.found);
+    }
+
+    /// The frames in which a face is found, by its id, if it is there in some.
+    fn ids(options: Options, step: u64, there: &[bool]) -> Vec<u32> {
+        let mut tracker = Tracker::new(options);
+        (0..)
+            .zip(there)
+            .map(|(frame, there)| {
+                let faces = [face(10, 10, 50)];
+                let faces = if *there { &faces[..] } else { &[] };
+                at(&mut tracker, step * frame, faces)
+                    .first()
+                    .map_or(0, |face| face.0)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn finds_count_within_a_time_window() {
+        let (lit, dark) = (true, false);
+        let blinking = [lit, dark, lit, dark];
+        let options = Options::default();
+        // A strobed lamp at 30, 15 and 10 frames per second.
+        for step in [33, 67, 100] {
+            assert_eq!(ids(options, step, &blinking), [0, 0, 1, 1], "{step} ms");
+        }
+        // 202 ms between the finds.
+        assert_eq!(ids(options, 101, &blinking), [0, 0, 0, 0]);
+        let in_a_row = Options {
+            confirm_within: Duration::ZERO,
+            ..options
+        };
+        assert_eq!(ids(in_a_row, 33, &blinking), [0, 0, 0, 0]);
+        assert_eq!(ids(in_a_row, 33, &[lit, lit]), [0, 1]);
+    }
+
+    #[test]
+    fn finds_in_a_row_count_however_slow_the_frames_are() {
+        let options = Options {
+            confirm: 3,
+            ..Options::default()
+        };
+        assert_eq!(ids(options, 500, &[true; 4]), [0, 0, 1, 1]);
+        // The window slides: the third, fifth and sixth are within 200 ms.
+        let there = [true, false, true, false, true, true];
+        assert_eq!(ids(options, 66, &there), [0, 0, 0, 0, 0, 1]);
+        assert_eq!(ids(options, 67, &there), [0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
