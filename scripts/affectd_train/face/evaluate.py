@@ -3,6 +3,7 @@ kept apart. `prepare` makes the pictures once; `evaluate` runs the two files on 
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Callable
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from ..model import MEAN, STD
 from .augment import Pictures, cover
 from .geometry import (BOX, CANVAS, EYE_SIDE, FACE_SCALE, FACE_SIDE, eye_squares, moved, overlap, to_square, warp)
-from .negatives import Cascades, Photo, read, without_faces
+from .negatives import Cascades, Photo, read
 from .renders import POSED
 from .samples import Samples
 from .scenes import scene
@@ -93,25 +94,24 @@ def prepare_windows(photos: list[Photo], data: Path, rooms: int, out: Path) -> N
     which the teacher sees a face are left out."""
     teacher, cascades, crops, rows, used = Teacher(data), Cascades(), [], [], {"photographs": 0, "rooms": 0}
 
-    def take(gray: np.ndarray, kind: str, name: str, judge: bool) -> None:
+    def take(gray: np.ndarray, kind: str, name: str) -> None:
         for cascade in cascades.of:
             raw = cascades.of[cascade].detectMultiScale(gray, 1.1, 0, minSize=(24, 24))
             for neighbours in NEIGHBOURS[cascade]:
                 found = list(raw) if neighbours == 0 else list(cv2.groupRectangles([list(map(int, r)) for r in raw], neighbours, 0.2)[0])
                 rng = np.random.default_rng(len(found))
                 found = [found[k] for k in rng.permutation(len(found))[:12]]   # no picture outweighs the others
-                boxes = [np.array([x + w / 2, y + w / 2, w], np.float32) for x, y, w, _ in found]
-                for box in without_faces(gray, boxes, teacher) if judge else boxes:
-                    crops.append(upright_crop(gray, box))
-                    rows.append([kind, name, cascade, neighbours, float(box[2])])
+                for x, y, w, _ in found:
+                    crops.append(upright_crop(gray, np.array([x + w / 2, y + w / 2, w], np.float32)))
+                    rows.append([kind, name, cascade, neighbours, float(w)])
         used[kind] += 1
 
     for photo in tqdm(photos, desc="photographs kept apart", mininterval=20):
         gray = read(photo.path)
         if gray is not None and teacher.look(gray) is None:
-            take(gray, "photographs", photo.path.name, True)
+            take(gray, "photographs", photo.path.name)
     for seed in tqdm(range(rooms), desc="rooms", mininterval=20):
-        take(scene(np.random.default_rng([seed, 1])), "rooms", str(seed), False)
+        take(scene(np.random.default_rng([seed, 1])), "rooms", str(seed))
     np.savez(out, image=np.stack(crops), rows=np.array(json.dumps({"rows": rows, "used": used})))
     print(f"{out}: {len(crops)} windows, {used}")
 
@@ -301,12 +301,41 @@ def teacher_figures(face: Net, eye: Net, samples: Samples) -> dict:
     return result
 
 
-def evaluate(face: Net, eye: Net, run: Path, most: int = 600) -> dict:
+def looked_at_figures(face: Net, eye: Net, run: Path) -> dict:
+    """Eyes of people kept apart which a person called shut or open, without seeing what the
+    teacher says; unclear ones were left out. looked_at.csv names them by the rows of the
+    files that `label` makes with its defaults."""
+    with open(Path(__file__).with_name("looked_at.csv"), newline="") as file:
+        marked = list(csv.DictReader(file))
+    result: dict = {}
+    parts = {source: Samples.open(run / f"{source}.npz") for source in ("muxspace", "fer2013")}
+    for px in SIZES:
+        values, said, shut = [], [], []
+        for source, samples in parts.items():
+            rows = [m for m in marked if m["source"] == source]
+            index = np.array([int(m["row"]) for m in rows])
+            side = np.array([m["eye"] == "left" for m in rows], int)
+            pictures, boxes, _ = frames(samples[index], px)
+            y = observe(pictures, boxes, face, eye)
+            values.append(y["openness"][np.arange(len(rows)), side])
+            said.append(samples.openness[index, side])
+            shut.append(np.array([m["shut"] == "1" for m in rows]))
+        o, t, is_shut = np.concatenate(values), np.concatenate(said), np.concatenate(shut)
+        known = ~np.isnan(t)
+        result[px] = {"shut": int(is_shut.sum()), "open": int((~is_shut).sum()), "AUC": auc(-o[is_shut], -o[~is_shut]),
+                      "shut read below 0.3": float((o[is_shut] < 0.3).mean()), "open read below 0.3": float((o[~is_shut] < 0.3).mean()),
+                      "AUC where the teacher says something": auc(-o[is_shut & known], -o[~is_shut & known]),
+                      "AUC of the teacher": auc(-t[is_shut & known], -t[~is_shut & known])}
+    return result
+
+
+def evaluate(face: Net, eye: Net, run: Path, most: int = 300) -> dict:
     renders = [Samples.open(p) for p in sorted(run.glob("renders*.npz"))]
     renders = Samples.join([r[r.held_out] for r in renders])
     result = {"presence": presence_figures(face, run / "test", renders),
               "renders": geometry_figures(face, eye, renders),
               "eyes": eye_figures(face, eye, {name: Samples.open(run / "posed" / f"{name}.npz") for name in POSED})}
+    result["looked at"] = looked_at_figures(face, eye, run)
     for name in ("muxspace", "fer2013"):
         samples = Samples.open(run / f"{name}.npz")
         samples = samples[samples.held_out]

@@ -21,23 +21,23 @@ from tqdm import tqdm
 from .geometry import BOX, CANVAS, overlap, to_square, warp
 from .teacher import Teacher
 
-# Debian packages with the licences of their pictures (debian/copyright of each).
+# Debian packages, with the licences that debian/copyright of each names.
 PACKAGES = {
-    "tuxpaint-stamps-default": "GPL-2+ and public domain",
-    "plasma-workspace-wallpapers": "CC-BY-SA-4.0 and others",
-    "gnome-backgrounds": "CC-BY-SA-3.0 and CC0",
-    "mate-backgrounds": "GPL-2+ and CC-BY-SA",
-    "ukui-wallpapers": "CC-BY-SA",
-    "lomiri-wallpapers-16.04": "CC-BY-SA-3.0",
-    "lomiri-wallpapers-20.04": "CC-BY-SA-4.0",
-    "lxqt-themes": "LGPL-2.1+ and CC-BY-SA",
-    "mypaint-data-extras": "CC0",
-    "sway-backgrounds": "CC0",
+    "tuxpaint-stamps-default": "GPL-2",
+    "plasma-workspace-wallpapers": "GPL-2+",
+    "gnome-backgrounds": "CC-BY-SA-3.0, CC-BY-SA-2.0, CC-BY-2.0",
+    "mate-backgrounds": "CC-BY-SA-4.0, GPL-2+",
+    "ukui-wallpapers": "CC-BY-SA-3.0",
+    "lomiri-wallpapers-16.04": "CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0, CC0-1.0",
+    "lomiri-wallpapers-20.04": "CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0, CC0-1.0",
+    "lxqt-themes": "CC-BY-SA-3.0, LGPL-2.1+, LGPL-3",
+    "mypaint-data-extras": "CC0-1.0, CC-BY-3.0, GPL-2+ and others",
+    "sway-backgrounds": "MIT-like, LGPL-2.1+",
     "hugin-data": "GPL-2+",
-    "marble-data": "LGPL-2.1 and public domain",
-    "torcs-data": "GPL-2+ and Free Art License",
-    "trigger-rally-data": "GPL-2",
-    "supertuxkart-data": "CC-BY-SA, CC0 and GPL",
+    "marble-data": "LGPL-2.1+, GPL-2+, CC0-1.0 and others",
+    "torcs-data": "GPL-2+, Free Art License and others",
+    "trigger-rally-data": "CC-BY-SA-3.0, CC-BY-3.0, CC0, GPL-2+",
+    "supertuxkart-data": "CC-BY-SA-3.0, CC-BY-SA-4.0, CC-BY, CC0, GPL and others",
 }
 TEXTURES = {"torcs-data", "supertuxkart-data", "trigger-rally-data", "marble-data"}
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
