@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use affectd::assets;
@@ -284,8 +285,8 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
 /// asked, and remembers where that was.
 #[derive(Clone, Default)]
 struct Verifier {
-    presence: Rc<RefCell<f32>>,
-    asked: Rc<RefCell<Vec<FaceBox>>>,
+    presence: Arc<Mutex<f32>>,
+    asked: Arc<Mutex<Vec<FaceBox>>>,
 }
 
 impl Observer for Verifier {
@@ -299,9 +300,9 @@ impl Observer for Verifier {
         face: FaceBox,
         seen: &mut Observations,
     ) -> Result<(), ClassifyError> {
-        self.asked.borrow_mut().push(face);
+        self.asked.lock().unwrap().push(face);
         seen.face = Some(FaceObservation {
-            presence: *self.presence.borrow(),
+            presence: *self.presence.lock().unwrap(),
             // The face has moved by 4 pixels since it was found or predicted.
             centre: (face.rect.centre().0 + 4.0, face.rect.centre().1),
             side: f64::from(face.rect.width),
@@ -313,7 +314,7 @@ impl Observer for Verifier {
 
 /// Counts how often it is asked.
 #[derive(Clone, Default)]
-struct Counter(Rc<RefCell<u32>>);
+struct Counter(Arc<Mutex<u32>>);
 
 impl Observer for Counter {
     fn name(&self) -> &str {
@@ -326,16 +327,19 @@ impl Observer for Counter {
         _: FaceBox,
         seen: &mut Observations,
     ) -> Result<(), ClassifyError> {
-        *self.0.borrow_mut() += 1;
+        *self.0.lock().unwrap() += 1;
         seen.expression = Some(Probabilities::UNIFORM);
         Ok(())
     }
 }
 
+/// The leading face's id and box, if there is a face.
+type Leading = Option<(u32, Rect)>;
+
 /// Keeps the faces of new frames, and the counters of the last report.
 #[derive(Clone, Default)]
 struct Record {
-    faces: Rc<RefCell<Vec<Option<(u32, Rect)>>>>,
+    faces: Rc<RefCell<Vec<Leading>>>,
     counters: Rc<RefCell<Vec<(String, u64)>>>,
 }
 
@@ -355,7 +359,7 @@ impl Output for Record {
 #[test]
 fn a_box_that_the_verifier_refuses_is_no_face() {
     let (verifier, counter, record) = <(Verifier, Counter, Record)>::default();
-    *verifier.presence.borrow_mut() = 0.79;
+    *verifier.presence.lock().unwrap() = 0.79;
     let stages = stages_without_observers()
         .with_verifier(verifier.clone())
         .with_observer(counter.clone(), Duration::ZERO);
@@ -364,8 +368,8 @@ fn a_box_that_the_verifier_refuses_is_no_face() {
     while pipeline.step() != Step::Ended {}
     pipeline.finish("test");
     assert_eq!(*record.faces.borrow(), [None; 3]);
-    assert_eq!(verifier.asked.borrow().len(), 3);
-    assert_eq!(*counter.0.borrow(), 0);
+    assert_eq!(verifier.asked.lock().unwrap().len(), 3);
+    assert_eq!(*counter.0.lock().unwrap(), 0);
     assert_eq!(
         *record.counters.borrow(),
         [
@@ -378,7 +382,7 @@ fn a_box_that_the_verifier_refuses_is_no_face() {
 #[test]
 fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
     let (verifier, counter, record) = <(Verifier, Counter, Record)>::default();
-    *verifier.presence.borrow_mut() = 0.9;
+    *verifier.presence.lock().unwrap() = 0.9;
     let stages = stages_without_observers()
         .with_verifier(verifier.clone())
         .with_observer(counter.clone(), Duration::ZERO);
@@ -401,16 +405,17 @@ fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
     // Once as a candidate, upright, and once per frame, by the last roll.
     let rolls: Vec<_> = verifier
         .asked
-        .borrow()
+        .lock()
+        .unwrap()
         .iter()
         .map(|face| face.roll)
         .collect();
     assert_eq!(rolls, [0.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0]);
-    assert_eq!(*counter.0.borrow(), 6);
+    assert_eq!(*counter.0.lock().unwrap(), 6);
 
     // It drifted onto the background: it ends, and the other observers are
     // spared it at once.
-    *verifier.presence.borrow_mut() = 0.4;
+    *verifier.presence.lock().unwrap() = 0.4;
     for _ in 0..4 {
         pipeline.step();
     }
@@ -419,5 +424,5 @@ fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
         .map(Option::is_some)
         .collect();
     assert_eq!(there, [true, false, false, false]);
-    assert_eq!(*counter.0.borrow(), 6);
+    assert_eq!(*counter.0.lock().unwrap(), 6);
 }
