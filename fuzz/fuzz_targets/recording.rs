@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
                 last = Some(frame.timestamp);
             }
             Captured::Ended => return,
-            Captured::Waiting | Captured::Lost { .. } => {}
+            Captured::Waiting | Captured::Skipped | Captured::Lost { .. } => {}
         }
     }
 });
