@@ -384,16 +384,16 @@ fn stays_the_same(name: &str, mut rig: Rig, frames: u64) {
     let (after, after_resident) = (memory::usage(), resident());
     println!(
         "{name}: {frames} frames in {:.1} s, resident {before_resident} to {after_resident} KiB, \
-         {} allocations by all threads\n{}",
+         {} allocations by all threads, {} bytes of the arena\n{}",
         start.elapsed().as_secs_f64(),
         after.system - before.system,
+        after.high_water,
         rig.pipeline.stats()
     );
     assert_eq!(after.system_here, before.system_here, "{name}: by the loop");
     assert_eq!(after.system, before.system, "{name}: by all threads");
     assert_eq!(after.overflows, 0, "{name}");
     assert_eq!(after.kept, 0, "{name}: something outlasted its frame");
-    assert!(after.high_water > 0, "{name}: nothing used the arena");
     // Pages that were never touched before, as of a stack, may yet come.
     assert!(
         after_resident <= before_resident + 128,

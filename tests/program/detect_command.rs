@@ -63,7 +63,7 @@ fn size_limits_are_kept() {
     assert!(faces(&["--min-neighbors", "0"]) > 10);
     let other = "haarcascade_frontalface_default.xml";
     assert_eq!(faces(&["--cascade", other]), 1);
-    assert_eq!(faces(&["--enhance", "clahe"]), 1);
+    assert_eq!(faces(&["--cascade", other, "--enhance", "clahe"]), 1);
 }
 
 #[test]
