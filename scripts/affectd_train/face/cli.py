@@ -132,7 +132,7 @@ def test_data(args: argparse.Namespace) -> None:
         people = Samples.open(args.run / "muxspace.npz")
         prepare_faces(people[people.held_out], apart, out / "faces.npz", 1000)
     if not (out / "windows.npz").exists():
-        prepare_windows(apart[:400], args.data, 100, out / "windows.npz")
+        prepare_windows(apart[:300], args.data, 100, out / "windows.npz")
 
 
 def evaluate(args: argparse.Namespace) -> None:

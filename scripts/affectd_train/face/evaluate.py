@@ -302,8 +302,8 @@ def teacher_figures(face: Net, eye: Net, samples: Samples) -> dict:
 
 
 def looked_at_figures(face: Net, eye: Net, run: Path) -> dict:
-    """Eyes of people kept apart which a person called shut or open, without seeing what the
-    teacher says; unclear ones were left out. looked_at.csv names them by the rows of the
+    """Eyes of people kept apart that were looked at and called shut or open, without seeing
+    what the teacher says; unclear ones were left out. looked_at.csv names them by the rows of the
     files that `label` makes with its defaults."""
     with open(Path(__file__).with_name("looked_at.csv"), newline="") as file:
         marked = list(csv.DictReader(file))
