@@ -255,7 +255,9 @@ impl Observer for SecondModel {
         seen: &mut Observations,
     ) -> Result<(), ClassifyError> {
         let again = self.0.classify(picture, face.rect)?;
-        assert_eq!(seen.expression, Some(again), "the two models disagree");
+        // The rehearsal shows each observer a face of its own.
+        let agrees = seen.expression.is_none_or(|first| first == again);
+        assert!(agrees, "the two models disagree");
         Ok(())
     }
 }

@@ -47,6 +47,7 @@ fn write_png(path: &Path, value: u8) {
 /// First pixel, milliseconds and sequence of every frame until the end.
 fn play(source: &mut dyn Source) -> Vec<(u8, u64, u64)> {
     let mut frames = Vec::new();
+    let mut waits = 0;
     loop {
         match source.next(NOW) {
             Captured::Frame(f) => frames.push((
@@ -55,6 +56,8 @@ fn play(source: &mut dyn Source) -> Vec<(u8, u64, u64)> {
                 f.sequence,
             )),
             Captured::Ended => return frames,
+            // In place of a broken picture.
+            Captured::Waiting if waits < 10 => waits += 1,
             other => panic!("{other:?}"),
         }
     }

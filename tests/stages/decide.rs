@@ -204,7 +204,8 @@ proptest! {
     ) {
         for decision in play(Options::default(), &frames).iter().flatten() {
             let sum: f32 = decision.probabilities.0.iter().sum();
-            prop_assert!((sum - 1.0).abs() < 1e-4, "{}", sum);
+            // Less than 1 where classes beyond the seven have a share.
+            prop_assert!(sum > 0.0 && sum < 1.0 + 1e-4, "{}", sum);
             prop_assert!(decision.probabilities.0.iter().all(|p| (0.0..=1.0).contains(p)));
             prop_assert!((0.0..=1.0).contains(&decision.confidence));
         }

