@@ -68,8 +68,13 @@ fn goes_on(daemon: &mut Daemon) -> Value {
     let before = daemon.drain().pop();
     let frame = before.map_or(Value::Null, |event| event["frame"].clone());
     daemon.expect("the face in a later frame", |event| {
-        assert_eq!(event["type"], "face", "{event}");
-        event["frame"] != frame
+        // After a reload a greeting comes first if the first one was written
+        // before the camera's format was known.
+        assert!(
+            event["type"] == "face" || event["type"] == "hello",
+            "{event}"
+        );
+        event["type"] == "face" && event["frame"] != frame
     })
 }
 
@@ -129,6 +134,8 @@ pub fn decide_alone() -> String {
         .lines()
         .filter(|line| line.contains("gpio_value:") || line.contains("gpio_direction:"))
         .filter(|line| !line.contains(&heartbeat))
+        // A display moves its own data/command line with each picture.
+        .filter(|line| !line.trim_start().starts_with("display-"))
         .collect();
     assert!(moved.is_empty(), "{moved:#?}");
     assert_eq!(after["track"], before["track"], "{before}, then {after}");
@@ -138,6 +145,8 @@ pub fn decide_alone() -> String {
     // camera was open.
     reader
         .by_ref()
+        // The socket's thread may still send what came before the first face.
+        .skip_while(|event| event["frame"].as_u64() <= before["frame"].as_u64())
         .inspect(|event| {
             assert!(
                 event["type"] == "face" || event["type"] == "hello",
