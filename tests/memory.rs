@@ -452,6 +452,8 @@ fn main() {
     stays_the_same("64x64, tiny model", small(), 100_000);
     let tract = rig(&[], 64, 30, Devices::Well);
     stays_the_same("64x64, tract runs a part", tract, 2_000);
+    // The network in integers needs no arena; what tract runs does.
+    assert!(memory::usage().high_water > 0, "tract used no arena");
     let model = assets::find(assets::DEFAULT_MODEL).unwrap();
     let large = rig(&[&model, &model], 480, 120, Devices::Well);
     stays_the_same("480x480, shipped model twice", large, 400);
