@@ -151,7 +151,7 @@ pub fn decide_alone() -> String {
             assert!(
                 event["type"] == "face" || event["type"] == "hello",
                 "{event}"
-            )
+            );
         })
         .find(|event| event["frame"] == after["frame"])
         .expect("the same event on the socket");
