@@ -10,6 +10,7 @@
 //! that a recording leads to the same decisions on any machine.
 
 pub mod expression;
+pub mod fatigue;
 
 pub use expression::{ExpressionDecision, Label, Options, OptionsError};
 
