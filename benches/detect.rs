@@ -12,8 +12,9 @@ use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use affectd::detect::{Cascade, Detector, Expected, Kernel, Options, Search, SearchOptions};
+use affectd::detect::{Cascade, Detector, Expected, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, Timestamp};
+use affectd::isa::Isa;
 use affectd::track::{self, Tracker};
 use criterion::{BenchmarkId, Criterion};
 
@@ -81,18 +82,16 @@ fn bench(criterion: &mut Criterion) {
         "haarcascade_frontalface_alt2.xml",
     ] {
         for (scale_factor, side) in [(1.1, 30), (1.1, 80), (1.2, 30), (1.2, 80)] {
-            for &kernel in Kernel::available() {
+            for isa in Isa::available() {
                 let options = Options {
                     scale_factor,
                     min_size: (side, side),
                     ..Options::default()
                 };
                 let mut detector =
-                    Detector::with_kernel(cascade(name), options, kernel).expect("good options");
-                let id = BenchmarkId::new(
-                    format!("{name} {kernel:?}"),
-                    format!("{scale_factor}/{side}"),
-                );
+                    Detector::with_isa(cascade(name), options, isa).expect("good options");
+                let id =
+                    BenchmarkId::new(format!("{name} {isa}"), format!("{scale_factor}/{side}"));
                 group.bench_function(id, |bencher| {
                     bencher.iter(|| black_box(detector.detect(frame.view()).len()));
                 });
@@ -149,13 +148,12 @@ fn serve() {
                 min_size: (request.min_size, request.min_size),
                 ..Options::default()
             };
-            let kernel = Kernel::available()
-                .iter()
-                .copied()
-                .find(|kernel| Some(format!("{kernel:?}").to_lowercase()) == request.kernel)
-                .unwrap_or_else(Kernel::best);
+            let isa = Isa::available()
+                .into_iter()
+                .find(|isa| request.kernel.as_deref() == Some(isa.name()))
+                .unwrap_or_else(Isa::best);
             let cascade = Cascade::load(&request.cascade).expect("a cascade");
-            let detector = Detector::with_kernel(cascade, options, kernel).expect("good options");
+            let detector = Detector::with_isa(cascade, options, isa).expect("good options");
             let picture = Gray::load(&request.picture);
             let picture = match request.size {
                 Some((width, height)) => picture.tiled(width, height),

@@ -47,6 +47,7 @@ pub mod fault;
 pub mod frame;
 pub mod host;
 pub mod image;
+pub mod isa;
 pub mod nn;
 pub mod observe;
 pub mod output;

@@ -29,11 +29,11 @@ pub use cascade::{Cascade, CascadeError};
 pub use options::{Enhance, Options, UnknownEnhance};
 pub use pyramid::Level;
 pub use schedule::{Expected, Found, Search, SearchOptions};
-pub use windows::Kernel;
 
 use std::ops::Range;
 
 use crate::frame::{LumaView, Rect};
+use crate::isa::Isa;
 use enhance::Enhancer;
 use group::Grouper;
 use integral::Integral;
@@ -67,8 +67,6 @@ pub enum DetectError {
         from: f64,
         to: f64,
     },
-    #[error("this processor has no {0:?} instructions")]
-    Kernel(Kernel),
 }
 
 /// Windows for which there is room at the start. A face yields some dozens; a
@@ -99,7 +97,7 @@ const PIXELS_PER_WORK: u64 = 2;
 pub struct Detector {
     cascade: Cascade,
     options: Options,
-    kernel: Kernel,
+    isa: Isa,
     tilted: bool,
     plan: Option<Plan>,
     windows: Vec<Rect>,
@@ -159,33 +157,26 @@ struct Patch {
 }
 
 impl Detector {
-    /// A detector with the fastest kernel that this processor has.
+    /// A detector for the fastest instruction set that this processor has.
     ///
     /// # Errors
     /// Options that make no sense.
     pub fn new(cascade: Cascade, options: Options) -> Result<Self, DetectError> {
-        Self::with_kernel(cascade, options, Kernel::best())
+        Self::with_isa(cascade, options, Isa::best())
     }
 
-    /// A detector with a certain kernel, for tests and measurements: all find
+    /// A detector for a certain instruction set, for tests and measurements: all find
     /// the same.
     ///
     /// # Errors
-    /// Options that make no sense, or a kernel that this processor lacks.
-    pub fn with_kernel(
-        cascade: Cascade,
-        options: Options,
-        kernel: Kernel,
-    ) -> Result<Self, DetectError> {
+    /// Options that make no sense.
+    pub fn with_isa(cascade: Cascade, options: Options, isa: Isa) -> Result<Self, DetectError> {
         options.check()?;
-        if !Kernel::available().contains(&kernel) {
-            return Err(DetectError::Kernel(kernel));
-        }
         Ok(Self {
             tilted: windows::needs_tilted(&cascade),
             cascade,
             options,
-            kernel,
+            isa,
             plan: None,
             windows: Vec::with_capacity(WINDOWS),
             grouper: Grouper::with_capacity(WINDOWS),
@@ -217,7 +208,7 @@ impl Detector {
             enhancer: Enhancer::new(self.options.enhance, width, height),
             rows: ShrinkRows::new(widest),
             pixels: vec![0; widest],
-            evaluator: Evaluator::new(&self.cascade, self.kernel, &integral, columns),
+            evaluator: Evaluator::new(&self.cascade, self.isa, &integral, columns),
             integral,
             per_window: None,
         });
@@ -248,10 +239,10 @@ impl Detector {
         &self.options
     }
 
-    /// The kernel it runs.
+    /// The instruction set that it was made for.
     #[must_use]
-    pub const fn kernel(&self) -> Kernel {
-        self.kernel
+    pub const fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// To be called for each new picture, before searching in it.

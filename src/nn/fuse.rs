@@ -16,9 +16,10 @@ use std::collections::{HashMap, HashSet};
 
 use tract_core::prelude::*;
 
-use super::kernels::{Geometry, Kernel, Pool, Quantization, Range, Requantize, quantize};
+use super::kernels::{Geometry, Pool, Quantization, Range, Requantizer, quantize};
 use super::onnx::{GraphProto, NodeProto, TensorProto};
 use super::program::{Draft, Exit, Operation, Program, ValueId};
+use crate::isa::Isa;
 
 /// What became of a graph.
 pub struct Fused {
@@ -87,7 +88,7 @@ struct Graph<'a> {
 /// Fuses what can be fused, or gives `None` if no layer can.
 ///
 /// `input_shape` is channels, height and width.
-pub fn fuse(proto: &GraphProto, input_shape: [usize; 3], kernel: Kernel) -> Option<Fused> {
+pub fn fuse(proto: &GraphProto, input_shape: [usize; 3], isa: Isa) -> Option<Fused> {
     let mut constants: HashMap<&str, &TensorProto> = HashMap::new();
     for tensor in &proto.initializer {
         constants.insert(&tensor.name, tensor);
@@ -125,7 +126,7 @@ pub fn fuse(proto: &GraphProto, input_shape: [usize; 3], kernel: Kernel) -> Opti
             _ => None,
         };
     }
-    graph.finish(kernel)
+    graph.finish(isa)
 }
 
 impl<'a> Graph<'a> {
@@ -559,7 +560,7 @@ impl<'a> Graph<'a> {
                 let scale = scale.map(|w| x.from.scale * w / to.scale).collect();
                 let offset = offset.iter();
                 let offset = offset.map(|offset| (offset / f64::from(to.scale)) as f32);
-                let requantize = Requantize::new(
+                let requantizer = Requantizer::new(
                     &weights.data,
                     x.from.zero,
                     &bias,
@@ -571,7 +572,7 @@ impl<'a> Graph<'a> {
                 let shape = [
                     geometry.out_height,
                     geometry.out_width,
-                    requantize.outputs(),
+                    requantizer.outputs(),
                 ];
                 let (input, input_zero, weights) = (x.value, x.from.zero, weights.data);
                 let operation = if depthwise {
@@ -580,7 +581,7 @@ impl<'a> Graph<'a> {
                         input_zero,
                         geometry,
                         weights,
-                        requantize,
+                        requantizer,
                     }
                 } else {
                     Operation::Convolution {
@@ -588,7 +589,7 @@ impl<'a> Graph<'a> {
                         input_zero,
                         geometry,
                         weights,
-                        requantize,
+                        requantizer,
                     }
                 };
                 (shape, operation)
@@ -640,7 +641,7 @@ impl<'a> Graph<'a> {
         let (bias, offset) = self.bias(weights.bias, &unit)?;
         let scale: Vec<f32> = unit.iter().map(|unit| *unit as f32).collect();
         let offset: Vec<f32> = offset.iter().map(|offset| *offset as f32).collect();
-        let folded = Requantize::new(
+        let folded = Requantizer::new(
             &weights.data,
             x.from.zero,
             &bias,
@@ -660,7 +661,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Splits the graph into the program and the rest that the outputs need.
-    fn finish(self, kernel: Kernel) -> Option<Fused> {
+    fn finish(self, isa: Isa) -> Option<Fused> {
         let mut outputs = Vec::new();
         let mut exits = Vec::new();
         let mut kept = HashSet::new();
@@ -742,7 +743,7 @@ impl<'a> Graph<'a> {
             .map(|(index, _)| index)
             .collect();
         Some(Fused {
-            program: Program::new(kernel, drafts, exits),
+            program: Program::new(isa, drafts, exits),
             input: self.input.to_owned(),
             outputs,
             rest,

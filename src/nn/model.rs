@@ -12,11 +12,11 @@ use tract_core::prelude::*;
 
 use super::fuse::{Fused, fuse};
 use super::import::import;
-use super::kernels::Kernel;
 use super::onnx::{self, GraphProto, ModelProto, NodeProto};
 use super::op::IntegerNetwork;
 use super::program::{Memory, Program};
 use crate::host::memory;
+use crate::isa::Isa;
 
 /// Order of the dimensions of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -183,13 +183,13 @@ impl Model {
         check_outputs(graph)?;
         let names: Vec<_> = graph.output.iter().map(|o| o.name.clone()).collect();
         let fused = match (input.layout, input.shape) {
-            (Layout::Nchw, [1, c, h, w]) => fuse(graph, [c, h, w], Kernel::best()),
+            (Layout::Nchw, [1, c, h, w]) => fuse(graph, [c, h, w], Isa::best()),
             _ => None,
         };
         let (outputs, engine) = match fused {
             Some(fused) if fused.rest.is_empty() => {
-                let kernel = fused.program.kernel();
-                log::debug!("{title}: all of it runs in integers ({kernel} kernels)");
+                let isa = fused.program.isa();
+                log::debug!("{title}: all of it runs in integers ({isa} kernels)");
                 workspace.with(|memory| memory.reserve_for(&fused.program));
                 let outputs = fused.outputs.into_iter();
                 let outputs = outputs
@@ -341,7 +341,7 @@ pub struct StepProfile {
 
 impl StepProfile {
     fn of_program(program: &Program) -> impl Iterator<Item = Self> {
-        let kernel = program.kernel().name();
+        let kernel = program.isa().name();
         program.steps().map(move |step| Self {
             name: step.name,
             operation: step.operation,
@@ -709,7 +709,7 @@ mod tests {
             let step = steps.iter().find(|s| s.name.starts_with(name));
             step.map(|s| s.kernel)
         };
-        assert_eq!(kernel("b2_project"), Some(Kernel::best().name()));
+        assert_eq!(kernel("b2_project"), Some(Isa::best().name()));
         assert_eq!(kernel("head"), Some("tract"));
         // tract multiplies by the reciprocal of a scale, so a quantum (0.047)
         // may lie between the two.

@@ -61,7 +61,7 @@ impl Op for IntegerNetwork {
         Ok(vec![format!(
             "{} steps, {} kernels",
             self.program.steps().len(),
-            self.program.kernel()
+            self.program.isa()
         )])
     }
 

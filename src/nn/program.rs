@@ -12,8 +12,9 @@
 use std::time::{Duration, Instant};
 
 use super::kernels::{
-    self, Add, Aligned, Dense, Depthwise, Geometry, Kernel, Pool, Quantization, Requantize, Scratch,
+    self, Add, Aligned, Dense, Depthwise, Geometry, Pool, Quantization, Requantizer, Scratch,
 };
+use crate::isa::Isa;
 
 /// A byte tensor: its number in the order of definition.
 pub type ValueId = usize;
@@ -21,7 +22,7 @@ pub type ValueId = usize;
 /// Height, width and channels of a byte tensor.
 pub type Shape = [usize; 3];
 
-/// What a step does, before it is packed for a kernel.
+/// What a step does, before it is packed for an instruction set.
 #[derive(Debug)]
 pub enum Operation {
     /// From an f32 input of the program, in the order channel, row, column.
@@ -35,7 +36,7 @@ pub enum Operation {
         input_zero: u8,
         geometry: Geometry,
         weights: Vec<i8>,
-        requantize: Requantize,
+        requantizer: Requantizer,
     },
     /// A depthwise convolution; `weights` are `channels x taps`.
     Depthwise {
@@ -43,7 +44,7 @@ pub enum Operation {
         input_zero: u8,
         geometry: Geometry,
         weights: Vec<i8>,
-        requantize: Requantize,
+        requantizer: Requantizer,
     },
     Add {
         inputs: [ValueId; 2],
@@ -174,7 +175,7 @@ struct Group {
 /// A network of integer steps.
 #[derive(Debug)]
 pub struct Program {
-    kernel: Kernel,
+    isa: Isa,
     steps: Vec<Step>,
     groups: Vec<Group>,
     exits: Vec<(Exit, Shape, Span)>,
@@ -195,14 +196,14 @@ impl Memory {
         if self.values.len() < program.memory {
             self.values = Aligned::new(program.memory);
         }
-        if self.scratch.len() < program.scratch {
+        if self.scratch.bytes() < program.scratch {
             self.scratch = Scratch::new(program.scratch);
         }
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        self.values.len() + size_of::<i16>() * self.scratch.len()
+        self.values.len() + self.scratch.bytes()
     }
 }
 
@@ -253,14 +254,14 @@ impl Planner {
 }
 
 impl Program {
-    /// Packs steps for a kernel and lays out their memory. Each step reads
+    /// Packs steps for an instruction set and lays out their memory. Each step reads
     /// values of earlier steps only.
     #[must_use]
-    pub fn new(kernel: Kernel, drafts: Vec<Draft>, exits: Vec<Exit>) -> Self {
-        Self::with_band(kernel, drafts, exits, BAND)
+    pub fn new(isa: Isa, drafts: Vec<Draft>, exits: Vec<Exit>) -> Self {
+        Self::with_band(isa, drafts, exits, BAND)
     }
 
-    fn with_band(kernel: Kernel, drafts: Vec<Draft>, exits: Vec<Exit>, size: usize) -> Self {
+    fn with_band(isa: Isa, drafts: Vec<Draft>, exits: Vec<Exit>, size: usize) -> Self {
         let groups = grouped(&drafts, &exits, size);
         // The group after which each value is needed no more.
         let mut last = Vec::with_capacity(drafts.len());
@@ -310,16 +311,16 @@ impl Program {
                         input_zero,
                         geometry,
                         weights,
-                        requantize,
+                        requantizer,
                         ..
                     } => {
                         let pointwise = geometry.is_pointwise();
                         let weights = if pointwise {
                             weights
                         } else {
-                            padded(&weights, requantize.outputs(), geometry.gathered_inputs())
+                            padded(&weights, requantizer.outputs(), geometry.gathered_inputs())
                         };
-                        let dense = Dense::new(kernel, &weights, requantize);
+                        let dense = Dense::new(isa, &weights, requantizer);
                         scratch = scratch.max(dense.scratch());
                         if pointwise {
                             Action::Dense(dense)
@@ -336,14 +337,18 @@ impl Program {
                         input_zero,
                         geometry,
                         weights,
-                        requantize,
+                        requantizer,
                         ..
                     } => Action::Depthwise(Depthwise::new(
-                        kernel, geometry, &weights, input_zero, requantize,
+                        isa,
+                        geometry,
+                        &weights,
+                        input_zero,
+                        requantizer,
                     )),
                     Operation::Add {
                         from, to, range, ..
-                    } => Action::Add(Add::new(kernel, from[0], from[1], to, range)),
+                    } => Action::Add(Add::new(isa, from[0], from[1], to, range)),
                     Operation::Pool { pool, .. } => Action::Pool(pool),
                 };
                 places.push((output.clone(), draft.shape));
@@ -364,7 +369,7 @@ impl Program {
             })
             .collect();
         Self {
-            kernel,
+            isa,
             steps,
             groups,
             exits,
@@ -373,10 +378,10 @@ impl Program {
         }
     }
 
-    /// The kernel that it was packed for.
+    /// The instruction set that it was packed for.
     #[must_use]
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// Memory for running it.
@@ -390,7 +395,7 @@ impl Program {
     /// Bytes of [`Program::memory`].
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.memory + 2 * self.scratch
+        self.memory + self.scratch
     }
 
     /// Runs all steps. Inputs and outputs are f32 in the order channel, row,
@@ -454,7 +459,7 @@ impl Program {
                 let input = inputs[*input];
                 let Some(planes) = planes else {
                     return kernels::quantize_all(
-                        self.kernel,
+                        self.isa,
                         *to,
                         input,
                         &mut values[step.output.clone()],
@@ -463,7 +468,7 @@ impl Program {
                 let [output, planes] = values
                     .get_disjoint_mut([step.output.clone(), planes.clone()])
                     .expect(apart);
-                kernels::quantize_all(self.kernel, *to, input, planes);
+                kernels::quantize_all(self.isa, *to, input, planes);
                 let channels = step.shape[2];
                 let size = planes.len() / channels;
                 for (position, output) in output.chunks_exact_mut(channels).enumerate() {
@@ -497,7 +502,7 @@ impl Program {
             }
             Action::Pool(pool) => {
                 let [output, input, _] = values.get_disjoint_mut(spans(&none)).expect(apart);
-                pool.run(self.kernel, input, output);
+                pool.run(self.isa, input, output);
             }
         }
     }
@@ -725,10 +730,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn requantize(weights: &[i8], outputs: usize, input_zero: u8) -> Requantize {
+    fn requantizer(weights: &[i8], outputs: usize, input_zero: u8) -> Requantizer {
         let scale = vec![0.004; outputs];
         let bias: Vec<_> = (0..outputs as i32).map(|output| 37 * output).collect();
-        Requantize::new(
+        Requantizer::new(
             weights,
             input_zero,
             &bias,
@@ -777,7 +782,7 @@ mod tests {
                 out_width: (width + 2 * pad - window) / stride + 1,
             };
             let weights: Vec<i8> = weights(outputs * channels * window * window);
-            let (input_zero, requantize) = (100, requantize(&weights, outputs, 100));
+            let (input_zero, requantizer) = (100, requantizer(&weights, outputs, 100));
             let shape = [geometry.out_height, geometry.out_width, outputs];
             let operation = if channels == 1 {
                 Operation::Depthwise {
@@ -785,7 +790,7 @@ mod tests {
                     input_zero,
                     geometry,
                     weights,
-                    requantize,
+                    requantizer,
                 }
             } else {
                 Operation::Convolution {
@@ -793,7 +798,7 @@ mod tests {
                     input_zero,
                     geometry,
                     weights,
-                    requantize,
+                    requantizer,
                 }
             };
             drafts.push(Draft {
@@ -835,10 +840,10 @@ mod tests {
             weights in prop::collection::vec(any::<i8>(), 997),
             input in prop::collection::vec(-1.5f32..1.5, 8 * 24 * 20),
         ) {
-            let run = |kernel, size| {
+            let run = |isa, size| {
                 let (drafts, exits) = drafts(sides, window, stride, &weights);
                 let [height, width, channels] = drafts[4].shape;
-                let program = Program::with_band(kernel, drafts, exits, size);
+                let program = Program::with_band(isa, drafts, exits, size);
                 let mut output = vec![0.0; height * width * channels];
                 let mut memory = program.memory();
                 for _ in 0..2 {
@@ -847,13 +852,13 @@ mod tests {
                 }
                 (program.groups.iter().any(|group| group.band.is_some()), output)
             };
-            let (banded, whole) = run(Kernel::Scalar, usize::MAX);
+            let (banded, whole) = run(Isa::Scalar, usize::MAX);
             prop_assert!(!banded);
-            for kernel in Kernel::available() {
+            for isa in Isa::available() {
                 for size in [0, 6 * 72 * sides[1]] {
-                    let (banded, output) = run(kernel, size);
+                    let (banded, output) = run(isa, size);
                     prop_assert!(banded || size > 0);
-                    prop_assert_eq!(&output, &whole, "{} {}", kernel, size);
+                    prop_assert_eq!(&output, &whole, "{} {}", isa, size);
                 }
             }
         }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use affectd::detect::{
-    Cascade, Detector, Enhance, Expected, Kernel, Options, Search, SearchOptions,
-};
+use affectd::detect::{Cascade, Detector, Enhance, Expected, Options, Search, SearchOptions};
 use affectd::frame::{LumaView, Timestamp};
 use affectd::host::memory;
+use affectd::isa::Isa;
 
 fn allocations_in(work: impl FnOnce()) -> u64 {
     let before = memory::usage().system_here;
@@ -26,17 +25,17 @@ fn a_search_does_not_allocate() {
     let info = reader.next_frame(&mut pixels).unwrap();
     let view = LumaView::new(&pixels, info.width, info.height, info.line_size).unwrap();
 
-    for &kernel in Kernel::available() {
+    for isa in Isa::available() {
         for enhance in [Enhance::Off, Enhance::Equalize, Enhance::Clahe] {
             let options = Options {
                 enhance,
                 ..Options::default()
             };
-            let mut detector = Detector::with_kernel(cascade.clone(), options, kernel).unwrap();
+            let mut detector = Detector::with_isa(cascade.clone(), options, isa).unwrap();
             detector.reserve(info.width, info.height);
             let mut faces = 0;
             let count = allocations_in(|| faces = detector.detect(view).len());
-            assert_eq!((faces, count), (1, 0), "{kernel:?} {enhance:?}");
+            assert_eq!((faces, count), (1, 0), "{isa} {enhance:?}");
         }
     }
 

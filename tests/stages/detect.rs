@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use affectd::detect::{Cascade, DetectError, Detection, Detector, Enhance, Kernel, Options};
+use affectd::detect::{Cascade, DetectError, Detection, Detector, Enhance, Options};
 use affectd::frame::LumaView;
+use affectd::isa::Isa;
 use proptest::prelude::*;
 
 fn root() -> &'static Path {
@@ -90,9 +91,8 @@ fn rectangles_are_opencvs() {
             max_size: (case.max_size > 0).then_some((case.max_size, case.max_size)),
             enhance: case.enhance,
         };
-        for &kernel in Kernel::available() {
-            let mut detector =
-                Detector::with_kernel(cascade.clone(), options.clone(), kernel).unwrap();
+        for isa in Isa::available() {
+            let mut detector = Detector::with_isa(cascade.clone(), options.clone(), isa).unwrap();
             let found: Vec<_> = detector
                 .detect(picture.view())
                 .iter()
@@ -101,7 +101,7 @@ fn rectangles_are_opencvs() {
             assert_eq!(
                 found,
                 case.faces,
-                "{} with {} by {kernel:?}, {options:?}",
+                "{} with {} by {isa}, {options:?}",
                 case.picture.display(),
                 case.cascade.display()
             );
@@ -342,13 +342,13 @@ fn lbp_cascade(dice: &mut Dice) -> String {
     cascade_xml("LBP", 256, &features, &stages)
 }
 
-fn windows(cascade: &Cascade, kernel: Kernel, picture: &Gray, factor: f64) -> Vec<Detection> {
+fn windows(cascade: &Cascade, isa: Isa, picture: &Gray, factor: f64) -> Vec<Detection> {
     let options = Options {
         min_neighbors: 0,
         scale_factor: factor,
         ..Options::default()
     };
-    Detector::with_kernel(cascade.clone(), options, kernel)
+    Detector::with_isa(cascade.clone(), options, isa)
         .unwrap()
         .detect(picture.view())
         .to_vec()
@@ -376,10 +376,10 @@ proptest! {
             })
             .collect();
         let picture = Gray { pixels, width, height };
-        let expected = windows(&cascade, Kernel::Scalar, &picture, factor);
-        for &kernel in Kernel::available() {
-            let found = windows(&cascade, kernel, &picture, factor);
-            prop_assert_eq!(&found, &expected, "{:?}", kernel);
+        let expected = windows(&cascade, Isa::Scalar, &picture, factor);
+        for isa in Isa::available() {
+            let found = windows(&cascade, isa, &picture, factor);
+            prop_assert_eq!(&found, &expected, "{}", isa);
         }
     }
 }
@@ -396,13 +396,7 @@ fn made_up_cascades_pass_some_windows() {
         } else {
             haar_cascade(&mut dice)
         };
-        let count = windows(
-            &Cascade::parse(&xml).unwrap(),
-            Kernel::Scalar,
-            &picture,
-            1.3,
-        )
-        .len();
+        let count = windows(&Cascade::parse(&xml).unwrap(), Isa::Scalar, &picture, 1.3).len();
         some += usize::from(count > 0);
         passed += count;
     }

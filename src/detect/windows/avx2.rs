@@ -4,17 +4,17 @@ use std::arch::x86_64::*;
 
 use super::Contrast;
 use super::lanes::{Job, Lanes, Scratch, rectangle};
-
-pub(super) struct Avx2;
+use crate::isa::Avx2;
 
 /// Searches some rows.
-///
-/// # Safety
-/// The processor has AVX2.
-#[target_feature(enable = "avx2")]
-pub(super) unsafe fn rows(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
-    // SAFETY: promised by the caller.
-    unsafe { job.run::<Avx2>(scratch) }
+pub(super) fn rows(_: Avx2, job: &Job<'_>, scratch: &mut Scratch) -> u64 {
+    #[target_feature(enable = "avx2")]
+    fn compiled(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
+        // SAFETY: this function is compiled for AVX2.
+        unsafe { job.run::<Avx2>(scratch) }
+    }
+    // SAFETY: the first argument proves that the processor has AVX2.
+    unsafe { compiled(job, scratch) }
 }
 
 // SAFETY, for all blocks below: the trait's contract is that the processor has

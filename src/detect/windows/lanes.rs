@@ -30,9 +30,10 @@
 //! in which they are read.
 
 use super::scalar;
-use super::{BATCH, Contrast, Kernel, Rows, block_corners, corners};
+use super::{BATCH, Contrast, Rows, block_corners, corners};
 use crate::detect::cascade::{self, Cascade, Child, Features, Split};
 use crate::detect::integral::{Integral, Layout};
+use crate::isa::Isa;
 
 /// Groups evaluated together.
 const TOGETHER: usize = 4;
@@ -682,7 +683,7 @@ impl Program {
     /// features times groups.
     pub(super) fn rows(
         &self,
-        kernel: Kernel,
+        isa: Isa,
         exact: &scalar::Program,
         integral: &Integral,
         rows: Rows,
@@ -694,15 +695,16 @@ impl Program {
             integral,
             rows,
         };
-        match kernel {
-            // SAFETY: a detector is only built with a kernel that the
-            // processor has.
+        match isa {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { super::avx2::rows(&job, scratch) },
-            // SAFETY: as above.
+            Isa::Avx2(isa) => super::avx2::rows(isa, &job, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni(isa) => super::avx2::rows(isa.avx2(), &job, scratch),
             #[cfg(target_arch = "aarch64")]
-            Kernel::Neon => unsafe { super::neon::rows(&job, scratch) },
-            _ => unreachable!("{kernel:?} is not packed on this processor"),
+            Isa::Neon(isa) => super::neon::rows(isa, &job, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot(isa) => super::neon::rows(isa.neon(), &job, scratch),
+            Isa::Scalar => unreachable!("the plain search has no lanes"),
         }
     }
 }

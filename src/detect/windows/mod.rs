@@ -29,39 +29,7 @@ mod scalar;
 
 use super::cascade::{Cascade, Features};
 use super::integral::{Integral, Layout};
-
-/// An implementation of the search, chosen once when a detector is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernel {
-    /// Plain Rust, any processor.
-    Scalar,
-    /// 8 windows at once, x86-64.
-    Avx2,
-    /// 4 windows at once, 64-bit ARM.
-    Neon,
-}
-
-impl Kernel {
-    /// The fastest one that this processor has.
-    #[must_use]
-    pub fn best() -> Self {
-        *Self::available().last().unwrap_or(&Self::Scalar)
-    }
-
-    /// All that this processor has, slowest first.
-    #[must_use]
-    pub fn available() -> &'static [Self] {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return &[Self::Scalar, Self::Avx2];
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            return &[Self::Scalar, Self::Neon];
-        }
-        &[Self::Scalar]
-    }
-}
+use crate::isa::Isa;
 
 /// Standard deviation times area below which a window is too plain, as a
 /// bound on `area / (area * deviation)`.
@@ -132,7 +100,7 @@ pub(super) struct Rows {
 /// Evaluates a cascade over rows of windows.
 #[derive(Debug)]
 pub(super) struct Evaluator {
-    kernel: Kernel,
+    isa: Isa,
     /// For columns as they are, and split by parity.
     scalar: [scalar::Program; 2],
     lanes: Option<[lanes::Program; 2]>,
@@ -144,21 +112,16 @@ pub(super) struct Evaluator {
 impl Evaluator {
     /// For an integral image of a certain size, and up to `columns` windows in
     /// a row.
-    pub(super) fn new(
-        cascade: &Cascade,
-        kernel: Kernel,
-        integral: &Integral,
-        columns: usize,
-    ) -> Self {
+    pub(super) fn new(cascade: &Cascade, isa: Isa, integral: &Integral, columns: usize) -> Self {
         let layouts = [integral.layout(false), integral.layout(true)];
-        let lanes = match kernel {
-            Kernel::Scalar => None,
+        let lanes = match isa {
+            Isa::Scalar => None,
             // Cascades whose sums do not fit the packed arithmetic are left to
             // the plain one: none is known outside of tests.
-            Kernel::Avx2 | Kernel::Neon => lanes::Program::pair(cascade, layouts),
+            _ => lanes::Program::pair(cascade, layouts),
         };
         Self {
-            kernel,
+            isa,
             scalar: layouts.map(|layout| scalar::Program::new(cascade, layout)),
             lanes,
             scratch: lanes::Scratch::new(columns),
@@ -186,8 +149,7 @@ impl Evaluator {
                 }
             }
             Some(lanes) => {
-                self.work +=
-                    lanes[which].rows(self.kernel, scalar, integral, rows, &mut self.scratch);
+                self.work += lanes[which].rows(self.isa, scalar, integral, rows, &mut self.scratch);
                 for (row, column) in self.scratch.survivors() {
                     found(row, column);
                 }

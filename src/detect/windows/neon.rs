@@ -4,17 +4,17 @@ use std::arch::aarch64::*;
 
 use super::Contrast;
 use super::lanes::{Job, Lanes, Scratch, rectangle};
-
-pub(super) struct Neon;
+use crate::isa::Neon;
 
 /// Searches some rows.
-///
-/// # Safety
-/// The processor has NEON.
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn rows(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
-    // SAFETY: promised by the caller.
-    unsafe { job.run::<Neon>(scratch) }
+pub(super) fn rows(_: Neon, job: &Job<'_>, scratch: &mut Scratch) -> u64 {
+    #[target_feature(enable = "neon")]
+    fn compiled(job: &Job<'_>, scratch: &mut Scratch) -> u64 {
+        // SAFETY: this function is compiled for NEON.
+        unsafe { job.run::<Neon>(scratch) }
+    }
+    // SAFETY: the first argument proves that the processor has NEON.
+    unsafe { compiled(job, scratch) }
 }
 
 // SAFETY, for all blocks below: the trait's contract is that the processor has

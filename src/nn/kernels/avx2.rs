@@ -14,298 +14,141 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    Add, Aligned, Geometry, Picture, Pool, Quantization, Range, Requantize, Rows, Scratch, quantize,
-};
+use super::aligned::Aligned;
+use super::arithmetic::{Ends, Pool, Quantization, Requantizer, Sum, quantize};
+use super::dense::{self, Block, Instructions, Parameters};
+use super::geometry::{Geometry, Picture, Rows};
+use crate::isa::Avx2;
 
 /// Channels of a block of two vectors, lane by lane.
 const ORDER: [usize; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
 
-/// Positions computed at once: 6 x 2 sums fill the 16 registers together with
-/// two vectors of weights, an input and a product.
-const TILE: usize = 6;
+impl Instructions for Avx2 {
+    type Sums = __m256i;
 
-/// Widened inputs that are worked on at once, in i16: most of a 32 KiB cache.
-const CHUNK: usize = 12 * 1024;
+    const LANES: usize = 8;
+    const VECTORS: (usize, usize) = (1, 2);
+    const WIDTH: usize = 2;
+    const GROUP: usize = 2;
+    const STEP: usize = 2;
+    const IN_PLACE: bool = false;
+    const LESS: i32 = 0;
+    /// Most of a 32 KiB cache.
+    const CHUNK: usize = 24 * 1024;
 
-/// Bias, scale and offset, laid out like the sums.
-#[derive(Debug)]
-pub(super) struct Parameters {
-    pub bias: Aligned<i32>,
-    pub scale: Aligned<f32>,
-    pub offset: Aligned<f32>,
-}
-
-impl Parameters {
-    /// `lanes` names the channel of each lane; beyond the last channel there
-    /// are zeros.
-    pub fn new(requantize: &Requantize, lanes: &[usize]) -> Self {
-        let mut parameters = Self {
-            bias: Aligned::new(lanes.len()),
-            scale: Aligned::new(lanes.len()),
-            offset: Aligned::new(lanes.len()),
-        };
-        for (lane, &channel) in lanes.iter().enumerate() {
-            if channel < requantize.outputs() {
-                parameters.bias[lane] = requantize.bias[channel];
-                parameters.scale[lane] = requantize.scale[channel];
-                parameters.offset[lane] = requantize.offset[channel];
-            }
-        }
-        parameters
-    }
-}
-
-/// Zero point and range in the forms that the ends of the kernels need.
-#[derive(Clone, Copy)]
-pub(super) struct Ends {
-    pub zero: i16,
-    /// Whether the range is less than what a byte can hold.
-    pub limited: bool,
-    pub low: i8,
-    pub high: i8,
-}
-
-impl Ends {
-    pub fn new(zero: u8, range: &Range) -> Self {
-        Self {
-            zero: i16::from(zero),
-            limited: *range != (0..=255),
-            low: range.start().cast_signed(),
-            high: range.end().cast_signed(),
-        }
-    }
-}
-
-/// A matrix product's weights: block by block of 16 outputs (8 at the end, if
-/// that is enough), in it pair by pair of inputs.
-#[derive(Debug)]
-pub struct Dense {
-    inputs: usize,
-    pairs: usize,
-    outputs: usize,
-    weights: Aligned<i8>,
-    parameters: Parameters,
-}
-
-impl Dense {
-    pub fn new(weights: &[i8], requantize: &Requantize) -> Self {
-        let outputs = requantize.outputs();
-        let inputs = weights.len() / outputs;
-        let pairs = inputs.div_ceil(2);
-        let mut lanes = Vec::new();
-        for first in (0..outputs).step_by(16) {
-            if outputs - first <= 8 {
-                lanes.extend(first..first + 8);
-            } else {
-                lanes.extend(ORDER.map(|channel| first + channel));
-            }
-        }
-        let mut packed = Aligned::new(lanes.len() * pairs * 2);
-        let mut at = 0;
-        for block in lanes.chunks(16) {
-            for pair in 0..pairs {
-                for &channel in block {
-                    for input in [2 * pair, 2 * pair + 1] {
-                        if channel < outputs && input < inputs {
-                            packed[at] = weights[channel * inputs + input];
-                        }
-                        at += 1;
-                    }
-                }
-            }
-        }
-        Self {
-            inputs,
-            pairs,
-            outputs,
-            weights: packed,
-            parameters: Parameters::new(requantize, &lanes),
-        }
+    /// 6 x 2 sums fill the 16 registers together with two vectors of weights, an
+    /// input and a product.
+    #[inline(always)]
+    fn tile(_: usize) -> usize {
+        6
     }
 
-    pub fn bytes(&self) -> usize {
-        self.weights.len()
+    fn output_of(lane: usize, vectors: usize) -> usize {
+        if vectors == 2 { ORDER[lane] } else { lane }
     }
 
-    /// Positions widened at once.
-    fn chunk(&self) -> usize {
-        (CHUNK / (2 * self.pairs)).max(2 * TILE) / TILE * TILE
+    fn lay_out(self, input: &[u8], row: &mut [u8]) {
+        // SAFETY: `self` proves that AVX2 is there.
+        unsafe { widen(input, row) };
     }
 
-    /// The i16 of scratch memory that [`Dense::run`] needs.
-    pub fn scratch(&self) -> usize {
-        self.chunk() * 2 * self.pairs
-    }
-
-    pub fn run(
-        &self,
-        requantize: &Requantize,
-        input: &[u8],
+    fn tiles_of<const POSITIONS: usize, const VECTORS: usize>(
+        self,
+        block: &Block<'_>,
+        rows: &[u8],
         output: &mut [u8],
-        scratch: &mut Scratch,
     ) {
-        let ends = Ends::new(requantize.zero, &requantize.range);
-        let stride = 2 * self.pairs;
-        let chunk = self.chunk();
-        let inputs = input.chunks(chunk * self.inputs);
-        for (input, output) in inputs.zip(output.chunks_mut(chunk * self.outputs)) {
-            let positions = input.len() / self.inputs;
-            let rows = &mut scratch.rows[..positions * stride];
-            if self.inputs == stride {
-                // SAFETY: a `Dense` is only made where AVX2 and FMA are there.
-                unsafe { widen(input, rows) };
-            } else {
-                for (input, row) in input
-                    .chunks_exact(self.inputs)
-                    .zip(rows.chunks_exact_mut(stride))
-                {
-                    for (wide, &value) in row.iter_mut().zip(input) {
-                        *wide = i16::from(value);
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled<const POSITIONS: usize, const VECTORS: usize>(
+            block: &Block<'_>,
+            rows: &[u8],
+            output: &mut [u8],
+        ) {
+            // SAFETY: this function is compiled for AVX2 and FMA.
+            unsafe { dense::tiles_of::<Avx2, POSITIONS, VECTORS>(block, rows, output) }
+        }
+        // SAFETY: `self` proves that the processor has AVX2 and FMA.
+        unsafe { compiled::<POSITIONS, VECTORS>(block, rows, output) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m256i {
+        // SAFETY: the caller guarantees eight numbers.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &mut [[__m256i; VECTORS]; POSITIONS],
+        rows: *const u8,
+        stride: usize,
+        mut weights: *const i8,
+    ) {
+        let rows = rows.cast::<i16>();
+        for pair in 0..stride / 2 {
+            // SAFETY: the caller guarantees the rows and the weights: pair `p` of
+            // a row is the two i16 from `2 p`, and has 16 bytes of weights for
+            // each vector.
+            unsafe {
+                let mut vectors = [_mm256_setzero_si256(); VECTORS];
+                for (index, vector) in vectors.iter_mut().enumerate() {
+                    *vector = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(16 * index).cast()));
+                }
+                weights = weights.add(16 * VECTORS);
+                for (position, sums) in sums.iter_mut().enumerate() {
+                    let inputs = rows.add(position * stride + 2 * pair).cast::<i32>();
+                    let inputs = _mm256_set1_epi32(inputs.read_unaligned());
+                    for (sum, &vector) in sums.iter_mut().zip(&vectors) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, vector));
                     }
-                    // Its weight is zero.
-                    row[stride - 1] = 0;
-                }
-            }
-            // SAFETY: as above.
-            unsafe { self.product(rows, positions, ends, output) };
-        }
-    }
-
-    /// All blocks of outputs of some positions.
-    #[target_feature(enable = "avx2,fma")]
-    fn product(&self, rows: &[i16], positions: usize, ends: Ends, output: &mut [u8]) {
-        let stride = 2 * self.pairs;
-        let tiles = positions.div_ceil(TILE);
-        for first in (0..self.outputs).step_by(16) {
-            let channels = (self.outputs - first).min(16);
-            let wide = channels > 8;
-            let lanes = if wide { 16 } else { 8 };
-            let block = Block {
-                weights: &self.weights[first * stride..(first + lanes) * stride],
-                bias: &self.parameters.bias[first..first + lanes],
-                scale: &self.parameters.scale[first..first + lanes],
-                offset: &self.parameters.offset[first..first + lanes],
-                ends,
-                outputs: self.outputs,
-                channels,
-            };
-            for tile in 0..tiles {
-                // Tiles of nearly the same size: 9 positions are 5 and 4.
-                let start = tile * positions / tiles;
-                let size = (tile + 1) * positions / tiles - start;
-                let rows = &rows[start * stride..(start + size) * stride];
-                let output = &mut output[start * self.outputs + first..];
-                match (wide, size) {
-                    (true, 6) => tile_of::<6, 2>(&block, rows, output),
-                    (true, 5) => tile_of::<5, 2>(&block, rows, output),
-                    (true, 4) => tile_of::<4, 2>(&block, rows, output),
-                    (true, 3) => tile_of::<3, 2>(&block, rows, output),
-                    (true, 2) => tile_of::<2, 2>(&block, rows, output),
-                    (true, _) => tile_of::<1, 2>(&block, rows, output),
-                    (false, 6) => tile_of::<6, 1>(&block, rows, output),
-                    (false, 5) => tile_of::<5, 1>(&block, rows, output),
-                    (false, 4) => tile_of::<4, 1>(&block, rows, output),
-                    (false, 3) => tile_of::<3, 1>(&block, rows, output),
-                    (false, 2) => tile_of::<2, 1>(&block, rows, output),
-                    (false, _) => tile_of::<1, 1>(&block, rows, output),
                 }
             }
         }
     }
-}
 
-/// Eight (one vector) or sixteen (two) outputs of a [`Dense`].
-struct Block<'a> {
-    weights: &'a [i8],
-    bias: &'a [i32],
-    scale: &'a [f32],
-    offset: &'a [f32],
-    ends: Ends,
-    /// Bytes from one position of the output to the next.
-    outputs: usize,
-    /// Those of the block that exist.
-    channels: usize,
+    #[inline(always)]
+    unsafe fn finish<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &[[__m256i; VECTORS]; POSITIONS],
+        block: &Block<'_>,
+        output: *mut u8,
+    ) {
+        // SAFETY: the caller guarantees scale, offset and output.
+        unsafe {
+            let mut scale = [_mm256_setzero_ps(); VECTORS];
+            let mut offset = [_mm256_setzero_ps(); VECTORS];
+            for vector in 0..VECTORS {
+                scale[vector] = _mm256_loadu_ps(block.scale.as_ptr().add(8 * vector));
+                offset[vector] = _mm256_loadu_ps(block.offset.as_ptr().add(8 * vector));
+            }
+            for (position, sums) in sums.iter().enumerate() {
+                let first = round(sums[0], scale[0], offset[0]);
+                let bytes = if VECTORS == 2 {
+                    finish(first, round(sums[1], scale[1], offset[1]), block.ends)
+                } else {
+                    // Both halves one after the other, as natural order wants it.
+                    finish_natural(first, block.ends)
+                };
+                store(bytes, output.add(position * block.outputs), block.channels);
+            }
+        }
+    }
 }
 
 /// Zero-extends bytes to i16.
 #[target_feature(enable = "avx2,fma")]
-fn widen(input: &[u8], output: &mut [i16]) {
+fn widen(input: &[u8], output: &mut [u8]) {
     let (blocks, rest) = input.as_chunks::<16>();
-    let (wide, wide_rest) = output.as_chunks_mut::<16>();
+    let (wide, wide_rest) = output.as_chunks_mut::<32>();
     for (block, wide) in blocks.iter().zip(wide) {
-        // SAFETY: reads 16 bytes of an array of 16 and writes 16 i16 to one.
+        // SAFETY: reads 16 bytes of an array of 16 and writes 32 to one.
         unsafe {
             let bytes = _mm_loadu_si128(block.as_ptr().cast());
             _mm256_storeu_si256(wide.as_mut_ptr().cast(), _mm256_cvtepu8_epi16(bytes));
         }
     }
+    let (wide_rest, _) = wide_rest.as_chunks_mut::<2>();
     for (wide, &byte) in wide_rest.iter_mut().zip(rest) {
-        *wide = i16::from(byte);
-    }
-}
-
-/// `POSITIONS` rows of inputs times a block of `VECTORS` x 8 outputs.
-#[target_feature(enable = "avx2,fma")]
-fn tile_of<const POSITIONS: usize, const VECTORS: usize>(
-    block: &Block<'_>,
-    rows: &[i16],
-    output: &mut [u8],
-) {
-    let stride = rows.len() / POSITIONS;
-    let lanes = VECTORS * 8;
-    assert!(rows.len() == POSITIONS * stride && stride.is_multiple_of(2));
-    assert!(block.weights.len() == lanes * stride);
-    assert!(block.bias.len() == lanes && block.scale.len() == lanes && block.offset.len() == lanes);
-    assert!(block.channels <= lanes);
-    assert!(output.len() >= (POSITIONS - 1) * block.outputs + block.channels);
-    // SAFETY: the lengths are asserted above: pair `p` of a row is the two i16
-    // from `2 p`, and its weights are the `2 * lanes` bytes from `2 * lanes * p`.
-    unsafe {
-        let mut sums = [[_mm256_setzero_si256(); VECTORS]; POSITIONS];
-        for vector in 0..VECTORS {
-            let bias = _mm256_loadu_si256(block.bias.as_ptr().add(8 * vector).cast());
-            for sums in &mut sums {
-                sums[vector] = bias;
-            }
-        }
-        let rows = rows.as_ptr();
-        let mut weights = block.weights.as_ptr();
-        for pair in 0..stride / 2 {
-            let mut vectors = [_mm256_setzero_si256(); VECTORS];
-            for (index, vector) in vectors.iter_mut().enumerate() {
-                *vector = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(16 * index).cast()));
-            }
-            weights = weights.add(2 * lanes);
-            for (position, sums) in sums.iter_mut().enumerate() {
-                let inputs = rows.add(position * stride + 2 * pair).cast::<i32>();
-                let inputs = _mm256_set1_epi32(inputs.read_unaligned());
-                for (sum, &vector) in sums.iter_mut().zip(&vectors) {
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(inputs, vector));
-                }
-            }
-        }
-        let mut scale = [_mm256_setzero_ps(); VECTORS];
-        let mut offset = [_mm256_setzero_ps(); VECTORS];
-        for vector in 0..VECTORS {
-            scale[vector] = _mm256_loadu_ps(block.scale.as_ptr().add(8 * vector));
-            offset[vector] = _mm256_loadu_ps(block.offset.as_ptr().add(8 * vector));
-        }
-        for (position, sums) in sums.iter().enumerate() {
-            let bytes = if VECTORS == 2 {
-                finish(
-                    round(sums[0], scale[0], offset[0]),
-                    round(sums[1], scale[1], offset[1]),
-                    block.ends,
-                )
-            } else {
-                let values = round(sums[0], scale[0], offset[0]);
-                // Both halves one after the other, as natural order wants it.
-                finish_natural(values, block.ends)
-            };
-            let output = output.as_mut_ptr().add(position * block.outputs);
-            store(bytes, output, block.channels);
-        }
+        *wide = u16::from(byte).to_ne_bytes();
     }
 }
 
@@ -315,7 +158,7 @@ fn tile_of<const POSITIONS: usize, const VECTORS: usize>(
 /// `output` can be written to for `count` bytes.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn store(bytes: __m128i, output: *mut u8, count: usize) {
-    // SAFETY: writes `count` bytes each time, and the caller answers for them.
+    // SAFETY: writes `count` bytes each time, and the caller guarantees them.
     unsafe {
         match count {
             16 => _mm_storeu_si128(output.cast(), bytes),
@@ -364,8 +207,8 @@ fn limit(bytes: __m128i, ends: Ends) -> __m128i {
     if !ends.limited {
         return bytes;
     }
-    let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(ends.low));
-    _mm_min_epu8(bytes, _mm_set1_epi8(ends.high))
+    let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(ends.low.cast_signed()));
+    _mm_min_epu8(bytes, _mm_set1_epi8(ends.high.cast_signed()))
 }
 
 /// The weights of a depthwise convolution with a window of 3 x 3, for eight
@@ -397,7 +240,7 @@ struct Column([__m256i; 2]);
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn column<const FOUR: bool>(rows: &Rows<'_, 4>, x: isize, channel: usize) -> Column {
-    // SAFETY: the caller answers for the channels.
+    // SAFETY: the caller guarantees the channels.
     let (a, b, c, d) = unsafe {
         let [a, b, c, d] = rows.column(x, channel);
         (
@@ -418,7 +261,12 @@ unsafe fn column<const FOUR: bool>(rows: &Rows<'_, 4>, x: isize, channel: usize)
 
 impl Depthwise {
     /// `None` for another window or stride.
-    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Option<Self> {
+    pub fn new(
+        _: Avx2,
+        geometry: &Geometry,
+        weights: &[i8],
+        requantizer: &Requantizer,
+    ) -> Option<Self> {
         let stride = geometry.stride[0];
         if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
             return None;
@@ -455,7 +303,7 @@ impl Depthwise {
         Some(Self {
             blocks,
             weights: packed,
-            parameters: Parameters::new(requantize, &lanes),
+            parameters: Parameters::new(requantizer, &lanes),
         })
     }
 
@@ -472,17 +320,18 @@ impl Depthwise {
     pub fn run(
         &self,
         geometry: &Geometry,
-        requantize: &Requantize,
+        requantizer: &Requantizer,
         first: usize,
         input: &Picture<'_>,
         output: &mut [u8],
     ) {
-        let ends = Ends::new(requantize.zero, &requantize.range);
+        let ends = Ends::new(requantizer.zero, &requantizer.range);
         let at_once = if geometry.stride[0] == 1 { 2 } else { 1 };
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
             let rows = input.rows(geometry, first + at_once * index);
-            // SAFETY: a `Depthwise` is only made where AVX2 and FMA are there.
+            // SAFETY: a `Depthwise` is only made with the proof that AVX2 and FMA
+            // are there.
             unsafe {
                 if at_once == 2 {
                     self.two_rows(geometry, &rows, ends, output);
@@ -612,19 +461,19 @@ fn steps(values: __m256, scale: __m256) -> __m256i {
     _mm256_cvtps_epi32(steps)
 }
 
-pub fn add(add: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+pub fn add(_: Avx2, sum: &Sum, a: &[u8], b: &[u8], output: &mut [u8]) {
     let (a_blocks, a_rest) = a.as_chunks::<8>();
     let (b_blocks, b_rest) = b.as_chunks::<8>();
     let (blocks, rest) = output.as_chunks_mut::<8>();
-    // SAFETY: an `Add` for this kernel is only made where AVX2 and FMA are there.
-    unsafe { add_blocks(add, a_blocks, b_blocks, blocks) };
-    super::scalar::add(add, a_rest, b_rest, rest);
+    // SAFETY: the first argument proves that AVX2 and FMA are there.
+    unsafe { add_blocks(sum, a_blocks, b_blocks, blocks) };
+    super::scalar::add(sum, a_rest, b_rest, rest);
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn add_blocks(add: &Add, a: &[[u8; 8]], b: &[[u8; 8]], output: &mut [[u8; 8]]) {
-    let ends = Ends::new(add.to.zero, &add.range);
-    let scale = _mm256_set1_ps(add.to.scale);
+fn add_blocks(parameters: &Sum, a: &[[u8; 8]], b: &[[u8; 8]], output: &mut [[u8; 8]]) {
+    let ends = Ends::new(parameters.to.zero, &parameters.range);
+    let scale = _mm256_set1_ps(parameters.to.scale);
     let number = |bytes: &[u8; 8], from: Quantization| {
         let bytes = _mm_set_epi64x(0, i64::from_le_bytes(*bytes));
         let words = _mm256_cvtepu8_epi32(bytes);
@@ -632,16 +481,16 @@ fn add_blocks(add: &Add, a: &[[u8; 8]], b: &[[u8; 8]], output: &mut [[u8; 8]]) {
         _mm256_mul_ps(_mm256_cvtepi32_ps(words), _mm256_set1_ps(from.scale))
     };
     for (output, (a, b)) in output.iter_mut().zip(a.iter().zip(b)) {
-        let sum = _mm256_add_ps(number(a, add.a), number(b, add.b));
+        let sum = _mm256_add_ps(number(a, parameters.a), number(b, parameters.b));
         let bytes = finish_natural(steps(sum, scale), ends);
         *output = _mm_cvtsi128_si64(bytes).to_le_bytes();
     }
 }
 
-pub fn quantize_all(to: Quantization, input: &[f32], output: &mut [u8]) {
+pub fn quantize_all(_: Avx2, to: Quantization, input: &[f32], output: &mut [u8]) {
     let (values, values_rest) = input.as_chunks::<8>();
     let (blocks, rest) = output.as_chunks_mut::<8>();
-    // SAFETY: this kernel is only chosen where AVX2 and FMA are there.
+    // SAFETY: the first argument proves that AVX2 and FMA are there.
     unsafe { quantize_blocks(to, values, blocks) };
     for (output, &value) in rest.iter_mut().zip(values_rest) {
         *output = quantize(value, to, &(0..=255));
@@ -660,11 +509,11 @@ fn quantize_blocks(to: Quantization, input: &[[f32; 8]], output: &mut [[u8; 8]])
     }
 }
 
-pub fn pool(pool: &Pool, input: &[u8], output: &mut [u8]) {
+pub fn pool(_: Avx2, pool: &Pool, input: &[u8], output: &mut [u8]) {
     #[target_feature(enable = "avx2,fma")]
     fn compiled(pool: &Pool, input: &[u8], output: &mut [u8]) {
         super::scalar::pool(pool, input, output);
     }
-    // SAFETY: a `Pool` for this kernel is only made where AVX2 and FMA are there.
+    // SAFETY: the first argument proves that AVX2 and FMA are there.
     unsafe { compiled(pool, input, output) };
 }

@@ -13,14 +13,11 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Ends, Parameters};
-use super::{
-    Add, Aligned, Geometry, Picture, Quantization, Range, Requantize, Rows, Scratch, quantize,
-};
-
-/// Sums at a time: of so many positions times vectors of outputs, which leaves 8
-/// of 32 registers to weights and inputs.
-const SUMS: usize = 24;
+use super::aligned::Aligned;
+use super::arithmetic::{Ends, Quantization, Range, Requantizer, Sum, quantize};
+use super::dense::{self, Block, Instructions};
+use super::geometry::{Geometry, Picture, Rows};
+use crate::isa::Avx512Vnni;
 
 /// The channel in a block of `vectors` x 16 that a lane of them belongs to, such
 /// that packing puts channels into their natural order.
@@ -29,253 +26,168 @@ const fn channel_of(lane: usize, vectors: usize) -> usize {
     4 * vectors * (lane / 4) + 4 * vector + lane % 4
 }
 
-/// Vectors for a block of outputs: four, or what is enough for the last ones.
-const fn vectors_for(outputs: usize) -> usize {
-    match outputs {
-        0..=16 => 1,
-        17..=32 => 2,
-        _ => 4,
-    }
-}
-
 /// The first `count` of 64 bytes.
 const fn first(count: usize) -> __mmask64 {
     if count < 64 { (1 << count) - 1 } else { !0 }
 }
 
-/// A matrix product's weights: block by block of 64 outputs (32 or 16 at the end,
-/// if that is enough), in it four inputs of each output after four.
-#[derive(Debug)]
-pub struct Dense {
-    inputs: usize,
-    /// Bytes of a position, a multiple of four.
-    stride: usize,
-    outputs: usize,
-    weights: Aligned<i8>,
-    parameters: Parameters,
-}
+impl Instructions for Avx512Vnni {
+    type Sums = __m512i;
 
-impl Dense {
-    pub fn new(weights: &[i8], requantize: &Requantize) -> Self {
-        let outputs = requantize.outputs();
-        let inputs = weights.len() / outputs;
-        let stride = inputs.next_multiple_of(4);
-        let mut lanes = Vec::new();
-        for first in (0..outputs).step_by(64) {
-            let vectors = vectors_for(outputs - first);
-            lanes.extend((0..16 * vectors).map(|lane| first + channel_of(lane, vectors)));
+    const LANES: usize = 16;
+    const VECTORS: (usize, usize) = (1, 4);
+    const WIDTH: usize = 1;
+    const GROUP: usize = 4;
+    const STEP: usize = 4;
+    const IN_PLACE: bool = true;
+    const LESS: i32 = 0;
+    /// As little as there can be: rows are laid out for odd numbers of inputs
+    /// only.
+    const CHUNK: usize = 0;
+
+    /// 24 sums, which leaves 8 of 32 registers to weights and inputs.
+    #[inline(always)]
+    fn tile(vectors: usize) -> usize {
+        if vectors == 4 { 6 } else { 12 }
+    }
+
+    fn output_of(lane: usize, vectors: usize) -> usize {
+        channel_of(lane, vectors)
+    }
+
+    fn lay_out(self, input: &[u8], row: &mut [u8]) {
+        row.copy_from_slice(input);
+    }
+
+    fn tiles_of<const POSITIONS: usize, const VECTORS: usize>(
+        self,
+        block: &Block<'_>,
+        rows: &[u8],
+        output: &mut [u8],
+    ) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+        fn compiled<const POSITIONS: usize, const VECTORS: usize>(
+            block: &Block<'_>,
+            rows: &[u8],
+            output: &mut [u8],
+        ) {
+            // SAFETY: this function is compiled for all of AVX-512 that is used.
+            unsafe { dense::tiles_of::<Avx512Vnni, POSITIONS, VECTORS>(block, rows, output) }
         }
-        let mut packed = Aligned::new(lanes.len() * stride);
-        let mut at = 0;
-        for block in lanes.chunks(64) {
+        // SAFETY: `self` proves that the processor has all of AVX-512 that is used.
+        unsafe { compiled::<POSITIONS, VECTORS>(block, rows, output) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m512i {
+        // SAFETY: the caller guarantees sixteen numbers.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &mut [[__m512i; VECTORS]; POSITIONS],
+        rows: *const u8,
+        stride: usize,
+        mut weights: *const i8,
+    ) {
+        // SAFETY: the caller guarantees the rows and the weights: four inputs have
+        // 64 bytes of weights for each vector.
+        unsafe {
+            let rows: [*const u8; POSITIONS] =
+                std::array::from_fn(|position| rows.add(position * stride));
             for group in (0..stride).step_by(4) {
-                for &channel in block {
-                    for input in group..group + 4 {
-                        if channel < outputs && input < inputs {
-                            packed[at] = weights[channel * inputs + input];
-                        }
-                        at += 1;
+                let mut vectors = [_mm512_setzero_si512(); VECTORS];
+                for (index, vector) in vectors.iter_mut().enumerate() {
+                    *vector = _mm512_loadu_si512(weights.add(64 * index).cast());
+                }
+                weights = weights.add(64 * VECTORS);
+                for (sums, row) in sums.iter_mut().zip(rows) {
+                    let inputs = row.add(group).cast::<i32>().read_unaligned();
+                    let inputs = _mm512_set1_epi32(inputs);
+                    for (sum, &vector) in sums.iter_mut().zip(&vectors) {
+                        *sum = _mm512_dpbusd_epi32(*sum, inputs, vector);
                     }
                 }
             }
         }
-        Self {
-            inputs,
-            stride,
-            outputs,
-            weights: packed,
-            parameters: Parameters::new(requantize, &lanes),
-        }
     }
 
-    pub fn bytes(&self) -> usize {
-        self.weights.len()
-    }
-
-    /// The i16 of scratch memory that [`Dense::run`] needs.
-    pub fn scratch(&self) -> usize {
-        if self.inputs == self.stride {
-            0
-        } else {
-            SUMS * self.stride / 2
-        }
-    }
-
-    pub fn run(
-        &self,
-        requantize: &Requantize,
-        input: &[u8],
-        output: &mut [u8],
-        scratch: &mut Scratch,
-    ) {
-        let ends = Ends::new(requantize.zero, &requantize.range);
-        if self.inputs == self.stride {
-            // SAFETY: a `Dense` is only made where all of AVX-512 is there that
-            // this module uses.
-            return unsafe { self.product(input, ends, output) };
-        }
-        let inputs = input.chunks(SUMS * self.inputs);
-        for (input, output) in inputs.zip(output.chunks_mut(SUMS * self.outputs)) {
-            let positions = input.len() / self.inputs;
-            // SAFETY: the bytes of i16 are bytes.
-            let (_, rows, _) = unsafe { scratch.rows.align_to_mut::<u8>() };
-            let rows = &mut rows[..positions * self.stride];
-            let to = rows.chunks_exact_mut(self.stride);
-            for (input, row) in input.chunks_exact(self.inputs).zip(to) {
-                // The weights of the others are zero.
-                row[..self.inputs].copy_from_slice(input);
-            }
-            // SAFETY: as above.
-            unsafe { self.product(rows, ends, output) };
-        }
-    }
-
-    /// All blocks of outputs of some positions.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-    fn product(&self, rows: &[u8], ends: Ends, output: &mut [u8]) {
-        let stride = self.stride;
-        let positions = rows.len() / stride;
-        for first in (0..self.outputs).step_by(64) {
-            let channels = (self.outputs - first).min(64);
-            let vectors = vectors_for(channels);
-            let lanes = 16 * vectors;
-            let block = Block {
-                weights: &self.weights[first * stride..(first + lanes) * stride],
-                bias: &self.parameters.bias[first..first + lanes],
-                scale: &self.parameters.scale[first..first + lanes],
-                offset: &self.parameters.offset[first..first + lanes],
-                ends,
-                outputs: self.outputs,
-                channels,
+    unsafe fn finish<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &[[__m512i; VECTORS]; POSITIONS],
+        block: &Block<'_>,
+        output: *mut u8,
+    ) {
+        // SAFETY: the caller guarantees scale, offset and output.
+        unsafe {
+            let ends = block.ends;
+            let mut scale = [_mm512_setzero_ps(); VECTORS];
+            let mut offset = [_mm512_setzero_ps(); VECTORS];
+            for vector in 0..VECTORS {
+                scale[vector] = _mm512_loadu_ps(block.scale.as_ptr().add(16 * vector));
+                offset[vector] = _mm512_loadu_ps(block.offset.as_ptr().add(16 * vector));
+            }
+            // Two vectors of a position as words.
+            let pair = |position: usize, [first, second]: [usize; 2]| {
+                let sums = &sums[position];
+                words(
+                    round(sums[first], scale[first], offset[first]),
+                    round(sums[second], scale[second], offset[second]),
+                    ends,
+                )
             };
-            let tiles = positions.div_ceil(if vectors == 4 { SUMS / 4 } else { SUMS / 2 });
-            for tile in 0..tiles {
-                // Tiles of nearly the same size: 13 positions are 7 and 6.
-                let start = tile * positions / tiles;
-                let size = (tile + 1) * positions / tiles - start;
-                let rows = &rows[start * stride..(start + size) * stride];
-                let output = &mut output[start * self.outputs + first..];
-                macro_rules! tiles_of {
-                    ($($vectors:literal: $($size:literal)*;)*) => {
-                        match (vectors, size) {
-                            $($(($vectors, $size) =>
-                                tile_of::<$size, $vectors>(&block, rows, output),)*)*
-                            _ => unreachable!("no tile is larger"),
-                        }
-                    };
+            if VECTORS == 4 {
+                for position in 0..POSITIONS {
+                    let bytes = bytes(pair(position, [0, 1]), pair(position, [2, 3]), ends);
+                    store::<VECTORS>(bytes, block, output, position);
                 }
-                tiles_of! {
-                    4: 1 2 3 4 5 6;
-                    2: 1 2 3 4 5 6 7 8 9 10 11 12;
-                    1: 1 2 3 4 5 6 7 8 9 10 11 12;
+                return;
+            }
+            for position in (0..POSITIONS).step_by(2) {
+                let next = (position + 1).min(POSITIONS - 1);
+                let both = [0, VECTORS - 1];
+                let bytes = bytes(pair(position, both), pair(next, both), ends);
+                // Eight channels of each position in turn, or four channels twice.
+                let order = if VECTORS == 2 {
+                    _mm512_set_epi32(15, 14, 11, 10, 7, 6, 3, 2, 13, 12, 9, 8, 5, 4, 1, 0)
+                } else {
+                    _mm512_set_epi32(0, 0, 0, 0, 14, 10, 6, 2, 0, 0, 0, 0, 12, 8, 4, 0)
+                };
+                let bytes = _mm512_permutexvar_epi32(order, bytes);
+                store::<VECTORS>(bytes, block, output, position);
+                if position + 1 < POSITIONS {
+                    let upper = _mm512_castsi256_si512(_mm512_extracti64x4_epi64::<1>(bytes));
+                    store::<VECTORS>(upper, block, output, position + 1);
                 }
             }
         }
     }
 }
 
-/// 16 outputs of a [`Dense`] for each vector.
-struct Block<'a> {
-    weights: &'a [i8],
-    bias: &'a [i32],
-    scale: &'a [f32],
-    offset: &'a [f32],
-    ends: Ends,
-    /// Bytes from one position of the output to the next.
-    outputs: usize,
-    /// Those of the block that exist.
-    channels: usize,
-}
-
-/// `POSITIONS` rows of inputs times a block of `VECTORS` x 16 outputs.
+/// Writes the bytes of a position.
+///
+/// # Safety
+/// `output` can be written to for the block's channels at that position.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-fn tile_of<const POSITIONS: usize, const VECTORS: usize>(
+unsafe fn store<const VECTORS: usize>(
+    bytes: __m512i,
     block: &Block<'_>,
-    rows: &[u8],
-    output: &mut [u8],
+    output: *mut u8,
+    position: usize,
 ) {
-    let stride = rows.len() / POSITIONS;
-    let lanes = VECTORS * 16;
-    assert!(rows.len() == POSITIONS * stride && stride.is_multiple_of(4));
-    assert!(block.weights.len() == lanes * stride);
-    assert!(block.bias.len() == lanes && block.scale.len() == lanes && block.offset.len() == lanes);
-    assert!(block.channels <= lanes);
-    assert!(output.len() >= (POSITIONS - 1) * block.outputs + block.channels);
-    // SAFETY: the lengths are asserted above: group `g` of a row is the four
-    // bytes from `4 g`, and its weights are the `4 * lanes` from `4 * lanes * g`.
+    // SAFETY: writes `channels` bytes, and the caller guarantees them.
     unsafe {
-        let mut sums = [[_mm512_setzero_si512(); VECTORS]; POSITIONS];
-        for vector in 0..VECTORS {
-            let bias = _mm512_loadu_si512(block.bias.as_ptr().add(16 * vector).cast());
-            for sums in &mut sums {
-                sums[vector] = bias;
+        let output = output.add(position * block.outputs);
+        match VECTORS {
+            _ if block.channels != 16 * VECTORS => {
+                _mm512_mask_storeu_epi8(output.cast(), first(block.channels), bytes);
             }
-        }
-        let rows: [*const u8; POSITIONS] =
-            std::array::from_fn(|position| rows.as_ptr().add(position * stride));
-        let mut weights = block.weights.as_ptr();
-        for group in (0..stride).step_by(4) {
-            let mut vectors = [_mm512_setzero_si512(); VECTORS];
-            for (index, vector) in vectors.iter_mut().enumerate() {
-                *vector = _mm512_loadu_si512(weights.add(64 * index).cast());
-            }
-            weights = weights.add(4 * lanes);
-            for (sums, row) in sums.iter_mut().zip(rows) {
-                let inputs = row.add(group).cast::<i32>().read_unaligned();
-                let inputs = _mm512_set1_epi32(inputs);
-                for (sum, &vector) in sums.iter_mut().zip(&vectors) {
-                    *sum = _mm512_dpbusd_epi32(*sum, inputs, vector);
-                }
-            }
-        }
-        let mut scale = [_mm512_setzero_ps(); VECTORS];
-        let mut offset = [_mm512_setzero_ps(); VECTORS];
-        for vector in 0..VECTORS {
-            scale[vector] = _mm512_loadu_ps(block.scale.as_ptr().add(16 * vector));
-            offset[vector] = _mm512_loadu_ps(block.offset.as_ptr().add(16 * vector));
-        }
-        let mask = first(block.channels);
-        let whole = block.channels == lanes;
-        let mut store = |bytes: __m512i, position: usize| {
-            let output = output.as_mut_ptr().add(position * block.outputs);
-            match VECTORS {
-                _ if !whole => _mm512_mask_storeu_epi8(output.cast(), mask, bytes),
-                4 => _mm512_storeu_si512(output.cast(), bytes),
-                2 => _mm256_storeu_si256(output.cast(), _mm512_castsi512_si256(bytes)),
-                _ => _mm_storeu_si128(output.cast(), _mm512_castsi512_si128(bytes)),
-            }
-        };
-        let value = |position: usize, vector: usize| {
-            round(sums[position][vector], scale[vector], offset[vector])
-        };
-        if VECTORS == 4 {
-            for position in 0..POSITIONS {
-                let bytes = bytes(
-                    words(value(position, 0), value(position, 1), block.ends),
-                    words(value(position, 2), value(position, 3), block.ends),
-                    block.ends,
-                );
-                store(bytes, position);
-            }
-            return;
-        }
-        for position in (0..POSITIONS).step_by(2) {
-            let next = (position + 1).min(POSITIONS - 1);
-            let [here, next] =
-                [position, next].map(|p| words(value(p, 0), value(p, VECTORS - 1), block.ends));
-            let bytes = bytes(here, next, block.ends);
-            // Eight channels of each position in turn, or four channels twice.
-            let order = if VECTORS == 2 {
-                _mm512_set_epi32(15, 14, 11, 10, 7, 6, 3, 2, 13, 12, 9, 8, 5, 4, 1, 0)
-            } else {
-                _mm512_set_epi32(0, 0, 0, 0, 14, 10, 6, 2, 0, 0, 0, 0, 12, 8, 4, 0)
-            };
-            let bytes = _mm512_permutexvar_epi32(order, bytes);
-            store(bytes, position);
-            if position + 1 < POSITIONS {
-                let upper = _mm512_castsi256_si512(_mm512_extracti64x4_epi64::<1>(bytes));
-                store(upper, position + 1);
-            }
+            4 => _mm512_storeu_si512(output.cast(), bytes),
+            2 => _mm256_storeu_si256(output.cast(), _mm512_castsi512_si256(bytes)),
+            _ => _mm_storeu_si128(output.cast(), _mm512_castsi512_si128(bytes)),
         }
     }
 }
@@ -303,8 +215,8 @@ fn bytes(first: __m512i, second: __m512i, ends: Ends) -> __m512i {
     if !ends.limited {
         return bytes;
     }
-    let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(ends.low));
-    _mm512_min_epu8(bytes, _mm512_set1_epi8(ends.high))
+    let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(ends.low.cast_signed()));
+    _mm512_min_epu8(bytes, _mm512_set1_epi8(ends.high.cast_signed()))
 }
 
 /// A depthwise convolution with a window of 3 x 3, for 64 channels after 64, with
@@ -343,7 +255,7 @@ type Column = [__m512i; 4];
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
 unsafe fn column(rows: &Rows<'_, 4>, x: isize, channel: usize, mask: __mmask64) -> Column {
-    // SAFETY: the caller answers for the channels.
+    // SAFETY: the caller guarantees the channels.
     let (a, b, c, d) = unsafe {
         let [a, b, c, d] = rows.column(x, channel);
         (
@@ -365,7 +277,12 @@ unsafe fn column(rows: &Rows<'_, 4>, x: isize, channel: usize, mask: __mmask64) 
 
 impl Depthwise {
     /// `None` for another window or stride.
-    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Option<Self> {
+    pub fn new(
+        _: Avx512Vnni,
+        geometry: &Geometry,
+        weights: &[i8],
+        requantizer: &Requantizer,
+    ) -> Option<Self> {
         let stride = geometry.stride[0];
         if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
             return None;
@@ -381,9 +298,9 @@ impl Depthwise {
                 if channel >= channels {
                     continue;
                 }
-                part[lane] = requantize.bias[channel];
-                part[16 + lane] = requantize.scale[channel].to_bits().cast_signed();
-                part[32 + lane] = requantize.offset[channel].to_bits().cast_signed();
+                part[lane] = requantizer.bias[channel];
+                part[16 + lane] = requantizer.scale[channel].to_bits().cast_signed();
+                part[32 + lane] = requantizer.offset[channel].to_bits().cast_signed();
                 for (index, part) in part[48..].chunks_exact_mut(16).enumerate() {
                     let (above, column) = (index / 3, index % 3);
                     let weights: [i8; 4] = std::array::from_fn(|row| {
@@ -405,18 +322,18 @@ impl Depthwise {
     pub fn run(
         &self,
         geometry: &Geometry,
-        requantize: &Requantize,
+        requantizer: &Requantizer,
         first: usize,
         input: &Picture<'_>,
         output: &mut [u8],
     ) {
-        let ends = Ends::new(requantize.zero, &requantize.range);
+        let ends = Ends::new(requantizer.zero, &requantizer.range);
         let at_once = rows_at_once(geometry.stride[0]);
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
             let rows = input.rows(geometry, first + at_once * index);
-            // SAFETY: a `Depthwise` is only made where all of AVX-512 is there
-            // that this module uses.
+            // SAFETY: a `Depthwise` is only made with the proof that all of
+            // AVX-512 is there that is used.
             unsafe {
                 if at_once == 2 {
                     self.rows::<1, 2>(geometry, &rows, ends, output);
@@ -496,7 +413,7 @@ unsafe fn outputs<const OUTPUTS: usize>(
     row: usize,
     ends: Ends,
 ) -> [__m512i; 2] {
-    // SAFETY: the caller answers for four parts; `opaque` changes nothing.
+    // SAFETY: the caller guarantees four parts; `opaque` changes nothing.
     unsafe {
         let parts = parts.add(opaque(0));
         let first = vector::<OUTPUTS, 0>(windows, parts, row);
@@ -542,7 +459,7 @@ unsafe fn vector<const OUTPUTS: usize, const VECTOR: usize>(
     parts: *const i32,
     row: usize,
 ) -> [__m512i; 2] {
-    // SAFETY: the caller answers for the part, whose vectors are read.
+    // SAFETY: the caller guarantees the part, whose vectors are read.
     unsafe {
         let part = parts.add(VECTOR * part(OUTPUTS));
         let bias = _mm512_loadu_si512(part.cast());
@@ -580,18 +497,18 @@ fn clamped(values: __m512i, zero: u8, range: &Range) -> __m128i {
     _mm512_cvtepi32_epi8(values)
 }
 
-pub fn add(add: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+pub fn add(_: Avx512Vnni, sum: &Sum, a: &[u8], b: &[u8], output: &mut [u8]) {
     let (a_blocks, a_rest) = a.as_chunks::<16>();
     let (b_blocks, b_rest) = b.as_chunks::<16>();
     let (blocks, rest) = output.as_chunks_mut::<16>();
-    // SAFETY: an `Add` for this kernel is only made where AVX-512 is there.
-    unsafe { add_blocks(add, a_blocks, b_blocks, blocks) };
-    super::scalar::add(add, a_rest, b_rest, rest);
+    // SAFETY: the first argument proves that AVX-512 is there.
+    unsafe { add_blocks(sum, a_blocks, b_blocks, blocks) };
+    super::scalar::add(sum, a_rest, b_rest, rest);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-fn add_blocks(add: &Add, a: &[[u8; 16]], b: &[[u8; 16]], output: &mut [[u8; 16]]) {
-    let scale = _mm512_set1_ps(add.to.scale);
+fn add_blocks(parameters: &Sum, a: &[[u8; 16]], b: &[[u8; 16]], output: &mut [[u8; 16]]) {
+    let scale = _mm512_set1_ps(parameters.to.scale);
     let number = |bytes: &[u8; 16], from: Quantization| {
         // SAFETY: reads sixteen bytes of an array of sixteen.
         let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
@@ -600,17 +517,17 @@ fn add_blocks(add: &Add, a: &[[u8; 16]], b: &[[u8; 16]], output: &mut [[u8; 16]]
         _mm512_mul_ps(_mm512_cvtepi32_ps(words), _mm512_set1_ps(from.scale))
     };
     for (output, (a, b)) in output.iter_mut().zip(a.iter().zip(b)) {
-        let sum = _mm512_add_ps(number(a, add.a), number(b, add.b));
-        let bytes = clamped(steps(sum, scale), add.to.zero, &add.range);
+        let sum = _mm512_add_ps(number(a, parameters.a), number(b, parameters.b));
+        let bytes = clamped(steps(sum, scale), parameters.to.zero, &parameters.range);
         // SAFETY: writes sixteen bytes to an array of sixteen.
         unsafe { _mm_storeu_si128(output.as_mut_ptr().cast(), bytes) };
     }
 }
 
-pub fn quantize_all(to: Quantization, input: &[f32], output: &mut [u8]) {
+pub fn quantize_all(_: Avx512Vnni, to: Quantization, input: &[f32], output: &mut [u8]) {
     let (values, values_rest) = input.as_chunks::<16>();
     let (blocks, rest) = output.as_chunks_mut::<16>();
-    // SAFETY: this kernel is only chosen where AVX-512 is there.
+    // SAFETY: the first argument proves that AVX-512 is there.
     unsafe { quantize_blocks(to, values, blocks) };
     for (output, &value) in rest.iter_mut().zip(values_rest) {
         *output = quantize(value, to, &(0..=255));

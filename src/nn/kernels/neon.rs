@@ -10,250 +10,153 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Aligned, Geometry, Picture, Range, Requantize, Rows, Scratch};
+use super::aligned::Aligned;
+use super::arithmetic::{Ends, Requantizer};
+use super::dense::{self, Block, Instructions, Parameters};
+use super::geometry::{Geometry, Picture, Rows};
+use crate::isa::{Neon, NeonDot};
 
-/// Positions computed at once: 8 x 2 sums, which leaves half of the 32
-/// registers to inputs and weights.
-const TILE: usize = 8;
+/// What NEON and its dot product have in common: blocks of eight outputs, in two
+/// vectors.
+macro_rules! blocks_of_eight {
+    () => {
+        type Sums = int32x4_t;
 
-/// Inputs that are worked on at once, in bytes: half of a 32 KiB cache.
-const CHUNK: usize = 16 * 1024;
+        const LANES: usize = 4;
+        const VECTORS: (usize, usize) = (2, 2);
+        const IN_PLACE: bool = false;
+        /// Half of a 32 KiB cache.
+        const CHUNK: usize = 16 * 1024;
 
-/// Bias, scale and offset for a multiple of eight channels.
-#[derive(Debug)]
-struct Parameters {
-    bias: Aligned<i32>,
-    scale: Aligned<f32>,
-    offset: Aligned<f32>,
-}
+        /// 8 x 2 sums, which leaves half of the 32 registers to inputs and weights.
+        #[inline(always)]
+        fn tile(_: usize) -> usize {
+            8
+        }
 
-impl Parameters {
-    fn new(requantize: &Requantize, lanes: usize) -> Self {
-        let mut parameters = Self {
-            bias: Aligned::new(lanes),
-            scale: Aligned::new(lanes),
-            offset: Aligned::new(lanes),
-        };
-        let channels = requantize.outputs().min(lanes);
-        parameters.bias[..channels].copy_from_slice(&requantize.bias[..channels]);
-        parameters.scale[..channels].copy_from_slice(&requantize.scale[..channels]);
-        parameters.offset[..channels].copy_from_slice(&requantize.offset[..channels]);
-        parameters
-    }
-}
+        fn output_of(lane: usize, _: usize) -> usize {
+            lane
+        }
 
-/// A matrix product's weights, block by block of eight outputs. `DOT`: in it
-/// four inputs of each output after four, so that a vector is what `sdot`
-/// takes; else input by input.
-#[derive(Debug)]
-pub struct Dense<const DOT: bool> {
-    inputs: usize,
-    /// Inputs in a row of scratch memory: a multiple of four.
-    stride: usize,
-    outputs: usize,
-    weights: Aligned<i8>,
-    parameters: Parameters,
-}
+        fn tiles_of<const POSITIONS: usize, const VECTORS: usize>(
+            self,
+            block: &Block<'_>,
+            rows: &[u8],
+            output: &mut [u8],
+        ) {
+            // SAFETY: `self` proves that the processor has the instructions, and
+            // all code for 64-bit ARM is compiled for NEON.
+            unsafe { dense::tiles_of::<Self, POSITIONS, VECTORS>(block, rows, output) }
+        }
 
-impl<const DOT: bool> Dense<DOT> {
-    pub fn new(weights: &[i8], requantize: &Requantize) -> Self {
-        let outputs = requantize.outputs();
-        let inputs = weights.len() / outputs;
-        // `sdot` reads sixteen inputs at a time, four times four.
-        let stride = inputs.next_multiple_of(if DOT { 16 } else { 4 });
-        let lanes = outputs.next_multiple_of(8);
-        let mut packed = Aligned::new(lanes * stride);
-        let together = if DOT { 4 } else { 1 };
-        let mut at = 0;
-        for first in (0..lanes).step_by(8) {
-            for group in (0..stride).step_by(together) {
-                for output in first..first + 8 {
-                    for input in group..group + together {
-                        if output < outputs && input < inputs {
-                            packed[at] = weights[output * inputs + input];
-                        }
-                        at += 1;
+        #[inline(always)]
+        unsafe fn load(from: *const i32) -> int32x4_t {
+            // SAFETY: the caller guarantees four numbers.
+            unsafe { vld1q_s32(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn finish<const POSITIONS: usize, const VECTORS: usize>(
+            sums: &[[int32x4_t; VECTORS]; POSITIONS],
+            block: &Block<'_>,
+            output: *mut u8,
+        ) {
+            // SAFETY: the caller guarantees scale, offset and output.
+            unsafe {
+                let (scale, offset) = (block.scale.as_ptr(), block.offset.as_ptr());
+                let finish = Finish::new(scale, offset, block.ends);
+                for (position, sums) in sums.iter().enumerate() {
+                    let bytes = finish.bytes([sums[0], sums[1]]);
+                    let output = output.add(position * block.outputs);
+                    if block.channels == 8 {
+                        vst1_u8(output, bytes);
+                    } else {
+                        let mut buffer = [0; 8];
+                        vst1_u8(buffer.as_mut_ptr(), bytes);
+                        std::ptr::copy_nonoverlapping(buffer.as_ptr(), output, block.channels);
                     }
                 }
             }
         }
-        let mut parameters = Parameters::new(requantize, lanes);
-        if DOT {
-            let rows = weights.chunks_exact(inputs);
-            for (bias, row) in parameters.bias.iter_mut().zip(rows) {
-                *bias += 128 * row.iter().map(|&w| i32::from(w)).sum::<i32>();
-            }
+    };
+}
+
+impl Instructions for Neon {
+    blocks_of_eight!();
+
+    const WIDTH: usize = 2;
+    const GROUP: usize = 1;
+    const STEP: usize = 4;
+    const LESS: i32 = 0;
+
+    fn lay_out(self, input: &[u8], row: &mut [u8]) {
+        let (row, _) = row.as_chunks_mut::<2>();
+        for (to, &value) in row.iter_mut().zip(input) {
+            *to = u16::from(value).to_ne_bytes();
         }
-        Self {
-            inputs,
-            stride,
-            outputs,
-            weights: packed,
-            parameters,
-        }
     }
 
-    pub fn bytes(&self) -> usize {
-        self.weights.len()
-    }
-
-    /// Positions laid out at once.
-    fn chunk(&self) -> usize {
-        let value = if DOT { 1 } else { 2 };
-        (CHUNK / (value * self.stride)).max(2 * TILE) / TILE * TILE
-    }
-
-    /// The i16 of scratch memory that [`Dense::run`] needs.
-    pub fn scratch(&self) -> usize {
-        self.chunk() * self.stride
-    }
-
-    pub fn run(
-        &self,
-        requantize: &Requantize,
-        input: &[u8],
-        output: &mut [u8],
-        scratch: &mut Scratch,
+    #[inline(always)]
+    unsafe fn multiply<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &mut [[int32x4_t; VECTORS]; POSITIONS],
+        rows: *const u8,
+        stride: usize,
+        mut weights: *const i8,
     ) {
-        let chunk = self.chunk();
-        let inputs = input.chunks(chunk * self.inputs);
-        for (input, output) in inputs.zip(output.chunks_mut(chunk * self.outputs)) {
-            let positions = input.len() / self.inputs;
-            let rows = &mut scratch.rows[..positions * self.stride];
-            // SAFETY: any bytes are i8, and so are any bytes of i16.
-            let (_, bytes, _) = unsafe { rows.align_to_mut::<i8>() };
-            for (index, input) in input.chunks_exact(self.inputs).enumerate() {
-                if DOT {
-                    let row = &mut bytes[index * self.stride..][..self.stride];
-                    for (to, &value) in row.iter_mut().zip(input) {
-                        *to = (value ^ 0x80).cast_signed();
-                    }
-                    // Their weights are zero.
-                    row[self.inputs..].fill(0);
-                } else {
-                    let values = &mut bytes[2 * index * self.stride..][..2 * self.stride];
-                    let (values, _) = values.as_chunks_mut::<2>();
-                    for (to, &value) in values.iter_mut().zip(input) {
-                        *to = i16::from(value).to_ne_bytes().map(u8::cast_signed);
-                    }
-                    values[self.inputs..].fill([0; 2]);
+        for group in (0..stride).step_by(4) {
+            // SAFETY: the caller guarantees the rows and eight weights for each
+            // input.
+            unsafe {
+                let mut inputs = [vdup_n_s16(0); POSITIONS];
+                for (position, inputs) in inputs.iter_mut().enumerate() {
+                    *inputs = vld1_s16(rows.add(2 * (position * stride + group)).cast());
                 }
-            }
-            self.product(requantize, bytes, positions, output);
-        }
-    }
-
-    fn product(&self, requantize: &Requantize, rows: &[i8], positions: usize, output: &mut [u8]) {
-        let line = self.stride * if DOT { 1 } else { 2 };
-        let tiles = positions.div_ceil(TILE);
-        for first in (0..self.outputs).step_by(8) {
-            let block = Block {
-                weights: &self.weights[first * self.stride..][..8 * self.stride],
-                parameters: &self.parameters,
-                first,
-                zero: requantize.zero,
-                range: &requantize.range,
-                outputs: self.outputs,
-                channels: (self.outputs - first).min(8),
-            };
-            for tile in 0..tiles {
-                // Tiles of nearly the same size: 9 positions are 5 and 4.
-                let start = tile * positions / tiles;
-                let size = (tile + 1) * positions / tiles - start;
-                let rows = &rows[start * line..][..size * line];
-                let output = &mut output[start * self.outputs + first..];
-                // SAFETY: NEON is part of every 64-bit ARM, and a `Dense` with
-                // `DOT` is only made where its dot product is there.
-                unsafe {
-                    match size {
-                        8 => block.tile::<8, DOT>(rows, output),
-                        7 => block.tile::<7, DOT>(rows, output),
-                        6 => block.tile::<6, DOT>(rows, output),
-                        5 => block.tile::<5, DOT>(rows, output),
-                        4 => block.tile::<4, DOT>(rows, output),
-                        3 => block.tile::<3, DOT>(rows, output),
-                        2 => block.tile::<2, DOT>(rows, output),
-                        _ => block.tile::<1, DOT>(rows, output),
-                    }
-                }
+                multiply::<0, POSITIONS, VECTORS>(sums, &inputs, weights);
+                multiply::<1, POSITIONS, VECTORS>(sums, &inputs, weights.add(8));
+                multiply::<2, POSITIONS, VECTORS>(sums, &inputs, weights.add(16));
+                multiply::<3, POSITIONS, VECTORS>(sums, &inputs, weights.add(24));
+                weights = weights.add(32);
             }
         }
     }
 }
 
-/// Eight outputs of a [`Dense`].
-struct Block<'a> {
-    weights: &'a [i8],
-    parameters: &'a Parameters,
-    /// The first of the outputs.
-    first: usize,
-    zero: u8,
-    range: &'a Range,
-    /// Bytes from one position of the output to the next.
-    outputs: usize,
-    /// Those of the block that exist.
-    channels: usize,
-}
+impl Instructions for NeonDot {
+    blocks_of_eight!();
 
-impl Block<'_> {
-    /// `POSITIONS` rows of inputs times the block's weights.
-    ///
-    /// # Safety
-    /// With `DOT`, the processor has `sdot`.
-    #[target_feature(enable = "neon")]
-    unsafe fn tile<const POSITIONS: usize, const DOT: bool>(&self, rows: &[i8], output: &mut [u8]) {
-        let line = rows.len() / POSITIONS;
-        let stride = line / if DOT { 1 } else { 2 };
-        assert!(rows.len() == POSITIONS * line);
-        assert!(self.weights.len() == 8 * stride);
-        assert!(stride.is_multiple_of(if DOT { 16 } else { 4 }));
-        assert!(self.parameters.bias.len() >= self.first + 8);
-        assert!(output.len() >= (POSITIONS - 1) * self.outputs + self.channels);
-        // SAFETY: the lengths are asserted above, and parameters have one
-        // length. The loops read rows of `stride` values and eight weights for
-        // each of them.
-        unsafe {
-            let bias = self.parameters.bias.as_ptr().add(self.first);
-            let bias = [vld1q_s32(bias), vld1q_s32(bias.add(4))];
-            let mut sums = [bias; POSITIONS];
-            let mut weights = self.weights.as_ptr();
-            let rows = rows.as_ptr();
-            if DOT {
-                for group in (0..stride).step_by(16) {
-                    let mut inputs = [vdupq_n_s8(0); POSITIONS];
-                    for (position, inputs) in inputs.iter_mut().enumerate() {
-                        *inputs = vld1q_s8(rows.add(position * line + group));
-                    }
-                    dot::<0, POSITIONS>(&mut sums, &inputs, weights);
-                    dot::<1, POSITIONS>(&mut sums, &inputs, weights.add(32));
-                    dot::<2, POSITIONS>(&mut sums, &inputs, weights.add(64));
-                    dot::<3, POSITIONS>(&mut sums, &inputs, weights.add(96));
-                    weights = weights.add(128);
+    const WIDTH: usize = 1;
+    const GROUP: usize = 4;
+    /// Four inputs four times: what a register holds.
+    const STEP: usize = 16;
+    /// `sdot` takes signed inputs.
+    const LESS: i32 = 128;
+
+    fn lay_out(self, input: &[u8], row: &mut [u8]) {
+        for (to, &value) in row.iter_mut().zip(input) {
+            *to = value ^ 0x80;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &mut [[int32x4_t; VECTORS]; POSITIONS],
+        rows: *const u8,
+        stride: usize,
+        mut weights: *const i8,
+    ) {
+        for group in (0..stride).step_by(16) {
+            // SAFETY: the caller guarantees the instruction, the rows and eight
+            // weights for each input.
+            unsafe {
+                let mut inputs = [vdupq_n_s8(0); POSITIONS];
+                for (position, inputs) in inputs.iter_mut().enumerate() {
+                    *inputs = vld1q_s8(rows.add(position * stride + group).cast());
                 }
-            } else {
-                for group in (0..stride).step_by(4) {
-                    let mut inputs = [vdup_n_s16(0); POSITIONS];
-                    for (position, inputs) in inputs.iter_mut().enumerate() {
-                        *inputs = vld1_s16(rows.add(position * line + 2 * group).cast());
-                    }
-                    multiply::<0, POSITIONS>(&mut sums, &inputs, weights);
-                    multiply::<1, POSITIONS>(&mut sums, &inputs, weights.add(8));
-                    multiply::<2, POSITIONS>(&mut sums, &inputs, weights.add(16));
-                    multiply::<3, POSITIONS>(&mut sums, &inputs, weights.add(24));
-                    weights = weights.add(32);
-                }
-            }
-            let ends = Ends::new(self.parameters, self.first, self.zero, self.range);
-            for (position, sums) in sums.iter().enumerate() {
-                let bytes = ends.bytes(*sums);
-                let output = output.as_mut_ptr().add(position * self.outputs);
-                if self.channels == 8 {
-                    vst1_u8(output, bytes);
-                } else {
-                    let mut buffer = [0; 8];
-                    vst1_u8(buffer.as_mut_ptr(), bytes);
-                    std::ptr::copy_nonoverlapping(buffer.as_ptr(), output, self.channels);
-                }
+                dot::<0, POSITIONS, VECTORS>(sums, &inputs, weights);
+                dot::<1, POSITIONS, VECTORS>(sums, &inputs, weights.add(32));
+                dot::<2, POSITIONS, VECTORS>(sums, &inputs, weights.add(64));
+                dot::<3, POSITIONS, VECTORS>(sums, &inputs, weights.add(96));
+                weights = weights.add(128);
             }
         }
     }
@@ -266,16 +169,16 @@ impl Block<'_> {
 /// There are 32 weights, and the processor has `sdot`.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn dot<const LANE: i32, const POSITIONS: usize>(
-    sums: &mut [[int32x4_t; 2]; POSITIONS],
+unsafe fn dot<const LANE: i32, const POSITIONS: usize, const VECTORS: usize>(
+    sums: &mut [[int32x4_t; VECTORS]; POSITIONS],
     inputs: &[int8x16_t; POSITIONS],
     weights: *const i8,
 ) {
-    // SAFETY: the caller answers for the weights.
+    // SAFETY: the caller guarantees the weights.
     let weights = unsafe { [vld1q_s8(weights), vld1q_s8(weights.add(16))] };
     for (sums, inputs) in sums.iter_mut().zip(inputs) {
         for (sum, weights) in sums.iter_mut().zip(weights) {
-            // SAFETY: changes the sum's register only; the caller answers for
+            // SAFETY: changes the sum's register only; the caller guarantees
             // the instruction.
             unsafe {
                 asm!(
@@ -298,12 +201,12 @@ unsafe fn dot<const LANE: i32, const POSITIONS: usize>(
 /// There are eight weights.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn multiply<const LANE: i32, const POSITIONS: usize>(
-    sums: &mut [[int32x4_t; 2]; POSITIONS],
+unsafe fn multiply<const LANE: i32, const POSITIONS: usize, const VECTORS: usize>(
+    sums: &mut [[int32x4_t; VECTORS]; POSITIONS],
     inputs: &[int16x4_t; POSITIONS],
     weights: *const i8,
 ) {
-    // SAFETY: the caller answers for the weights.
+    // SAFETY: the caller guarantees the weights.
     let weights = vmovl_s8(unsafe { vld1_s8(weights) });
     for (sums, inputs) in sums.iter_mut().zip(inputs) {
         sums[0] = vmlal_lane_s16::<LANE>(sums[0], vget_low_s16(weights), *inputs);
@@ -312,7 +215,7 @@ unsafe fn multiply<const LANE: i32, const POSITIONS: usize>(
 }
 
 /// What turns the sums of eight channels into bytes.
-struct Ends {
+struct Finish {
     scale: [float32x4_t; 2],
     offset: [float32x4_t; 2],
     zero: int16x8_t,
@@ -320,23 +223,33 @@ struct Ends {
     high: uint8x8_t,
 }
 
-impl Ends {
+impl Finish {
+    /// # Safety
+    /// There are eight scales and eight offsets.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn new(scale: *const f32, offset: *const f32, ends: Ends) -> Self {
+        // SAFETY: the caller guarantees scales and offsets.
+        unsafe {
+            Self {
+                scale: [vld1q_f32(scale), vld1q_f32(scale.add(4))],
+                offset: [vld1q_f32(offset), vld1q_f32(offset.add(4))],
+                zero: vdupq_n_s16(ends.zero),
+                low: vdup_n_u8(ends.low),
+                high: vdup_n_u8(ends.high),
+            }
+        }
+    }
+
     /// # Safety
     /// There are parameters for eight channels from `first` on.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn new(parameters: &Parameters, first: usize, zero: u8, range: &Range) -> Self {
-        // SAFETY: the caller answers for the parameters.
+    unsafe fn of(parameters: &Parameters, first: usize, ends: Ends) -> Self {
+        // SAFETY: the caller guarantees the parameters.
         unsafe {
             let scale = parameters.scale.as_ptr().add(first);
-            let offset = parameters.offset.as_ptr().add(first);
-            Self {
-                scale: [vld1q_f32(scale), vld1q_f32(scale.add(4))],
-                offset: [vld1q_f32(offset), vld1q_f32(offset.add(4))],
-                zero: vdupq_n_s16(i16::from(zero)),
-                low: vdup_n_u8(*range.start()),
-                high: vdup_n_u8(*range.end()),
-            }
+            Self::new(scale, parameters.offset.as_ptr().add(first), ends)
         }
     }
 
@@ -372,7 +285,7 @@ pub struct Depthwise {
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn column(rows: &Rows<'_, 3>, x: isize, channel: usize) -> [int16x8_t; 3] {
-    // SAFETY: the caller answers for the channels.
+    // SAFETY: the caller guarantees the channels.
     let bytes = unsafe {
         let [a, b, c] = rows.column(x, channel);
         [vld1_u8(a), vld1_u8(b), vld1_u8(c)]
@@ -386,7 +299,12 @@ unsafe fn column(rows: &Rows<'_, 3>, x: isize, channel: usize) -> [int16x8_t; 3]
 
 impl Depthwise {
     /// `None` for another window or stride.
-    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Option<Self> {
+    pub fn new(
+        _: Neon,
+        geometry: &Geometry,
+        weights: &[i8],
+        requantizer: &Requantizer,
+    ) -> Option<Self> {
         if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
             return None;
         }
@@ -399,7 +317,7 @@ impl Depthwise {
         Some(Self {
             blocks,
             weights: packed,
-            parameters: Parameters::new(requantize, 8 * blocks),
+            parameters: Parameters::new(requantizer, &Vec::from_iter(0..8 * blocks)),
         })
     }
 
@@ -416,27 +334,22 @@ impl Depthwise {
     pub fn run(
         &self,
         geometry: &Geometry,
-        requantize: &Requantize,
+        requantizer: &Requantizer,
         first: usize,
         input: &Picture<'_>,
         output: &mut [u8],
     ) {
+        let ends = Ends::new(requantizer.zero, &requantizer.range);
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_exact_mut(out_line).enumerate() {
             let rows = input.rows(geometry, first + index);
             // SAFETY: NEON is part of every 64-bit ARM.
-            unsafe { self.row(geometry, requantize, &rows, output) };
+            unsafe { self.row(geometry, ends, &rows, output) };
         }
     }
 
     #[target_feature(enable = "neon")]
-    fn row(
-        &self,
-        geometry: &Geometry,
-        requantize: &Requantize,
-        rows: &Rows<'_, 3>,
-        output: &mut [u8],
-    ) {
+    fn row(&self, geometry: &Geometry, ends: Ends, rows: &Rows<'_, 3>, output: &mut [u8]) {
         let channels = geometry.channels;
         let stride = geometry.stride[1] as isize;
         assert!(output.len() == geometry.out_width * channels);
@@ -454,8 +367,7 @@ impl Depthwise {
                 }
                 let bias = self.parameters.bias.as_ptr().add(channel);
                 let bias = [vld1q_s32(bias), vld1q_s32(bias.add(4))];
-                let (zero, range) = (requantize.zero, &requantize.range);
-                let ends = Ends::new(&self.parameters, channel, zero, range);
+                let finish = Finish::of(&self.parameters, channel, ends);
                 let mut first = column(rows, left, channel);
                 let mut second = column(rows, left + 1, channel);
                 for x in 0..geometry.out_width {
@@ -470,7 +382,7 @@ impl Depthwise {
                             sums[1] = vmlal_high_s16(sums[1], *values, weights);
                         }
                     }
-                    let bytes = ends.bytes(sums);
+                    let bytes = finish.bytes(sums);
                     vst1_u8(output.as_mut_ptr().add(x * channels + channel), bytes);
                     (first, second) = if stride == 1 {
                         (second, third)
@@ -509,7 +421,7 @@ const fn rows_at_once(stride: usize) -> usize {
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn dot_column(rows: &Rows<'_, 4>, x: isize, channel: usize) -> [int8x16_t; 4] {
-    // SAFETY: the caller answers for the channels.
+    // SAFETY: the caller guarantees the channels.
     let (a, b, c, d) = unsafe {
         let [a, b, c, d] = rows.column(x, channel);
         (vld1q_u8(a), vld1q_u8(b), vld1q_u8(c), vld1q_u8(d))
@@ -531,7 +443,12 @@ unsafe fn dot_column(rows: &Rows<'_, 4>, x: isize, channel: usize) -> [int8x16_t
 
 impl DotDepthwise {
     /// `None` for another window or stride, or channels that are left over.
-    pub fn new(geometry: &Geometry, weights: &[i8], requantize: &Requantize) -> Option<Self> {
+    pub fn new(
+        _: NeonDot,
+        geometry: &Geometry,
+        weights: &[i8],
+        requantizer: &Requantizer,
+    ) -> Option<Self> {
         let stride = geometry.stride[0];
         let channels = geometry.channels;
         if geometry.window != [3, 3]
@@ -550,7 +467,7 @@ impl DotDepthwise {
                 *packed = weights[channel * 9 + row * 3 + column];
             }
         }
-        let mut parameters = Parameters::new(requantize, channels);
+        let mut parameters = Parameters::new(requantizer, &Vec::from_iter(0..channels));
         for (bias, window) in parameters.bias.iter_mut().zip(weights.chunks_exact(9)) {
             *bias += 128 * window.iter().map(|&w| i32::from(w)).sum::<i32>();
         }
@@ -568,21 +485,23 @@ impl DotDepthwise {
     pub fn run(
         &self,
         geometry: &Geometry,
-        requantize: &Requantize,
+        requantizer: &Requantizer,
         first: usize,
         input: &Picture<'_>,
         output: &mut [u8],
     ) {
+        let ends = Ends::new(requantizer.zero, &requantizer.range);
         let at_once = rows_at_once(geometry.stride[0]);
         let out_line = geometry.out_width * geometry.channels;
         for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
             let rows = input.rows(geometry, first + at_once * index);
-            // SAFETY: this is only made where the dot product is there.
+            // SAFETY: this is only made with the proof that the dot product is
+            // there.
             unsafe {
                 if at_once == 2 {
-                    self.rows::<1, 2>(geometry, requantize, &rows, output);
+                    self.rows::<1, 2>(geometry, ends, &rows, output);
                 } else {
-                    self.rows::<2, 1>(geometry, requantize, &rows, output);
+                    self.rows::<2, 1>(geometry, ends, &rows, output);
                 }
             }
         }
@@ -597,7 +516,7 @@ impl DotDepthwise {
     unsafe fn rows<const STRIDE: usize, const OUTPUTS: usize>(
         &self,
         geometry: &Geometry,
-        requantize: &Requantize,
+        ends: Ends,
         rows: &Rows<'_, 4>,
         output: &mut [u8],
     ) {
@@ -614,10 +533,9 @@ impl DotDepthwise {
             unsafe {
                 let weights = self.weights.as_ptr().add(channel * 12 * OUTPUTS);
                 let bias = self.parameters.bias.as_ptr().add(channel);
-                let (zero, range) = (requantize.zero, &requantize.range);
-                let ends = [
-                    Ends::new(&self.parameters, channel, zero, range),
-                    Ends::new(&self.parameters, channel + 8, zero, range),
+                let finish = [
+                    Finish::of(&self.parameters, channel, ends),
+                    Finish::of(&self.parameters, channel + 8, ends),
                 ];
                 let mut a = dot_column(rows, left, channel);
                 let mut b = dot_column(rows, left + 1, channel);
@@ -640,7 +558,7 @@ impl DotDepthwise {
                                 add_dot(sum, *column, vld1q_s8(weights.add(16 * vector)));
                             }
                         }
-                        let bytes = vcombine_u8(ends[0].bytes(sums[0]), ends[1].bytes(sums[1]));
+                        let bytes = vcombine_u8(finish[0].bytes(sums[0]), finish[1].bytes(sums[1]));
                         let at = row * out_line + x * channels + channel;
                         vst1q_u8(output[at..].as_mut_ptr(), bytes);
                     }
@@ -658,7 +576,7 @@ impl DotDepthwise {
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn add_dot(sum: &mut int32x4_t, a: int8x16_t, b: int8x16_t) {
-    // SAFETY: changes the sum's register only; the caller answers for the
+    // SAFETY: changes the sum's register only; the caller guarantees the
     // instruction.
     unsafe {
         asm!(

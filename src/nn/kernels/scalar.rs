@@ -1,23 +1,24 @@
 //! Plain Rust: what every kernel must compute, to the bit.
 
-use super::{Add, Geometry, Picture, Pool, Quantization, Requantize, clamp, quantize};
+use super::arithmetic::{Pool, Quantization, Requantizer, Sum, clamp, quantize};
+use super::geometry::{Geometry, Picture};
 
 pub fn dense(
     weights: &[i8],
-    requantize: &Requantize,
+    requantizer: &Requantizer,
     inputs: usize,
     input: &[u8],
     output: &mut [u8],
 ) {
     let positions = input.chunks_exact(inputs);
-    for (input, output) in positions.zip(output.chunks_exact_mut(requantize.outputs())) {
+    for (input, output) in positions.zip(output.chunks_exact_mut(requantizer.outputs())) {
         let rows = weights.chunks_exact(inputs);
         for (channel, (output, row)) in output.iter_mut().zip(rows).enumerate() {
             let products = input.iter().zip(row);
-            let sum = products.fold(requantize.bias[channel], |sum, (&x, &w)| {
+            let sum = products.fold(requantizer.bias[channel], |sum, (&x, &w)| {
                 sum.wrapping_add(i32::from(x) * i32::from(w))
             });
-            *output = requantize.apply(channel, sum);
+            *output = requantizer.apply(channel, sum);
         }
     }
 }
@@ -26,7 +27,7 @@ pub fn dense(
 pub fn depthwise(
     geometry: &Geometry,
     weights: &[i8],
-    requantize: &Requantize,
+    requantizer: &Requantizer,
     channel: usize,
     first: usize,
     input: &Picture<'_>,
@@ -41,22 +42,22 @@ pub fn depthwise(
         let row = first + position / geometry.out_width;
         let column = position % geometry.out_width;
         for (channel, output) in output.iter_mut().enumerate().skip(channel) {
-            let mut sum = requantize.bias[channel];
+            let mut sum = requantizer.bias[channel];
             for tap in 0..taps {
                 let x = input.position(geometry, row, column, tap)[channel];
                 let w = weights[channel * taps + tap];
                 sum = sum.wrapping_add(i32::from(x) * i32::from(w));
             }
-            *output = requantize.apply(channel, sum);
+            *output = requantizer.apply(channel, sum);
         }
     }
 }
 
-pub fn add(add: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+pub fn add(sum: &Sum, a: &[u8], b: &[u8], output: &mut [u8]) {
     let number =
         |q: u8, from: Quantization| (i32::from(q) - i32::from(from.zero)) as f32 * from.scale;
     for (output, (&a, &b)) in output.iter_mut().zip(a.iter().zip(b)) {
-        *output = quantize(number(a, add.a) + number(b, add.b), add.to, &add.range);
+        *output = quantize(number(a, sum.a) + number(b, sum.b), sum.to, &sum.range);
     }
 }
 

@@ -1,0 +1,377 @@
+//! A matrix product, written once for all instruction sets.
+//!
+//! Outputs are computed in blocks of a few vectors, positions in tiles: the sums
+//! of a tile stay in registers while all inputs pass by. [`Instructions`] is what
+//! differs: how many products an instruction makes, how wide the inputs must be
+//! for it, and how sums become bytes.
+
+use std::fmt::Debug;
+
+use super::aligned::{Aligned, Scratch};
+use super::arithmetic::{Ends, Requantizer};
+
+/// What an instruction set does in a matrix product. A value proves that the
+/// processor has it.
+///
+/// # Safety
+/// The methods that are unsafe may be called only where the processor has the
+/// instruction set, and inside of a function that is compiled for it.
+pub(super) trait Instructions: Copy + Debug {
+    /// A vector of sums, one for each of [`LANES`](Self::LANES) outputs.
+    type Sums: Copy;
+
+    const LANES: usize;
+    /// Vectors in a block of outputs: at least, and at most.
+    const VECTORS: (usize, usize);
+    /// Bytes of an input in a row that [`multiply`](Self::multiply) reads.
+    const WIDTH: usize;
+    /// Inputs whose weights for one output lie side by side.
+    const GROUP: usize;
+    /// Inputs that one pass of the loop in [`multiply`](Self::multiply) takes.
+    const STEP: usize;
+    /// Whether rows can be read from where the inputs are.
+    const IN_PLACE: bool;
+    /// What [`lay_out`](Self::lay_out) subtracts from each input.
+    const LESS: i32;
+    /// Bytes of rows that are laid out at once, to stay in the first cache.
+    const CHUNK: usize;
+
+    /// Positions in a tile, for blocks of so many vectors: with the sums there
+    /// must be registers for weights and inputs.
+    fn tile(vectors: usize) -> usize;
+
+    /// The output in a block that a lane stands for, such that `finish` puts the
+    /// outputs into their order.
+    fn output_of(lane: usize, vectors: usize) -> usize;
+
+    /// Writes inputs as `multiply` reads them: `WIDTH` bytes for each.
+    fn lay_out(self, input: &[u8], row: &mut [u8]);
+
+    /// Calls [`tiles_of`] in a function that is compiled for the instruction set.
+    /// In most sets each size of tile needs a function of its own: in one for all
+    /// of them the compiler would compute the addresses of all sizes before the
+    /// loops, and have too few registers for them.
+    fn tiles_of<const POSITIONS: usize, const VECTORS: usize>(
+        self,
+        block: &Block<'_>,
+        rows: &[u8],
+        output: &mut [u8],
+    );
+
+    /// Reads a vector.
+    ///
+    /// # Safety
+    /// As for the trait, and `LANES` numbers are there.
+    unsafe fn load(from: *const i32) -> Self::Sums;
+
+    /// Adds the products of all inputs to the sums of each position: the loop
+    /// that a network spends its time in.
+    ///
+    /// # Safety
+    /// As for the trait; there are `POSITIONS` rows of `stride` inputs, a multiple
+    /// of `STEP`, and `stride * LANES * VECTORS` weights.
+    unsafe fn multiply<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &mut [[Self::Sums; VECTORS]; POSITIONS],
+        rows: *const u8,
+        stride: usize,
+        weights: *const i8,
+    );
+
+    /// Turns sums into bytes and writes them.
+    ///
+    /// # Safety
+    /// As for the trait; scale and offset of the block have `VECTORS` vectors,
+    /// and `output` can be written to for each position of it.
+    unsafe fn finish<const POSITIONS: usize, const VECTORS: usize>(
+        sums: &[[Self::Sums; VECTORS]; POSITIONS],
+        block: &Block<'_>,
+        output: *mut u8,
+    );
+}
+
+/// Bias, scale and offset, laid out like the sums.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    pub bias: Aligned<i32>,
+    pub scale: Aligned<f32>,
+    pub offset: Aligned<f32>,
+}
+
+impl Parameters {
+    /// `lanes` names the channel of each lane; beyond the last channel there
+    /// are zeros.
+    pub fn new(requantizer: &Requantizer, lanes: &[usize]) -> Self {
+        let mut parameters = Self {
+            bias: Aligned::new(lanes.len()),
+            scale: Aligned::new(lanes.len()),
+            offset: Aligned::new(lanes.len()),
+        };
+        for (lane, &channel) in lanes.iter().enumerate() {
+            if channel < requantizer.outputs() {
+                parameters.bias[lane] = requantizer.bias[channel];
+                parameters.scale[lane] = requantizer.scale[channel];
+                parameters.offset[lane] = requantizer.offset[channel];
+            }
+        }
+        parameters
+    }
+}
+
+/// Some vectors of outputs of a matrix product. Only [`Packed::block`] makes one:
+/// there are as many parameters as lanes, and `stride` weights for each lane.
+pub(super) struct Block<'a> {
+    vectors: usize,
+    /// Inputs in a row: a multiple of `STEP`.
+    stride: usize,
+    weights: &'a [i8],
+    bias: &'a [i32],
+    pub scale: &'a [f32],
+    pub offset: &'a [f32],
+    pub ends: Ends,
+    /// Bytes from one position of the output to the next.
+    pub outputs: usize,
+    /// Those of the block that exist.
+    pub channels: usize,
+}
+
+/// A matrix product's weights: block by block of outputs, in it `GROUP` inputs
+/// of each output after `GROUP`.
+#[derive(Debug)]
+pub(super) struct Packed<I> {
+    instructions: I,
+    inputs: usize,
+    /// Inputs in a row: a multiple of `STEP`.
+    stride: usize,
+    outputs: usize,
+    weights: Aligned<i8>,
+    parameters: Parameters,
+}
+
+impl<I: Instructions> Packed<I> {
+    /// Packs `weights` (`outputs x inputs`).
+    pub fn new(instructions: I, weights: &[i8], requantizer: &Requantizer) -> Self {
+        let outputs = requantizer.outputs();
+        let inputs = weights.len() / outputs;
+        let stride = inputs.next_multiple_of(I::STEP);
+        let mut lanes = Vec::new();
+        for first in (0..outputs).step_by(I::VECTORS.1 * I::LANES) {
+            let vectors = Self::vectors(outputs - first);
+            let block = 0..vectors * I::LANES;
+            lanes.extend(block.map(|lane| first + I::output_of(lane, vectors)));
+        }
+        let mut packed = Aligned::new(lanes.len() * stride);
+        let mut at = 0;
+        for block in lanes.chunks(I::VECTORS.1 * I::LANES) {
+            for group in (0..stride).step_by(I::GROUP) {
+                for &output in block {
+                    for input in group..group + I::GROUP {
+                        if output < outputs && input < inputs {
+                            packed[at] = weights[output * inputs + input];
+                        }
+                        at += 1;
+                    }
+                }
+            }
+        }
+        let mut parameters = Parameters::new(requantizer, &lanes);
+        for (bias, &output) in parameters.bias.iter_mut().zip(&lanes) {
+            if output < outputs {
+                let row = &weights[output * inputs..][..inputs];
+                *bias += I::LESS * row.iter().map(|&w| i32::from(w)).sum::<i32>();
+            }
+        }
+        Self {
+            instructions,
+            inputs,
+            stride,
+            outputs,
+            weights: packed,
+            parameters,
+        }
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Vectors for a block of outputs: no more than `outputs` need.
+    #[inline(always)]
+    fn vectors(outputs: usize) -> usize {
+        let mut vectors = I::VECTORS.1;
+        while vectors > I::VECTORS.0 && vectors / 2 * I::LANES >= outputs {
+            vectors /= 2;
+        }
+        vectors
+    }
+
+    /// Bytes of a row.
+    fn line(&self) -> usize {
+        self.stride * I::WIDTH
+    }
+
+    /// Positions laid out at once.
+    fn chunk(&self) -> usize {
+        let tile = I::tile(I::VECTORS.0);
+        (I::CHUNK / self.line()).max(2 * tile) / tile * tile
+    }
+
+    fn in_place(&self) -> bool {
+        I::IN_PLACE && self.inputs == self.stride
+    }
+
+    /// The bytes of scratch memory that [`run`](Self::run) needs.
+    pub fn scratch(&self) -> usize {
+        if self.in_place() {
+            return 0;
+        }
+        self.chunk() * self.line()
+    }
+
+    /// From `positions x inputs` to `positions x outputs`.
+    pub fn run(
+        &self,
+        requantizer: &Requantizer,
+        input: &[u8],
+        output: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        let ends = Ends::new(requantizer.zero, &requantizer.range);
+        let instructions = self.instructions;
+        if self.in_place() {
+            return self.product(input, ends, output);
+        }
+        let chunk = self.chunk();
+        let inputs = input.chunks(chunk * self.inputs);
+        for (input, output) in inputs.zip(output.chunks_mut(chunk * self.outputs)) {
+            let positions = input.len() / self.inputs;
+            let rows = scratch.rows(positions * self.line());
+            if self.inputs == self.stride {
+                instructions.lay_out(input, rows);
+            } else {
+                let rows = rows.chunks_exact_mut(self.line());
+                for (input, row) in input.chunks_exact(self.inputs).zip(rows) {
+                    let (row, rest) = row.split_at_mut(self.inputs * I::WIDTH);
+                    instructions.lay_out(input, row);
+                    // Their weights are zero.
+                    rest.fill(0);
+                }
+            }
+            self.product(rows, ends, output);
+        }
+    }
+
+    /// The outputs from `first` on.
+    fn block(&self, first: usize, ends: Ends) -> Block<'_> {
+        let left = self.outputs - first;
+        let vectors = Self::vectors(left);
+        let lanes = vectors * I::LANES;
+        Block {
+            vectors,
+            stride: self.stride,
+            weights: &self.weights[first * self.stride..(first + lanes) * self.stride],
+            bias: &self.parameters.bias[first..first + lanes],
+            scale: &self.parameters.scale[first..first + lanes],
+            offset: &self.parameters.offset[first..first + lanes],
+            ends,
+            outputs: self.outputs,
+            channels: left.min(lanes),
+        }
+    }
+
+    /// All blocks of outputs of some positions.
+    fn product(&self, rows: &[u8], ends: Ends, output: &mut [u8]) {
+        let line = self.line();
+        let positions = rows.len() / line;
+        for first in (0..self.outputs).step_by(I::VECTORS.1 * I::LANES) {
+            let block = self.block(first, ends);
+            // Tiles of nearly the same size: 9 positions are 5 and 4.
+            let tiles = positions.div_ceil(I::tile(block.vectors));
+            let (size, larger) = (positions / tiles, positions % tiles);
+            let (mut rows, mut output) = (rows, &mut output[first..]);
+            for (size, tiles) in [(size + 1, larger), (size, tiles - larger)] {
+                if tiles == 0 {
+                    continue;
+                }
+                let now;
+                (now, rows) = rows.split_at(tiles * size * line);
+                // What the conditions rule out is not compiled.
+                macro_rules! tiles_of {
+                    ($($vectors:literal: $($size:literal)*;)*) => {
+                        match (block.vectors, size) {
+                            $($(($vectors, $size)
+                                if I::VECTORS.0 <= $vectors
+                                    && $vectors <= I::VECTORS.1
+                                    && $size <= I::tile($vectors) =>
+                                self.instructions
+                                    .tiles_of::<$size, $vectors>(&block, now, output),)*)*
+                            _ => unreachable!("no tile is larger"),
+                        }
+                    };
+                }
+                tiles_of! {
+                    4: 1 2 3 4 5 6;
+                    2: 1 2 3 4 5 6 7 8 9 10 11 12;
+                    1: 1 2 3 4 5 6 7 8 9 10 11 12;
+                }
+                output = output
+                    .get_mut(tiles * size * self.outputs..)
+                    .unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Rows of inputs times a block of `VECTORS` vectors of outputs, `POSITIONS` rows
+/// at a time.
+///
+/// # Safety
+/// As for [`Instructions`].
+#[inline(always)]
+pub(super) unsafe fn tiles_of<I: Instructions, const POSITIONS: usize, const VECTORS: usize>(
+    block: &Block<'_>,
+    rows: &[u8],
+    output: &mut [u8],
+) {
+    assert!(block.vectors == VECTORS);
+    let tiles = rows.chunks_exact(POSITIONS * block.stride * I::WIDTH);
+    for (rows, output) in tiles.zip(output.chunks_mut(POSITIONS * block.outputs)) {
+        // SAFETY: the caller guarantees the instruction set; vectors and rows are
+        // as many as that function says.
+        unsafe { tile_of::<I, POSITIONS, VECTORS>(block, rows, output) };
+    }
+}
+
+/// One tile: a function of its own where that leaves the compiler more registers
+/// for addresses.
+///
+/// # Safety
+/// As for [`Instructions`]; the block has `VECTORS` vectors, and there are
+/// `POSITIONS` rows of its stride.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(target_arch = "aarch64", inline(never))]
+unsafe fn tile_of<I: Instructions, const POSITIONS: usize, const VECTORS: usize>(
+    block: &Block<'_>,
+    rows: &[u8],
+    output: &mut [u8],
+) {
+    // Not the block's: because of the division the compiler knows that addresses
+    // do not overflow, and takes shorter instructions for them.
+    let stride = rows.len() / (POSITIONS * I::WIDTH);
+    assert!(rows.len() == POSITIONS * stride * I::WIDTH && stride.is_multiple_of(I::STEP));
+    assert!(output.len() >= (POSITIONS - 1) * block.outputs + block.channels);
+    // SAFETY: the caller guarantees the instruction set and the rows, the block
+    // its lengths, and the length of the output is asserted above.
+    unsafe {
+        let bias = block.bias.as_ptr();
+        let mut sums = [[I::load(bias); VECTORS]; POSITIONS];
+        for vector in 1..VECTORS {
+            let bias = I::load(bias.add(I::LANES * vector));
+            for sums in &mut sums {
+                sums[vector] = bias;
+            }
+        }
+        I::multiply(&mut sums, rows.as_ptr(), stride, block.weights.as_ptr());
+        I::finish(&sums, block, output.as_mut_ptr());
+    }
+}
