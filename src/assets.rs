@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 /// The model of the classifier that is used where none is named.
 pub const DEFAULT_MODEL: &str = "mobilenet_v2_112";
 
+/// The face net that verifies boxes where none is named.
+pub const DEFAULT_FACE: &str = "face_64";
+
+/// The eye net that belongs to it.
+pub const DEFAULT_EYES: &str = "face_eyes_32";
+
 /// The cascade that is used where none is named.
 pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_alt2.xml";
 
@@ -66,6 +72,31 @@ pub fn find_file(path: &Path) -> Result<PathBuf, NotFound> {
     match path.to_str() {
         Some(name) => find(name),
         None => Ok(path.to_owned()),
+    }
+}
+
+/// Which model to use where affectd can do without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// The shipped one, if it is installed.
+    #[default]
+    Shipped,
+    /// None.
+    None,
+    /// This one.
+    File(PathBuf),
+}
+
+impl ModelChoice {
+    /// The model's ONNX file, `shipped` being the name of the shipped one;
+    /// `None` if none is to be used, or the shipped one is not installed.
+    #[must_use]
+    pub fn file(&self, shipped: &str) -> Option<PathBuf> {
+        match self {
+            Self::Shipped => find(shipped).ok(),
+            Self::None => None,
+            Self::File(path) => Some(path.clone()),
+        }
     }
 }
 

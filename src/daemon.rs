@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use crate::assets;
+use crate::assets::{self, ModelChoice};
 use crate::board::Board;
 use crate::capture::{self, CaptureError, Captured, Source};
 use crate::decide::Decider;
@@ -27,7 +27,8 @@ use crate::host::signals::Signals;
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::{self, HardwareWatchdog};
 use crate::host::{logging, memory, realtime};
-use crate::observe::Classifier;
+use crate::nn::Workspace;
+use crate::observe::{Classifier, FaceNetworks, FieldOfView};
 use crate::output::events::{Events, Greeter, Hello};
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Pipeline, Stages, Step};
@@ -171,14 +172,38 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     let cascade = Cascade::load(&assets::find_file(&board.detect.cascade)?)?;
     let detector = Detector::new(cascade, board.detect.detector.clone())?;
     let search = Search::new(detector, board.detect.search.clone())?;
-    let classifier = Classifier::load(&assets::find_file(&board.classify.model)?)?;
+    let workspace = Workspace::default();
+    let model_file = assets::find_file(&board.classify.model)?;
+    let classifier = Classifier::load_in(&model_file, &workspace)?;
     let model = classifier.manifest().name.clone();
-    let mut stages = Stages::new(
-        search,
-        Tracker::new(board.track),
-        Decider::new(board.decide),
-    )
-    .with_observer(classifier, board.classify.interval);
+    let mut decider = Decider::new(board.decide);
+    if let Some(options) = board.facing {
+        decider = decider.with_facing(options);
+    }
+    let mut stages = Stages::new(search, Tracker::new(board.track), decider)
+        .with_observer(classifier, board.classify.interval);
+    if let Some((face, eyes)) = board.face.files() {
+        let networks = FaceNetworks::load(&face, eyes.as_deref(), &workspace)?;
+        stages = stages.with_verifier(networks);
+        if let Some(degrees) = board.horizontal_fov {
+            stages = stages.with_field_of_view(FieldOfView {
+                degrees,
+                quarter_turned: board.capture.turn.rotation.is_quarter(),
+            });
+        }
+    } else if board.facing.is_some() {
+        return Err(format!(
+            "the section [facing] needs a face net, and none is installed ({}.onnx): install it, \
+             name one as face.model, or take the section out",
+            assets::DEFAULT_FACE
+        )
+        .into());
+    } else if board.face.model == ModelChoice::Shipped {
+        info!(
+            "no face net is installed ({}.onnx): every box of the cascade counts as a face",
+            assets::DEFAULT_FACE
+        );
+    }
     stages.rehearse(size.0, size.1)?;
     Ok(Prepared {
         board,

@@ -52,6 +52,9 @@ pub struct FaceReport {
     pub searched: Timestamp,
     /// What this frame shows of the face.
     pub observed: Observations,
+    /// An estimate of the distance in metres; `None` without a field of view, or
+    /// where this frame does not show the face.
+    pub distance: Option<f32>,
     /// What holds of the face over time.
     pub decision: FaceDecision,
 }

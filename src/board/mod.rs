@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::host::{realtime, thermal, watchdog};
 use crate::output::{display, events, gpio};
+use crate::assets::{self, ModelChoice};
 use crate::{capture, decide, detect, track};
 pub use claims::{Claim, Resource, clashes};
 pub use reader::Problem;
@@ -34,8 +35,12 @@ pub struct Board {
     pub capture: capture::Options,
     pub detect: DetectOptions,
     pub track: track::Options,
+    pub face: FaceOptions,
     pub classify: ClassifyOptions,
     pub decide: decide::Options,
+    pub facing: Option<decide::FacingOptions>,
+    /// The camera's horizontal angle of view in degrees.
+    pub horizontal_fov: Option<f64>,
     pub gpio: Option<gpio::Options>,
     pub displays: Vec<display::Options>,
     pub events: Option<events::Options>,
@@ -55,6 +60,25 @@ pub struct DetectOptions {
     pub cascade: PathBuf,
     pub detector: detect::Options,
     pub search: detect::SearchOptions,
+}
+
+/// The board file's `[face]`, but for its thresholds: those are
+/// [`track::Options::presence`] and [`track::Options::presence_keep`].
+#[derive(Clone, Debug, Default)]
+pub struct FaceOptions {
+    /// The face net; its manifest lies beside it.
+    pub model: ModelChoice,
+    /// The eye net.
+    pub eyes: ModelChoice,
+}
+
+impl FaceOptions {
+    /// The face net's file and the eye net's; `None` without a face net.
+    #[must_use]
+    pub fn files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
+        let face = self.model.file(assets::DEFAULT_FACE)?;
+        Some((face, self.eyes.file(assets::DEFAULT_EYES)))
+    }
 }
 
 /// The board file's `[classify]`.

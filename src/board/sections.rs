@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::claims::Resource;
 use super::displays::display_section;
-use super::reader::{IntegerOrString, Section};
-use super::{Board, ClassifyOptions, DetectOptions};
-use crate::assets;
+use super::reader::{Found, IntegerOrString, Section};
+use super::{Board, ClassifyOptions, DetectOptions, FaceOptions};
+use crate::assets::{self, ModelChoice};
 use crate::capture::convert::Layout;
 use crate::capture::{self, Pace, PixelFormat, SourceSpec};
 use crate::frame::MAX_SIDE;
 use crate::host::{memory, realtime, thermal, watchdog};
 use crate::image::turn::Rotation;
+use crate::observe::FieldOfView;
 use crate::output::{events, gpio};
 use crate::{decide, detect, track};
 
@@ -24,8 +25,12 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let name = root
         .string("name")
         .map_or_else(|| "affectd".to_owned(), |found| found.value.to_owned());
+    let mut horizontal_fov = None;
     let capture = match root.section("capture") {
-        Some(section) => capture_section(section, directory),
+        Some(mut section) => {
+            horizontal_fov = section.number("horizontal_fov", FieldOfView::RANGE);
+            capture_section(section, directory)
+        }
         None if root.has("capture") => capture::Options::default(),
         None => {
             root.missing(
@@ -36,12 +41,19 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         }
     };
     let detect = detect_section(root.section("detect"), directory);
-    let track = root.section("track").map(track_section).unwrap_or_default();
+    let mut track = root.section("track").map(track_section).unwrap_or_default();
+    let face = root
+        .section("face")
+        .map(|section| face_section(section, &mut track, directory))
+        .unwrap_or_default();
     let classify = classify_section(root.section("classify"), directory);
     let decide = root
         .section("decide")
         .map(decide_section)
         .unwrap_or_default();
+    let facing = root
+        .section("facing")
+        .map(|section| facing_section(section, &face));
     let gpio = root.section("gpio").and_then(gpio_section);
     let displays = root
         .sections("display")
@@ -67,8 +79,11 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         capture,
         detect,
         track,
+        face,
         classify,
         decide,
+        facing,
+        horizontal_fov,
         gpio,
         displays,
         events,
@@ -279,6 +294,44 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
     options
 }
 
+/// Its thresholds are the tracker's.
+fn face_section(
+    mut section: Section<'_, '_>,
+    track: &mut track::Options,
+    directory: &Path,
+) -> FaceOptions {
+    let probability = |p: f64| p as f32;
+    set(
+        &mut track.presence,
+        section.number("presence", 0.0..=1.0).map(probability),
+    );
+    set(
+        &mut track.presence_keep,
+        section.number("presence_keep", 0.0..=1.0).map(probability),
+    );
+    if let Err(error) = track.validate() {
+        section.reject(error);
+    }
+    let options = FaceOptions {
+        model: model_choice(&mut section, "model", directory),
+        eyes: model_choice(&mut section, "eyes", directory),
+    };
+    if options.model == ModelChoice::None && matches!(options.eyes, ModelChoice::File(_)) {
+        section.reject_key("eyes", "needs a face net, but model is \"none\": name one, or leave this key out");
+    }
+    section.finish();
+    options
+}
+
+/// A model that can be switched off with `"none"`.
+fn model_choice(section: &mut Section<'_, '_>, key: &str, directory: &Path) -> ModelChoice {
+    match section.string(key) {
+        None => ModelChoice::Shipped,
+        Some(found) if found.value == "none" => ModelChoice::None,
+        Some(found) => ModelChoice::File(named_model_file(&found, directory)),
+    }
+}
+
 fn classify_section(section: Option<Section<'_, '_>>, directory: &Path) -> ClassifyOptions {
     let Some(mut section) = section else {
         return ClassifyOptions {
@@ -313,6 +366,25 @@ fn decide_section(mut section: Section<'_, '_>) -> decide::Options {
     set(&mut options.dwell, section.millis("dwell_ms", 0..=HOUR_MS));
     if let Err(error) = options.validate() {
         section.reject(error);
+    }
+    section.finish();
+    options
+}
+
+fn facing_section(mut section: Section<'_, '_>, face: &FaceOptions) -> decide::FacingOptions {
+    let mut options = decide::FacingOptions::default();
+    set(
+        &mut options.cone,
+        section
+            .number("cone_deg", decide::FacingOptions::CONE_RANGE)
+            .map(|cone| cone as f32),
+    );
+    set(&mut options.dwell, section.millis("dwell_ms", 0..=HOUR_MS));
+    if face.model == ModelChoice::None {
+        section.reject(
+            "needs the pose that a face net measures, but face.model is \"none\": take that key \
+             out, or this section",
+        );
     }
     section.finish();
     options
@@ -386,6 +458,8 @@ fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Opt
         period: section
             .millis("period_ms", 0..=HOUR_MS)
             .filter(|period| !period.is_zero()),
+        landmarks: section.boolean("landmarks").unwrap_or(false),
+        affect: section.boolean("affect").unwrap_or(false),
     };
     if let Some(old) = options.old_file() {
         section.claim("file", Resource::File(old));
@@ -506,9 +580,13 @@ fn model_file(
     default: &str,
     directory: &Path,
 ) -> PathBuf {
-    let Some(found) = section.string(key) else {
-        return default_model_file(default);
-    };
+    section.string(key).map_or_else(
+        || default_model_file(default),
+        |found| named_model_file(&found, directory),
+    )
+}
+
+fn named_model_file(found: &Found<'_, '_, &str>, directory: &Path) -> PathBuf {
     match assets::find(found.value) {
         Ok(path) if found.value.contains('/') => {
             let beside_board = directory.join(&path);

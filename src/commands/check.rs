@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access};
 
 use super::CommandResult;
-use crate::assets;
+use crate::assets::{self, ModelChoice};
 use crate::board::{self, Board};
 use crate::capture::{self, Captured, SourceSpec};
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::realtime;
-use crate::observe::Classifier;
+use crate::nn::Workspace;
+use crate::observe::{Classifier, FaceNetworks};
 use crate::output::{display, events, gpio};
 
 /// How long to wait for a camera's first frame.
@@ -60,6 +61,7 @@ pub fn run(args: &Args) -> CommandResult {
         println!("note    {}:{warning}", args.board.display());
     }
     findings.note("model", model(&board));
+    findings.note("face", face(&board));
     findings.note("cascade", cascade(&board));
     findings.note("process", privileges(&board.process));
     if let SourceSpec::Command(command) = &board.capture.source {
@@ -153,6 +155,21 @@ impl Findings {
 fn model(board: &Board) -> Result<String, Box<dyn Error>> {
     let classifier = Classifier::load(&assets::find_file(&board.classify.model)?)?;
     Ok(classifier.manifest().name.clone())
+}
+
+/// What verifies boxes.
+fn face(board: &Board) -> Result<String, Box<dyn Error>> {
+    match board.face.files() {
+        Some((face, eyes)) => {
+            let networks = FaceNetworks::load(&face, eyes.as_deref(), &Workspace::default())?;
+            let eyes = if eyes.is_some() { "with" } else { "without" };
+            Ok(format!("{}, {eyes} eyes", networks.manifest().name))
+        }
+        None if board.face.model == ModelChoice::None => {
+            Ok("none: every box of the cascade counts as a face".to_owned())
+        }
+        None => Ok("no face net is installed: every box of the cascade counts as a face".to_owned()),
+    }
 }
 
 fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {

@@ -9,14 +9,17 @@
 //! Everything here depends on frame timestamps alone and never on a clock, so
 //! that a recording leads to the same decisions on any machine.
 
+pub mod attention;
 pub mod expression;
 pub mod fatigue;
 
+pub use attention::{Facing, FacingOptions};
 pub use expression::{ExpressionDecision, Label, Options, OptionsError};
 
 use crate::frame::Timestamp;
 use crate::observe::Observations;
 use crate::track::FaceKey;
+use attention::AttentionDecider;
 use expression::ExpressionDecider;
 
 /// What is decided of a face.
@@ -24,6 +27,8 @@ use expression::ExpressionDecider;
 pub struct FaceDecision {
     /// The apparent expression.
     pub expression: ExpressionDecision,
+    /// Whether the face points to the camera; `None` where nobody asked.
+    pub facing: Option<Facing>,
 }
 
 /// Decides on every face, in memory of fixed size.
@@ -48,6 +53,7 @@ pub struct FaceDecision {
 #[derive(Debug)]
 pub struct Decider {
     expression: ExpressionDecider,
+    attention: AttentionDecider,
 }
 
 impl Decider {
@@ -58,20 +64,34 @@ impl Decider {
     pub fn new(options: Options) -> Self {
         Self {
             expression: ExpressionDecider::new(options),
+            attention: AttentionDecider::new(None),
         }
+    }
+
+    /// Also decides whether faces point to the camera.
+    #[must_use]
+    pub fn with_facing(mut self, options: FacingOptions) -> Self {
+        self.attention.set_options(Some(options));
+        self
     }
 
     /// Decides by the options of another decider from now on, and keeps what it
     /// knows of faces.
     pub fn take_options_of(&mut self, other: &Self) {
         self.expression.set_options(*other.expression.options());
+        self.attention.set_options(other.attention.options());
     }
 
     /// Begins a frame taken at `now` with the faces that count in it. Others are
     /// forgotten: a face that comes back starts anew. A timestamp before the
     /// last one counts as the same instant.
-    pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {
-        self.expression.begin_frame(now, faces);
+    pub fn begin_frame<I>(&mut self, now: Timestamp, faces: I)
+    where
+        I: IntoIterator<Item = FaceKey, IntoIter: Clone>,
+    {
+        let faces = faces.into_iter();
+        self.expression.begin_frame(now, faces.clone());
+        self.attention.begin_frame(now, faces);
     }
 
     /// Decides on a face of the frame. Deciding again in the same instant
@@ -79,11 +99,15 @@ impl Decider {
     pub fn decide(&mut self, face: FaceKey, observed: &Observations) -> FaceDecision {
         FaceDecision {
             expression: self.expression.decide(face, observed.expression),
+            facing: self
+                .attention
+                .decide(face, observed.face.map(|seen| (seen.yaw, seen.pitch))),
         }
     }
 
     /// Forgets every face, as after the camera was gone.
     pub fn clear(&mut self) {
         self.expression.clear();
+        self.attention.clear();
     }
 }

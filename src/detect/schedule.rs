@@ -114,12 +114,19 @@ pub struct Expected {
     /// The caller's number for the face, which no other of the same frame has.
     pub key: u32,
     pub rect: Rect,
+    /// Whether something else than the detector follows the face. Its
+    /// surroundings are not searched then, and it is not missed.
+    pub carried: bool,
 }
 
 impl Expected {
     /// Numbers faces by their place in a list, from 0.
     pub fn numbered(rects: impl IntoIterator<Item = Rect>) -> impl Iterator<Item = Self> {
-        (0..).zip(rects).map(|(key, rect)| Self { key, rect })
+        (0..).zip(rects).map(|(key, rect)| Self {
+            key,
+            rect,
+            carried: false,
+        })
     }
 }
 
@@ -271,13 +278,14 @@ impl Search {
         self.detections.clear();
         self.searched_at.clear();
         self.looked.clear();
-        self.looked.extend(tracked.iter().map(|face| face.key));
+        let sought = || tracked.iter().filter(|face| !face.carried);
+        self.looked.extend(sought().map(|face| face.key));
 
         // An unlimited full search that is due anyway needs no look around.
         let mut work = 0;
         let mut due = self.is_due(now, tracked);
         let covered = due && self.budget.is_none();
-        if !tracked.is_empty() && !covered {
+        if sought().next().is_some() && !covered {
             let limit = self.budget.map(|budget| {
                 let least = if due || self.sweep.is_some() {
                     LEAST_SHARE
@@ -293,6 +301,8 @@ impl Search {
             // Just lost: look everywhere at once.
             due |= self.all_seen && !seen;
             self.all_seen = seen;
+        } else if !tracked.is_empty() {
+            self.all_seen = true;
         }
 
         let full = match self.budget {
@@ -373,7 +383,10 @@ impl Search {
         let turn = self.turn.take();
         let first = tracked.iter().position(|face| Some(face.key) == turn);
         let first = first.unwrap_or(0);
-        for (done, index) in (first..tracked.len()).chain(0..first).enumerate() {
+        let sought = (first..tracked.len())
+            .chain(0..first)
+            .filter(|index| !tracked[*index].carried);
+        for (done, index) in sought.enumerate() {
             let left = match limit {
                 Some(limit) if done > 0 => limit.saturating_sub(work),
                 _ => u64::MAX,

@@ -17,6 +17,12 @@ pub enum Rotation {
 }
 
 impl Rotation {
+    /// Whether width and height change places.
+    #[must_use]
+    pub const fn is_quarter(self) -> bool {
+        matches!(self, Self::Quarter | Self::ThreeQuarters)
+    }
+
     /// By 0, 90, 180 or 270 degrees, or `None`.
     #[must_use]
     pub const fn from_degrees(degrees: u32) -> Option<Self> {

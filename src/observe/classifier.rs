@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::crop::Cropper;
 use super::expression::{Expression, Probabilities};
-use super::manifest::{Class, Manifest, ModelPaths, OutputKind};
+use super::manifest::{self, Class, Manifest, ModelPaths, OutputKind};
+use super::normalise::Normaliser;
 use crate::frame::{LumaView, Rect};
-use crate::nn::{self, Layout, LoadError, Model, StepProfile, Workspace};
+use crate::nn::{self, LoadError, Model, StepProfile, Workspace};
 
 /// Why a model was refused.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,25 @@ pub enum ModelError {
         name: String,
         found: Vec<nn::Output>,
     },
+    #[error(
+        "{}: a {kind} network needs an output '{name}' of {numbers} numbers, and this model has \
+         {}; use a model of scripts/train face, or take the key that names this one out of the \
+         board file",
+        path.display(), listed(found)
+    )]
+    FaceOutput {
+        path: PathBuf,
+        kind: &'static str,
+        name: &'static str,
+        numbers: usize,
+        found: Vec<nn::Output>,
+    },
+    #[error(
+        "{}: output '{name}' gives numbers that are not finite for a gray picture, so its weights \
+         are damaged; use another copy of the model",
+        path.display()
+    )]
+    NotFinite { path: PathBuf, name: String },
 }
 
 fn listed(outputs: &[nn::Output]) -> String {
@@ -112,8 +132,29 @@ fn listed(outputs: &[nn::Output]) -> String {
     outputs.collect::<Vec<_>>().join(", ")
 }
 
+/// The bytes of a model's ONNX file.
+pub(super) fn read_onnx(paths: &ModelPaths) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(&paths.onnx).map_err(|source| ModelError::Read {
+        path: paths.onnx.clone(),
+        source,
+    })
+}
+
 impl ModelError {
-    fn of_load(error: LoadError, paths: &ModelPaths) -> Self {
+    /// Says what a manifest is for where there is none.
+    pub(super) fn of_manifest(error: Self, paths: &ModelPaths) -> Self {
+        match error {
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::NoManifest {
+                    onnx: paths.onnx.clone(),
+                    manifest: paths.manifest.clone(),
+                }
+            }
+            error => error,
+        }
+    }
+
+    pub(super) fn of_load(error: LoadError, paths: &ModelPaths) -> Self {
         let path = paths.onnx.clone();
         match error {
             LoadError::InputCount(names) => Self::InputCount { path, names },
@@ -192,10 +233,7 @@ pub struct Classifier {
     /// Which of the model's outputs is read.
     output: usize,
     cropper: Cropper,
-    /// For each channel what the network gets for each of the 256 luma values.
-    normalised: Vec<[f32; 256]>,
-    /// The network's input in the manifest's shape and layout.
-    input: Vec<f32>,
+    normaliser: Normaliser,
     model: Model,
 }
 
@@ -216,38 +254,21 @@ impl Classifier {
     /// As [`load`](Self::load).
     pub fn load_in(path: &Path, workspace: &Workspace) -> Result<Self, ModelError> {
         let paths = ModelPaths::new(path);
-        let onnx = std::fs::read(&paths.onnx).map_err(|source| ModelError::Read {
-            path: paths.onnx.clone(),
-            source,
-        })?;
-        let manifest = match Manifest::read(&paths.manifest) {
-            Err(ModelError::Read { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                return Err(ModelError::NoManifest {
-                    onnx: paths.onnx,
-                    manifest: paths.manifest,
-                });
-            }
-            manifest => manifest?,
-        };
-        manifest.check_hash(&onnx, &paths)?;
+        let onnx = read_onnx(&paths)?;
+        let manifest = Manifest::read(&paths.manifest)
+            .map_err(|error| ModelError::of_manifest(error, &paths))?;
+        manifest::check_hash(&manifest.sha256, &onnx, &paths)?;
         let order = manifest.class_order(&paths.manifest)?;
         let title = paths.onnx.display().to_string();
         let model = Model::load(onnx, &title, manifest.input.shape(), workspace)
             .map_err(|error| ModelError::of_load(error, &paths))?;
         let output = choose_output(&model, &manifest, order.len(), &paths)?;
         let input = &manifest.input;
-        // The arithmetic of the training script, in f32 and in its order.
-        let normalised = std::iter::zip(&input.mean, &input.std)
-            .map(|(mean, std)| std::array::from_fn(|luma| (luma as f32 / 255.0 - mean) / std))
-            .collect();
         let (width, height) = (input.width as usize, input.height as usize);
         Ok(Self {
             order,
             cropper: Cropper::new(width, height),
-            normalised,
-            input: vec![0.0; width * height * input.channels],
+            normaliser: Normaliser::new(input),
             output,
             model,
             manifest,
@@ -317,9 +338,8 @@ impl Classifier {
     /// # Errors
     /// The network fails.
     pub fn profile(&mut self, runs: u32) -> Result<Vec<StepProfile>, ClassifyError> {
-        self.input.fill(0.0);
         self.model
-            .profile(&self.input, runs)
+            .profile(self.normaliser.blank(), runs)
             .map_err(ClassifyError::Network)
     }
 
@@ -331,27 +351,8 @@ impl Classifier {
     }
 
     fn run(&mut self) -> Result<Probabilities, ClassifyError> {
-        let pixels = self.cropper.pixels();
-        let channels = self.normalised.len();
-        match self.manifest.input.layout {
-            Layout::Nchw => {
-                let planes = self.input.chunks_exact_mut(pixels.len());
-                for (plane, table) in planes.zip(&self.normalised) {
-                    for (value, &pixel) in plane.iter_mut().zip(pixels) {
-                        *value = table[usize::from(pixel)];
-                    }
-                }
-            }
-            Layout::Nhwc => {
-                let values = self.input.chunks_exact_mut(channels);
-                for (values, &pixel) in values.zip(pixels) {
-                    for (value, table) in values.iter_mut().zip(&self.normalised) {
-                        *value = table[usize::from(pixel)];
-                    }
-                }
-            }
-        }
-        let outputs = self.model.run(&self.input);
+        let input = self.normaliser.input(self.cropper.pixels());
+        let outputs = self.model.run(input);
         let outputs = outputs.map_err(ClassifyError::Network)?;
         let outputs = outputs.get(self.output).unwrap_or_default();
         probabilities(outputs, &self.order, self.manifest.output)

@@ -122,6 +122,30 @@ impl Probabilities {
         self.0[expression.index()]
     }
 
+    /// Valence and arousal, each -1 to 1: the expectation of the classes'
+    /// coordinates in Russell and Mehrabian 1977, "Evidence for a three-factor
+    /// theory of emotions" (table 2: angry, disgusted, fearful, happy, sad,
+    /// surprised; neutral is the origin). They say nothing that the
+    /// probabilities do not say.
+    #[must_use]
+    pub fn affect(&self) -> (f32, f32) {
+        const COORDINATES: [(f32, f32); Expression::COUNT] = [
+            (-0.51, 0.59),
+            (-0.60, 0.35),
+            (-0.64, 0.60),
+            (0.81, 0.51),
+            (-0.63, -0.27),
+            (0.40, 0.67),
+            (0.0, 0.0),
+        ];
+        self.0
+            .iter()
+            .zip(COORDINATES)
+            .fold((0.0, 0.0), |(valence, arousal), (p, at)| {
+                (valence + p * at.0, arousal + p * at.1)
+            })
+    }
+
     /// The most probable class with its probability; the lower index wins a tie.
     #[must_use]
     pub fn top(&self) -> (Expression, f32) {

@@ -1,6 +1,29 @@
 //! What a frame shows of a face besides its expression.
 
-/// Whether a box holds a face, and where the face is in it.
+/// The landmarks of a face, in the order of [`FaceObservation::landmarks`].
+/// Right and left are the person's own.
+pub const LANDMARKS: [&str; 14] = [
+    "right_eye_outer",
+    "right_eye_inner",
+    "right_eye_upper",
+    "right_eye_lower",
+    "left_eye_inner",
+    "left_eye_outer",
+    "left_eye_upper",
+    "left_eye_lower",
+    "nose_tip",
+    "mouth_right",
+    "mouth_left",
+    "lip_upper",
+    "lip_lower",
+    "chin",
+];
+
+/// Below this side of the face's box in pixels, the openness of its eyes is
+/// unknown: there the level of open eyes drifts with the size.
+pub const SMALLEST_FOR_EYES: f64 = 40.0;
+
+/// Whether a box holds a face, where the face is, and how the head is turned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceObservation {
     /// How sure it is that there is a face, 0 to 1.
@@ -13,4 +36,71 @@ pub struct FaceObservation {
     /// How far the head is tilted in the picture, in degrees, positive
     /// clockwise.
     pub roll: f32,
+    /// How far the head is turned, in degrees, positive with the nose to the
+    /// picture's right.
+    pub yaw: f32,
+    /// How far the head is bent, in degrees, positive with the nose up.
+    pub pitch: f32,
+    /// How far the mouth is open, 0 (shut) to 1.
+    pub jaw: f32,
+    /// How much the face smiles, 0 to 1.
+    pub smile: f32,
+    /// Where the [`LANDMARKS`] are, in pixels of the frame.
+    pub landmarks: [(f32, f32); LANDMARKS.len()],
+    /// The person's own right eye.
+    pub right_eye: EyeObservation,
+    /// The person's own left eye.
+    pub left_eye: EyeObservation,
+}
+
+impl FaceObservation {
+    /// A face of which no more is known than where it is.
+    #[must_use]
+    pub fn at(centre: (f64, f64), side: f64, presence: f32) -> Self {
+        Self {
+            presence,
+            centre,
+            side,
+            roll: 0.0,
+            yaw: 0.0,
+            pitch: 0.0,
+            jaw: 0.0,
+            smile: 0.0,
+            landmarks: [(centre.0 as f32, centre.1 as f32); LANDMARKS.len()],
+            right_eye: EyeObservation::default(),
+            left_eye: EyeObservation::default(),
+        }
+    }
+}
+
+/// What a frame shows of one eye.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EyeObservation {
+    /// How sure it is that the eye is in view, and not behind a hand, dark
+    /// glasses or the nose; 0 to 1.
+    pub visible: f32,
+    /// `None` where nobody looked: the eye is not in view, or the face is
+    /// smaller than [`SMALLEST_FOR_EYES`].
+    pub lids: Option<Lids>,
+}
+
+/// What an eye that was looked at shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lids {
+    /// The gap between the lids over the eye's width, divided by the same
+    /// person's at rest, 0 to 1. Below 0.2 is shut.
+    pub openness: f32,
+    /// How sure it is that the open eye looks down, 0 to 1.
+    pub gaze_down: f32,
+    /// How sure it is that no eye is to be seen there, 0 to 1.
+    pub covered: f32,
+}
+
+impl EyeObservation {
+    /// How far the eye is open, 0 to 1; `None` if it cannot be told.
+    #[must_use]
+    pub fn openness(&self) -> Option<f32> {
+        let lids = self.lids.filter(|lids| lids.covered < 0.5)?;
+        Some(lids.openness)
+    }
 }

@@ -15,7 +15,7 @@ use super::ModelError;
 use super::expression::Expression;
 use crate::nn::{InputShape, Layout};
 
-/// The largest input side. Networks for faces use 40 to 224 pixels.
+/// The largest input side. Networks for faces use 32 to 224 pixels.
 const MAX_INPUT: u32 = 1024;
 
 /// A model's manifest, `models/NAME.toml`.
@@ -124,6 +124,71 @@ impl Input {
             layout: self.layout,
         }
     }
+
+    pub(super) fn check(&self, path: &Path) -> Result<(), ModelError> {
+        let bad = |key: &'static str, reason: String| ModelError::Value {
+            path: path.to_owned(),
+            key,
+            reason,
+        };
+        for (key, side) in [("input.width", self.width), ("input.height", self.height)] {
+            if !(1..=MAX_INPUT).contains(&side) {
+                return Err(bad(
+                    key,
+                    format!("{side} is not from 1 to {MAX_INPUT} pixels"),
+                ));
+            }
+        }
+        if ![1, 3].contains(&self.channels) {
+            return Err(bad(
+                "input.channels",
+                format!(
+                    "{} channels cannot be made of luma: 1 (luma) or 3 (luma repeated)",
+                    self.channels
+                ),
+            ));
+        }
+        for (key, values) in [("input.mean", &self.mean), ("input.std", &self.std)] {
+            if values.len() != self.channels {
+                return Err(bad(
+                    key,
+                    format!(
+                        "{} values for {} channels; give one a channel",
+                        values.len(),
+                        self.channels
+                    ),
+                ));
+            }
+        }
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(bad("input.mean", format!("{mean} is not a finite number")));
+        }
+        if let Some(std) = self
+            .std
+            .iter()
+            .find(|std| !(std.is_normal() && **std > 0.0))
+        {
+            return Err(bad(
+                "input.std",
+                format!("{std} cannot be divided by; give a number above 0"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn check_sha256(sha256: &str, path: &Path) -> Result<(), ModelError> {
+    if sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err(ModelError::Value {
+        path: path.to_owned(),
+        key: "sha256",
+        reason: format!(
+            "'{sha256}' is no SHA-256 of 64 hexadecimal digits; print it with: sha256sum {}",
+            path.with_extension("onnx").display()
+        ),
+    })
 }
 
 /// From a detector's box to the square that is resized to the input: its side
@@ -157,11 +222,9 @@ impl Manifest {
     /// The file cannot be read, is no TOML, has a key too many or too few, or a
     /// value that cannot be.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ModelError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text, path)
+        let manifest: Self = read(path)?;
+        manifest.check(path)?;
+        Ok(manifest)
     }
 
     /// Parses and checks a manifest; `path` is for messages.
@@ -169,10 +232,7 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ModelError> {
-        let manifest: Self = toml::from_str(text).map_err(|error| ModelError::Manifest {
-            path: path.to_owned(),
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+        let manifest: Self = parse(text, path)?;
         manifest.check(path)?;
         Ok(manifest)
     }
@@ -183,60 +243,9 @@ impl Manifest {
             key,
             reason,
         };
-        if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(bad(
-                "sha256",
-                format!(
-                    "'{}' is no SHA-256 of 64 hexadecimal digits; print it with: sha256sum {}",
-                    self.sha256,
-                    path.with_extension("onnx").display()
-                ),
-            ));
-        }
+        check_sha256(&self.sha256, path)?;
         self.class_order(path)?;
-        let input = &self.input;
-        for (key, side) in [("input.width", input.width), ("input.height", input.height)] {
-            if !(1..=MAX_INPUT).contains(&side) {
-                return Err(bad(
-                    key,
-                    format!("{side} is not from 1 to {MAX_INPUT} pixels"),
-                ));
-            }
-        }
-        if ![1, 3].contains(&input.channels) {
-            return Err(bad(
-                "input.channels",
-                format!(
-                    "{} channels cannot be made of luma: 1 (luma) or 3 (luma repeated)",
-                    input.channels
-                ),
-            ));
-        }
-        for (key, values) in [("input.mean", &input.mean), ("input.std", &input.std)] {
-            if values.len() != input.channels {
-                return Err(bad(
-                    key,
-                    format!(
-                        "{} values for {} channels; give one a channel",
-                        values.len(),
-                        input.channels
-                    ),
-                ));
-            }
-        }
-        if let Some(mean) = input.mean.iter().find(|mean| !mean.is_finite()) {
-            return Err(bad("input.mean", format!("{mean} is not a finite number")));
-        }
-        if let Some(std) = input
-            .std
-            .iter()
-            .find(|std| !(std.is_normal() && **std > 0.0))
-        {
-            return Err(bad(
-                "input.std",
-                format!("{std} cannot be divided by; give a number above 0"),
-            ));
-        }
+        self.input.check(path)?;
         let crop = &self.crop;
         if !(0.1..=10.0).contains(&crop.scale) {
             return Err(bad(
@@ -304,20 +313,36 @@ impl Manifest {
             },
         )))
     }
+}
 
-    /// Refuses a file that is not the one this manifest describes.
-    pub(super) fn check_hash(&self, onnx: &[u8], paths: &ModelPaths) -> Result<(), ModelError> {
-        let found = hex(&Sha256::digest(onnx));
-        if found.eq_ignore_ascii_case(&self.sha256) {
-            return Ok(());
-        }
-        Err(ModelError::Hash {
-            path: paths.onnx.clone(),
-            manifest: paths.manifest.clone(),
-            expected: self.sha256.to_ascii_lowercase(),
-            found,
-        })
+/// Refuses a file that is not the one that a manifest was written for.
+pub(super) fn check_hash(expected: &str, onnx: &[u8], paths: &ModelPaths) -> Result<(), ModelError> {
+    let found = hex(&Sha256::digest(onnx));
+    if found.eq_ignore_ascii_case(expected) {
+        return Ok(());
     }
+    Err(ModelError::Hash {
+        path: paths.onnx.clone(),
+        manifest: paths.manifest.clone(),
+        expected: expected.to_ascii_lowercase(),
+        found,
+    })
+}
+
+/// Reads and parses a manifest.
+pub(super) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text, path)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ModelError> {
+    toml::from_str(text).map_err(|error| ModelError::Manifest {
+        path: path.to_owned(),
+        reason: error.to_string().trim_end().to_owned(),
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -498,8 +523,8 @@ anything = { goes = 1 }
     fn another_file_is_refused() {
         let manifest = parse(GOOD).unwrap();
         let paths = ModelPaths::new(Path::new("models/tiny"));
-        assert!(manifest.check_hash(b"", &paths).is_ok());
-        let message = manifest.check_hash(b"x", &paths).unwrap_err().to_string();
+        assert!(check_hash(&manifest.sha256, b"", &paths).is_ok());
+        let message = check_hash(&manifest.sha256, b"x", &paths).unwrap_err().to_string();
         assert!(message.contains("e3b0c442") && message.contains("2d711642"));
     }
 }

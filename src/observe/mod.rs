@@ -2,19 +2,27 @@
 //!
 //! `crop` cuts a face from the picture as the training did, the [`manifest`]
 //! beside a model says how pixels become numbers, and the [`Classifier`] gives
-//! probabilities over the seven [`expression`]s. Everything that looks at a face
+//! probabilities over the seven [`expression`]s. The [`FaceNetworks`] say whether
+//! there is a face at all, how the head is turned and how far the eyes are open.
+//! Everything that looks at a face
 //! is an [`Observer`], and what the observers of a frame saw of a face are its
 //! [`Observations`].
 
 mod classifier;
 mod crop;
+mod distance;
 pub mod expression;
 mod face;
+mod face_networks;
 pub mod manifest;
+mod normalise;
 mod observer;
+mod square;
 
 pub use crate::nn::StepProfile;
 pub use classifier::{Classifier, ClassifyError, ModelError};
 pub use crop::Cropper;
-pub use face::FaceObservation;
+pub use distance::FieldOfView;
+pub use face::{EyeObservation, FaceObservation, LANDMARKS, Lids, SMALLEST_FOR_EYES};
+pub use face_networks::{FaceManifest, FaceNetworks};
 pub use observer::{FaceBox, Observations, Observer};

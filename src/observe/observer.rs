@@ -58,6 +58,20 @@ pub trait Observer: Send {
         face: FaceBox,
         seen: &mut Observations,
     ) -> Result<(), ClassifyError>;
+
+    /// As [`observe`](Self::observe), at a box that may hold no face: a verifier
+    /// may leave out what costs time and does not tell whether there is one.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    fn verify(
+        &mut self,
+        picture: &LumaView<'_>,
+        face: FaceBox,
+        seen: &mut Observations,
+    ) -> Result<(), ClassifyError> {
+        self.observe(picture, face, seen)
+    }
 }
 
 /// The classifier fills in [`Observations::expression`].

@@ -8,10 +8,10 @@ use crate::capture::Frame;
 use crate::decide::Decider;
 use crate::detect::{Expected, Search};
 use crate::fault::FaultLog;
-use crate::frame::{LumaView, Timestamp};
+use crate::frame::{LumaView, Rect, Timestamp};
 use crate::host::memory;
 use crate::image::jpeg;
-use crate::observe::{FaceBox, FaceObservation, Observations, Observer};
+use crate::observe::{ClassifyError, FaceBox, FaceObservation, FieldOfView, Observations, Observer};
 use crate::report::FaceReport;
 use crate::track::{BySlot, FaceKey, Prediction, SLOTS, Track, Tracker};
 
@@ -26,6 +26,7 @@ pub struct Stages {
     verifier: Option<Watch>,
     observers: Vec<Watch>,
     decider: Decider,
+    field_of_view: Option<FieldOfView>,
     /// The frame size that the observers have their buffers for.
     reserved_for: (u32, u32),
     expected: Vec<Expected>,
@@ -44,6 +45,7 @@ impl Stages {
             verifier: None,
             observers: Vec::new(),
             decider,
+            field_of_view: None,
             reserved_for: (0, 0),
             expected: Vec::with_capacity(SLOTS),
             learned: BySlot::default(),
@@ -63,11 +65,19 @@ impl Stages {
 
     /// Takes an observer that fills in [`Observations::face`] as the verifier. It
     /// looks at each box before it becomes a face, and then in every frame,
-    /// before the other observers, at each face that counts: they are spared a
-    /// box that it does not take for a face.
+    /// before the other observers, at each face that counts. The others see the
+    /// face where the verifier sees it, and are spared a box that it does not
+    /// take for a face. The detector is spared the faces that it follows.
     #[must_use]
     pub fn with_verifier(mut self, verifier: impl Observer + 'static) -> Self {
         self.verifier = Some(Watch::new(Box::new(verifier), Duration::ZERO));
+        self
+    }
+
+    /// Estimates how far away the faces are that the verifier sees.
+    #[must_use]
+    pub const fn with_field_of_view(mut self, view: FieldOfView) -> Self {
+        self.field_of_view = Some(view);
         self
     }
 
@@ -135,16 +145,20 @@ impl Stages {
         let mut deciding = Duration::ZERO;
         for index in 0..counting.len() {
             let track = self.tracker.counting()[index];
-            let observed = self.observe(luma, &track, now, stats);
+            let (observed, rect) = self.observe(luma, &track, now, stats);
             let start = Instant::now();
             let decision = self.decider.decide(track.key(), &observed);
+            let size = (luma.width(), luma.height());
+            let distance = self.field_of_view.zip(observed.face);
+            let distance = distance.and_then(|(view, face)| view.distance(face.side, size));
             deciding += start.elapsed();
             self.faces.push(FaceReport {
                 id: track.id,
                 slot: track.slot,
-                rect: track.rect,
+                rect,
                 searched: track.searched,
                 observed,
+                distance,
                 decision,
             });
         }
@@ -159,6 +173,7 @@ impl Stages {
         std::mem::swap(&mut self.search, &mut next.search);
         std::mem::swap(&mut self.verifier, &mut next.verifier);
         std::mem::swap(&mut self.observers, &mut next.observers);
+        std::mem::swap(&mut self.field_of_view, &mut next.field_of_view);
         std::mem::swap(&mut self.reserved_for, &mut next.reserved_for);
         self.tracker.set_options(*next.tracker.options());
         self.decider.take_options_of(&next.decider);
@@ -216,7 +231,7 @@ impl Stages {
             let verifier = verifier.as_mut()?;
             let start = Instant::now();
             let mut seen = Observations::default();
-            verifier.look(luma, FaceBox::upright(rect), &mut seen);
+            verifier.verify(luma, FaceBox::upright(rect), &mut seen);
             let took = start.elapsed();
             verifying += took;
             stats.note(Stage::Observe, took);
@@ -225,32 +240,42 @@ impl Stages {
         stats.note(Stage::Track, start.elapsed().saturating_sub(verifying));
     }
 
-    /// Asks every observer that is due about a face.
+    /// Asks every observer that is due about a face. Returns what they saw, and
+    /// the face's box: where the verifier saw it, or else the track's.
     fn observe(
         &mut self,
         luma: &LumaView<'_>,
         track: &Track,
         now: Timestamp,
         stats: &mut Stats,
-    ) -> Observations {
+    ) -> (Observations, Rect) {
         let key = track.key();
-        let face = FaceBox {
+        let mut face = FaceBox {
             rect: track.rect,
             roll: track.roll,
         };
         let mut seen = Observations::default();
+        // Where the face is thought to be is not good enough to judge it by.
+        let mut is_there = track.found || track.predicted;
         if let Some(verifier) = &mut self.verifier {
             stats.time(Stage::Observe, || verifier.look(luma, face, &mut seen));
-            *self.learned.of(key) = seen.face.map(prediction);
-            if seen
-                .face
-                .is_some_and(|face| face.presence < self.tracker.options().presence_keep)
-            {
-                return seen;
+            let learned = seen.face.map(prediction);
+            *self.learned.of(key) = learned;
+            if let Some(learned) = learned {
+                is_there = self.tracker.options().keeps(learned.presence);
+                if let Some(rect) = learned.rect().filter(|_| is_there) {
+                    face = FaceBox {
+                        rect,
+                        roll: learned.roll,
+                    };
+                }
+            }
+            if !is_there {
+                // What was measured of something else than a face means nothing.
+                seen.face = None;
             }
         }
-        // Where the face is thought to be is not good enough to judge it by.
-        if track.found || track.predicted {
+        if is_there {
             for watch in &mut self.observers {
                 if watch.is_due(key, now) {
                     stats.time(Stage::Observe, || {
@@ -261,7 +286,7 @@ impl Stages {
                 }
             }
         }
-        seen
+        (seen, face.rect)
     }
 }
 
@@ -300,13 +325,24 @@ impl Watch {
 
     /// Looks at a face; tells whether it could.
     fn look(&mut self, luma: &LumaView<'_>, face: FaceBox, seen: &mut Observations) -> bool {
-        match self.observer.observe(luma, face, seen) {
+        let result = self.observer.observe(luma, face, seen);
+        self.note(&result)
+    }
+
+    /// Looks whether a box holds a face; tells whether it could.
+    fn verify(&mut self, luma: &LumaView<'_>, face: FaceBox, seen: &mut Observations) -> bool {
+        let result = self.observer.verify(luma, face, seen);
+        self.note(&result)
+    }
+
+    fn note(&mut self, result: &Result<(), ClassifyError>) -> bool {
+        match result {
             Ok(()) => {
                 self.fault.cleared();
                 true
             }
             Err(error) => {
-                self.fault.occurred(&error);
+                self.fault.occurred(error);
                 false
             }
         }

@@ -115,6 +115,13 @@ pub enum OptionsError {
 }
 
 impl Options {
+    /// Whether a followed face of this presence is still there. Not a number is
+    /// no face.
+    #[must_use]
+    pub fn keeps(&self, presence: f32) -> bool {
+        presence >= self.presence_keep
+    }
+
     /// Says what makes no sense.
     ///
     /// # Errors

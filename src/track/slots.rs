@@ -13,6 +13,9 @@ pub const SLOTS: usize = 32;
 pub struct Slot(u8);
 
 impl Slot {
+    /// The first slot.
+    pub const ZERO: Self = Self(0);
+
     /// The slot with a number, or `None` from [`SLOTS`] on.
     #[must_use]
     pub fn new(number: usize) -> Option<Self> {

@@ -84,7 +84,8 @@ pub struct Prediction {
 
 impl Prediction {
     /// The box, or `None` if the numbers describe none.
-    fn rect(&self) -> Option<Rect> {
+    #[must_use]
+    pub fn rect(&self) -> Option<Rect> {
         let (x, y) = self.centre;
         let valid = x.is_finite() && y.is_finite() && self.side >= 1.0 && self.side <= 1e6;
         // The casts saturate.
@@ -279,8 +280,7 @@ impl Tracker {
             return;
         };
         let known = &mut self.followed[index];
-        // Not a number is no face.
-        if prediction.presence.is_nan() || prediction.presence < self.options.presence_keep {
+        if !self.options.keeps(prediction.presence) {
             known.absent += 1;
             if known.absent >= ABSENT_FRAMES {
                 self.free.give_back(known.slot);
@@ -317,7 +317,7 @@ impl Tracker {
         for face in &mut self.followed {
             face.found = false;
             face.looked = looked(face.slot);
-            if face.looked {
+            if face.looked || face.predicted {
                 face.searched = now;
             }
             face.rect = within(predict(face, self.clock), picture);
@@ -367,6 +367,7 @@ impl Tracker {
         self.followed.iter().map(|face| Expected {
             key: key_of(face.slot),
             rect: face.rect,
+            carried: face.predicted,
         })
     }
 
@@ -523,7 +524,7 @@ impl Tracker {
             let is_part = self
                 .followed
                 .iter()
-                .any(|face| face.found && contains(face.rect, centre));
+                .any(|face| (face.found || face.predicted) && contains(face.rect, centre));
             if is_part {
                 continue;
             }
@@ -675,7 +676,12 @@ fn key_of(slot: Slot) -> u32 {
 /// Takes what the detector found of a face, with its time and that on the
 /// tracker's clock.
 fn see(face: &mut Followed, detection: Detection, at: Timestamp, clock: Duration) {
-    place(face, detection.rect, at, clock);
+    if face.predicted {
+        // Two ways to draw a box, taken in turns, would make it jump.
+        face.last_seen = at;
+    } else {
+        place(face, detection.rect, at, clock);
+    }
     face.neighbors = detection.neighbors;
     face.hits = face.hits.saturating_add(1);
     face.run = face.run.saturating_add(1);

@@ -56,6 +56,7 @@ fn a_search_does_not_allocate() {
                 tracked.push(Expected {
                     key: 0,
                     rect: face.rect,
+                    carried: false,
                 });
             }
             found.detections.len()

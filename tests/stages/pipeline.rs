@@ -301,12 +301,12 @@ impl Observer for Verifier {
         seen: &mut Observations,
     ) -> Result<(), ClassifyError> {
         self.asked.lock().unwrap().push(face);
+        // The face has moved by 4 pixels since it was found or predicted.
+        let centre = (face.rect.centre().0 + 4.0, face.rect.centre().1);
+        let presence = *self.presence.lock().unwrap();
         seen.face = Some(FaceObservation {
-            presence: *self.presence.lock().unwrap(),
-            // The face has moved by 4 pixels since it was found or predicted.
-            centre: (face.rect.centre().0 + 4.0, face.rect.centre().1),
-            side: f64::from(face.rect.width),
             roll: 20.0,
+            ..FaceObservation::at(centre, f64::from(face.rect.width), presence)
         });
         Ok(())
     }

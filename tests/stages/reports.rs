@@ -20,6 +20,7 @@ pub fn face(id: u32, label: Label, confidence: f32) -> FaceReport {
         rect: Rect::new(10, 10, 50, 50),
         searched: Timestamp::default(),
         observed: Observations::default(),
+        distance: None,
         decision: FaceDecision {
             expression: ExpressionDecision {
                 label,
@@ -27,6 +28,7 @@ pub fn face(id: u32, label: Label, confidence: f32) -> FaceReport {
                 probabilities: Probabilities(probabilities),
                 since: Timestamp::default(),
             },
+            facing: None,
         },
     }
 }

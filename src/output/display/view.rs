@@ -216,6 +216,7 @@ mod tests {
                 rect: Rect::new(0, 0, 10, 10),
                 searched: Timestamp::default(),
                 observed: Observations::default(),
+                distance: None,
                 decision: FaceDecision {
                     expression: ExpressionDecision {
                         label: Label::Expression(Expression::Happy),
@@ -223,6 +224,7 @@ mod tests {
                         probabilities: Probabilities(probabilities),
                         since: Timestamp::default(),
                     },
+                    facing: None,
                 },
             };
             viewer.view(&Report {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::SCHEMA;
+use crate::decide::Facing;
 use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::output::FaceReport;
@@ -44,6 +45,13 @@ pub(super) struct Event {
     pub body: Body,
 }
 
+/// What `face` has only where it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Detail {
+    pub landmarks: bool,
+    pub affect: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Body {
     /// With the period, zero for none.
@@ -53,6 +61,11 @@ pub(super) enum Body {
         leading: bool,
         size: (u32, u32),
         change: bool,
+        detail: Detail,
+    },
+    Attention {
+        track: u32,
+        facing: Facing,
     },
     Gone {
         track: u32,
@@ -123,6 +136,7 @@ impl Body {
         match self {
             Self::Hello(_) => "hello",
             Self::Face { .. } => "face",
+            Self::Attention { .. } => "attention",
             Self::Gone { .. } => "gone",
             Self::None { .. } => "none",
             Self::CameraLost { .. } => "camera_lost",
@@ -151,6 +165,7 @@ impl Body {
                 leading,
                 size,
                 change,
+                detail,
             } => {
                 let rect = face.rect;
                 let decision = &face.decision.expression;
@@ -163,7 +178,13 @@ impl Body {
                 map.serialize_entry("confidence", &rounded(decision.confidence))?;
                 map.serialize_entry("probabilities", &ByName(decision.probabilities))?;
                 map.serialize_entry("since", &seconds(decision.since.0))?;
-                map.serialize_entry("change", change)
+                map.serialize_entry("change", change)?;
+                serialize_observed(map, face, *detail)
+            }
+            Self::Attention { track, facing } => {
+                map.serialize_entry("track", track)?;
+                map.serialize_entry("facing", &facing.is_facing)?;
+                map.serialize_entry("since", &seconds(facing.since.0))
             }
             Self::Gone { track } => map.serialize_entry("track", track),
             Self::None { since, change } => {
@@ -191,6 +212,61 @@ impl Body {
                 map.serialize_entry("counters", &Counters(&goodbye.counters))
             }
         }
+    }
+}
+
+/// What is known of a face besides its expression; what is not known is left
+/// out.
+fn serialize_observed<M: SerializeMap>(
+    map: &mut M,
+    face: &FaceReport,
+    detail: Detail,
+) -> Result<(), M::Error> {
+    if let Some(seen) = &face.observed.face {
+        map.serialize_entry("presence", &rounded(seen.presence))?;
+        for (key, eye) in [
+            ("eye_openness_left", seen.left_eye),
+            ("eye_openness_right", seen.right_eye),
+        ] {
+            if let Some(openness) = eye.openness() {
+                map.serialize_entry(key, &rounded(openness))?;
+            }
+        }
+        map.serialize_entry("jaw", &rounded(seen.jaw))?;
+        for (key, degrees) in [
+            ("yaw", seen.yaw),
+            ("pitch", seen.pitch),
+            ("roll", seen.roll),
+        ] {
+            map.serialize_entry(key, &tenths(degrees))?;
+        }
+    }
+    if let Some(facing) = face.decision.facing {
+        map.serialize_entry("facing", &facing.is_facing)?;
+    }
+    if let Some(metres) = face.distance {
+        map.serialize_entry("distance_m", &((f64::from(metres) * 100.0).round() / 100.0))?;
+    }
+    if detail.landmarks
+        && let Some(seen) = &face.observed.face
+    {
+        let points = seen.landmarks.map(|(x, y)| (tenths(x), tenths(y)));
+        map.serialize_entry("landmarks", &points)?;
+    }
+    if detail.affect {
+        let (valence, arousal) = face.decision.expression.probabilities.affect();
+        map.serialize_entry("valence", &rounded(valence))?;
+        map.serialize_entry("arousal", &rounded(arousal))?;
+    }
+    Ok(())
+}
+
+/// To one decimal. JSON has no way to write what is not finite.
+fn tenths(value: f32) -> f64 {
+    if value.is_finite() {
+        (f64::from(value) * 10.0).round() / 10.0
+    } else {
+        0.0
     }
 }
 

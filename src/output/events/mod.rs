@@ -25,7 +25,7 @@ use crate::decide::Label;
 use crate::frame::Timestamp;
 use crate::output::{Camera, Changes, FaceReport, Heat, Output, Report, Shutdown};
 use crate::track::BySlot;
-use line::{Body, Event, Goodbye};
+use line::{Body, Detail, Event, Goodbye};
 use queue::Queue;
 
 pub use line::Hello;
@@ -58,6 +58,10 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// Repeat the state after this time without a change. Default: never.
     pub period: Option<Duration>,
+    /// Whether `face` has the landmarks. Default: false.
+    pub landmarks: bool,
+    /// Whether `face` has valence and arousal. Default: false.
+    pub affect: bool,
 }
 
 impl Options {
@@ -169,6 +173,7 @@ pub struct Events {
     ended: mpsc::Receiver<()>,
     live: bool,
     period: Option<Duration>,
+    detail: Detail,
     shown: Shown,
     told: BySlot<Option<Told>>,
     was_hot: bool,
@@ -222,6 +227,7 @@ enum Shown {
 struct Told {
     label: Label,
     is_leading: bool,
+    facing: bool,
 }
 
 impl Events {
@@ -249,6 +255,10 @@ impl Events {
             ended,
             live,
             period,
+            detail: Detail {
+                landmarks: options.landmarks,
+                affect: options.affect,
+            },
             shown: Shown::Nothing,
             told: BySlot::default(),
             was_hot: false,
@@ -393,11 +403,16 @@ impl Events {
 
         let mut sent = false;
         for (index, face) in faces.iter().enumerate() {
+            let facing = face.decision.facing.unwrap_or_default();
             let now = Told {
                 label: face.decision.expression.label,
                 is_leading: index == 0,
+                facing: facing.is_facing,
             };
-            let change = self.told.of(face.key()).replace(now) != Some(now);
+            let before = self.told.of(face.key()).replace(now);
+            let change = before.is_none_or(|before| {
+                (before.label, before.is_leading) != (now.label, now.is_leading)
+            });
             if change || due {
                 sent = true;
                 self.send(Body::Face {
@@ -405,6 +420,13 @@ impl Events {
                     leading: now.is_leading,
                     size,
                     change,
+                    detail: self.detail,
+                });
+            }
+            if before.is_some_and(|before| before.facing) != now.facing {
+                self.send(Body::Attention {
+                    track: face.id,
+                    facing,
                 });
             }
         }

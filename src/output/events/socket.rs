@@ -344,19 +344,29 @@ struct Latest {
 
 impl Latest {
     fn take(&mut self, event: Event) {
-        let of_face = |event: &Event| match event.body {
-            Body::Face { face, .. } => Some(face.id),
-            _ => None,
-        };
         match event.body {
             Body::Hello(_) => self.hello = Some(event),
             Body::Face { face, leading, .. } => {
-                self.state
-                    .retain(|held| of_face(held).is_some_and(|track| track != face.id));
+                self.state.retain(|held| match held.body {
+                    Body::Face { face: held, .. } => held.id != face.id,
+                    Body::Attention { .. } => true,
+                    _ => false,
+                });
                 let place = if leading { 0 } else { self.state.len() };
                 self.state.insert(place, event);
             }
-            Body::Gone { track } => self.state.retain(|held| of_face(held) != Some(track)),
+            Body::Attention { track, .. } => {
+                self.state.retain(|held| match held.body {
+                    Body::Attention { track: held, .. } => held != track,
+                    _ => true,
+                });
+                self.state.push(event);
+            }
+            Body::Gone { track } => self.state.retain(|held| match held.body {
+                Body::Face { face, .. } => face.id != track,
+                Body::Attention { track: held, .. } => held != track,
+                _ => true,
+            }),
             Body::None { .. } | Body::CameraLost { .. } => {
                 self.state.clear();
                 self.state.push(event);

@@ -51,6 +51,7 @@ pub struct Lines<B: Bank> {
     shown: Shown,
     shown_since: Timestamp,
     face_since: Option<Timestamp>,
+    facing_since: Option<Timestamp>,
     beat: bool,
     beat_since: Option<Timestamp>,
     /// When the last frame came; `None` without a camera.
@@ -133,6 +134,7 @@ impl<B: Bank> Lines<B> {
             shown: Shown::Nothing,
             shown_since: Timestamp::default(),
             face_since: None,
+            facing_since: None,
             beat: false,
             beat_since: None,
             last_frame: None,
@@ -165,6 +167,7 @@ impl<B: Bank> Lines<B> {
             }
             self.shown_since = now;
             self.face_since = self.face_since.map(|_| now);
+            self.facing_since = self.facing_since.map(|_| now);
             self.beat_since = self.beat_since.map(|_| now);
             self.last_frame = self.last_frame.map(|_| now);
             for line in &mut self.lines {
@@ -179,6 +182,7 @@ impl<B: Bank> Lines<B> {
     fn make_safe(&mut self) {
         self.shown = Shown::Nothing;
         self.face_since = None;
+        self.facing_since = None;
         self.beat = false;
         self.beat_since = None;
         self.drive(|line| line.safe());
@@ -277,16 +281,26 @@ impl<B: Bank> Lines<B> {
             Shown::Face(face.decision.expression.label)
         });
         let lit = |shown| matches!(shown, Shown::Face(_));
-        let pulse_over = |since| now.since(since) >= self.min_pulse;
+        let min_pulse = self.min_pulse;
+        let pulse_over = |since| now.since(since) >= min_pulse;
 
         if self.shown != leading && (!lit(self.shown) || pulse_over(self.shown_since)) {
             self.shown = leading;
             self.shown_since = now;
         }
-        if lit(leading) {
-            self.face_since.get_or_insert(now);
-        } else if self.face_since.is_some_and(pulse_over) {
-            self.face_since = None;
+        let faces_here = report
+            .faces
+            .iter()
+            .any(|face| face.decision.facing.is_some_and(|facing| facing.is_facing));
+        for (since, is_on) in [
+            (&mut self.face_since, lit(leading)),
+            (&mut self.facing_since, faces_here),
+        ] {
+            if is_on {
+                since.get_or_insert(now);
+            } else if since.is_some_and(pulse_over) {
+                *since = None;
+            }
         }
         if report.is_new
             && self
@@ -297,11 +311,13 @@ impl<B: Bank> Lines<B> {
             self.beat_since = Some(now);
         }
 
-        let (shown, face, beat) = (self.shown, self.face_since.is_some(), self.beat);
+        let (shown, beat) = (self.shown, self.beat);
+        let (face, facing) = (self.face_since.is_some(), self.facing_since.is_some());
         self.drive(|line| match line.options.role {
             Role::Expression(expression) => shown == Shown::Face(Label::Expression(expression)),
             Role::Uncertain => shown == Shown::Face(Label::Uncertain),
             Role::Face => face,
+            Role::Facing => facing,
             Role::Heartbeat => beat,
         });
     }

@@ -70,6 +70,8 @@ pub enum Role {
     Expression(Expression),
     /// On while a face counts, whatever it shows.
     Face,
+    /// On while a face that counts points to the camera.
+    Facing,
     /// On while the leading face shows no expression clearly enough.
     Uncertain,
     /// Toggles while frames are processed.
@@ -81,18 +83,20 @@ impl Role {
     pub fn all() -> impl Iterator<Item = Self> {
         Expression::ALL.into_iter().map(Self::Expression).chain([
             Self::Face,
+            Self::Facing,
             Self::Uncertain,
             Self::Heartbeat,
         ])
     }
 
-    /// The name used in board files: an expression's, `face`, `uncertain` or
-    /// `heartbeat`.
+    /// The name used in board files: an expression's, `face`, `facing`,
+    /// `uncertain` or `heartbeat`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Expression(expression) => expression.name(),
             Self::Face => "face",
+            Self::Facing => "facing",
             Self::Uncertain => "uncertain",
             Self::Heartbeat => "heartbeat",
         }
