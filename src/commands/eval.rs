@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::CommandResult;
+use super::faces::{Verifier, VerifyArgs};
 use super::pictures::{DetectArgs, Failures, TurnArgs, ended};
 use crate::accuracy::data::{DataSet, Labels, Sample, Selection};
 use crate::accuracy::subjects::{BySubject, Naming, Spread};
@@ -17,6 +18,7 @@ use crate::assets;
 use crate::detect::Detector;
 use crate::frame::Rect;
 use crate::observe::expression::{Expression, Probabilities};
+use crate::nn::Workspace;
 use crate::observe::{Classifier, ClassifyError};
 
 /// Measure the classifier on pictures whose expression is known
@@ -79,6 +81,9 @@ pub struct Args {
     /// Also write the answer for each picture to this file as CSV
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub verify: VerifyArgs,
 
     #[command(flatten)]
     pub turn: TurnArgs,
@@ -148,10 +153,14 @@ struct Json<'a> {
 /// The data, the model, the cascade or an option is invalid, or a file cannot be
 /// written.
 pub fn run(args: &Args) -> CommandResult {
-    let mut classifier = Classifier::load(&assets::find(&args.model)?)?;
-    let mut detector = match args.crop {
+    let workspace = Workspace::default();
+    let mut classifier = Classifier::load_in(&assets::find(&args.model)?, &workspace)?;
+    let mut finder = match args.crop {
         Crop::None => None,
-        Crop::Haar => Some(args.detect.detector()?),
+        Crop::Haar => Some((
+            args.detect.detector()?,
+            Verifier::load(args.verify, &workspace)?,
+        )),
     };
     let mut data = DataSet::open(&args.path, &selection(args))?;
     let subjects = subjects(args, &data)?;
@@ -173,7 +182,7 @@ pub fn run(args: &Args) -> CommandResult {
     for index in 0..data.len() {
         let answered = match data.read(index) {
             Ok(sample) => {
-                let answer = answer(&sample, &mut classifier, detector.as_mut());
+                let answer = answer(&sample, &mut classifier, finder.as_mut());
                 answer
                     .map(|answer| {
                         match answer {
@@ -287,26 +296,20 @@ impl Crop {
 /// Where the face was and its probabilities.
 type Answer = (Rect, Probabilities);
 
-/// The classifier's answer; `None` if the detector found no face.
+/// The classifier's answer; `None` if no face was found.
 fn answer(
     sample: &Sample<'_>,
     classifier: &mut Classifier,
-    detector: Option<&mut Detector>,
+    finder: Option<&mut (Detector, Verifier)>,
 ) -> Result<Option<Answer>, ClassifyError> {
     let picture = sample.picture;
-    let Some(detector) = detector else {
+    let Some((detector, verifier)) = finder else {
         let probabilities = classifier.classify_whole(&picture)?;
         return Ok(Some((picture.bounds(), probabilities)));
     };
-    // The first of several equally large ones, so that the answer is always
-    // the same.
-    let largest = detector
-        .detect(picture)
-        .iter()
-        .rev()
-        .max_by_key(|face| face.rect.area());
+    let largest = verifier.largest_face(&picture, detector)?;
     largest
-        .map(|face| Ok((face.rect, classifier.classify(&picture, face.rect)?)))
+        .map(|face| Ok((face.at.rect, classifier.classify(&picture, face.at.rect)?)))
         .transpose()
 }
 

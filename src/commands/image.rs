@@ -6,19 +6,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 use super::CommandResult;
+use super::faces::{self, Verifier, VerifyArgs};
 use super::pictures::{DetectArgs, Failures, Named, TurnArgs, ended, write_line};
 use crate::assets;
-use crate::detect::Detector;
+use crate::detect::{Detection, Detector};
 use crate::draw::annotate::{self, Annotation};
+use crate::frame::LumaView;
 use crate::image::{self, LumaImage, Reader};
-use crate::observe::Classifier;
+use crate::nn::Workspace;
+use crate::observe::{Classifier, ClassifyError, record};
 
 /// Find faces in pictures, classify each, and print one JSON line per file
 ///
 /// Each line is {"file","width","height","faces":[{"box":[x,y,w,h],"label",
-/// "confidence","probabilities":{…}}]}. Boxes are in pixels from the top left
+/// "confidence","probabilities":{…},"presence",…}]}. Boxes are in pixels from the top left
 /// corner. The label is the most probable of the seven expressions. Files are PNG, JPEG or
 /// PGM, of up to 8000x8000 pixels.
 #[derive(clap::Args, Clone, Debug)]
@@ -42,6 +46,9 @@ pub struct Args {
     pub model: String,
 
     #[command(flatten)]
+    pub verify: VerifyArgs,
+
+    #[command(flatten)]
     pub turn: TurnArgs,
 
     #[command(flatten)]
@@ -63,27 +70,31 @@ struct Line<'a> {
     width: u32,
     height: u32,
     faces: Vec<Face>,
+    /// Boxes of the cascade that the face net refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_a_face: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct Face {
-    #[serde(rename = "box")]
-    rect: (i32, i32, u32, u32),
-    label: &'static str,
-    confidence: f32,
-    probabilities: Named,
-}
+struct Face(Annotation);
 
-impl From<&Annotation> for Face {
-    fn from(face: &Annotation) -> Self {
-        let (label, confidence) = face.probabilities.top();
-        let rect = face.rect;
-        Self {
-            rect: (rect.x, rect.y, rect.width, rect.height),
-            label: label.name(),
-            confidence,
-            probabilities: Named(face.probabilities),
+impl Serialize for Face {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Annotation {
+            rect,
+            probabilities,
+            seen,
+        } = &self.0;
+        let (label, confidence) = probabilities.top();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("box", &(rect.x, rect.y, rect.width, rect.height))?;
+        map.serialize_entry("label", label.name())?;
+        map.serialize_entry("confidence", &confidence)?;
+        map.serialize_entry("probabilities", &Named(*probabilities))?;
+        if let Some(seen) = seen {
+            record::serialize_face(&mut map, seen)?;
+            record::serialize_landmarks(&mut map, seen)?;
         }
+        map.end()
     }
 }
 
@@ -94,22 +105,49 @@ impl From<&Annotation> for Face {
 /// standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
     let mut detector = args.detect.detector()?;
-    let mut classifier = Classifier::load(&assets::find(&args.model)?)?;
+    let workspace = Workspace::default();
+    let mut classifier = Classifier::load_in(&assets::find(&args.model)?, &workspace)?;
+    let mut verifier = Verifier::load(args.verify, &workspace)?;
     if let Some(directory) = &args.annotate {
         fs::create_dir_all(directory)
             .map_err(|error| format!("{}: cannot be created: {error}", directory.display()))?;
     }
     let mut failures = Failures::default();
-    let result = each_file(args, &mut detector, &mut classifier, &mut failures);
+    let stages = Stages {
+        detector: &mut detector,
+        verifier: &mut verifier,
+        classifier: &mut classifier,
+    };
+    let result = each_file(args, stages, &mut failures);
     ended(result, &failures)
 }
 
-fn each_file(
-    args: &Args,
-    detector: &mut Detector,
-    classifier: &mut Classifier,
-    failures: &mut Failures,
-) -> io::Result<()> {
+/// What a picture goes through.
+struct Stages<'a> {
+    detector: &'a mut Detector,
+    verifier: &'a mut Verifier,
+    classifier: &'a mut Classifier,
+}
+
+impl Stages<'_> {
+    /// The face in a box, or `None` if there is none.
+    fn look(
+        &mut self,
+        picture: &LumaView<'_>,
+        detection: Detection,
+    ) -> Result<Option<Annotation>, ClassifyError> {
+        let Some(faces::Face { at, seen }) = self.verifier.face(picture, detection)? else {
+            return Ok(None);
+        };
+        Ok(Some(Annotation {
+            rect: at.rect,
+            probabilities: self.classifier.classify(picture, at.rect)?,
+            seen,
+        }))
+    }
+}
+
+fn each_file(args: &Args, mut stages: Stages<'_>, failures: &mut Failures) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut reader = Reader::turning(args.turn.turn());
     let mut image = LumaImage::default();
@@ -121,12 +159,11 @@ fn each_file(
         }
         let picture = image.view();
         let mut faces = Vec::new();
-        for detection in detector.detect(picture) {
-            match classifier.classify(&picture, detection.rect) {
-                Ok(probabilities) => faces.push(Annotation {
-                    rect: detection.rect,
-                    probabilities,
-                }),
+        let mut refused = 0;
+        for detection in stages.detector.detect(picture).to_vec() {
+            match stages.look(&picture, detection) {
+                Ok(Some(face)) => faces.push(face),
+                Ok(None) => refused += 1,
                 Err(error) => failures.add(&format_args!("{}: {error}", file.display())),
             }
         }
@@ -134,7 +171,8 @@ fn each_file(
             file: &file.to_string_lossy(),
             width: image.width,
             height: image.height,
-            faces: faces.iter().map(Face::from).collect(),
+            faces: faces.iter().copied().map(Face).collect(),
+            not_a_face: stages.verifier.is_on().then_some(refused),
         };
         write_line(&mut out, &line)?;
         if let Some(directory) = &args.annotate {

@@ -5,6 +5,7 @@ pub mod check;
 pub mod detect;
 pub mod devices;
 pub mod eval;
+pub mod faces;
 pub mod image;
 pub mod model;
 pub mod pictures;

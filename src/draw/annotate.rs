@@ -18,6 +18,7 @@ use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 use super::palette::{Mood, Part, Theme};
 use crate::frame::Rect;
 use crate::image::RgbImage;
+use crate::observe::FaceObservation;
 use crate::observe::expression::{Expression, Probabilities};
 
 /// A face with what is said of it.
@@ -25,6 +26,8 @@ use crate::observe::expression::{Expression, Probabilities};
 pub struct Annotation {
     pub rect: Rect,
     pub probabilities: Probabilities,
+    /// What the face networks saw, if they are there.
+    pub seen: Option<FaceObservation>,
 }
 
 /// Copies are made to fit a screen: the picture's longer side is brought into
@@ -38,7 +41,7 @@ const LARGEST_ENLARGED: u32 = 2 * SMALLEST;
 
 const MARGIN: u32 = 12;
 const CARD_WIDTH: u32 = 236;
-const CARD_HEIGHT: u32 = 204;
+const CARD_HEIGHT: u32 = 209;
 const ROW: i32 = 21;
 /// Cards beyond these are left out and counted in a line of text.
 const MOST_CARDS: usize = 24;
@@ -184,6 +187,18 @@ fn mark(
             .build();
         fill(canvas, frame, 6, style);
     }
+    for (x, y) in face.seen.iter().flat_map(|seen| seen.landmarks) {
+        // The casts saturate.
+        let at = Point::new(
+            clip(x.floor() as i64, width),
+            clip(y.floor() as i64, height),
+        );
+        for (colour, across) in [(DARK, 5), (colour(expression), 3)] {
+            let corner = at - Point::new_equal(across / 2);
+            let dot = Rectangle::new(corner, Size::new_equal(across as u32));
+            fill(canvas, dot, 1, PrimitiveStyle::with_fill(colour));
+        }
+    }
 
     let mut tag = String::new();
     let _ = write!(tag, "{number} {expression} {:.0}%", 100.0 * confidence);
@@ -242,8 +257,25 @@ fn card(canvas: &mut Canvas, face: &Annotation, corner: Point, number: usize) {
     let at = Point::new(left, corner.y + 31);
     text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
 
+    if let Some(seen) = &face.seen {
+        line.clear();
+        let _ = write!(
+            line,
+            "yaw {:.0}, pitch {:.0}, roll {:.0}",
+            seen.yaw, seen.pitch, seen.roll
+        );
+        for (name, eye) in [("R", seen.right_eye), ("L", seen.left_eye)] {
+            let _ = match eye.openness() {
+                Some(openness) => write!(line, ", {name} {:.0}%", 100.0 * openness),
+                None => write!(line, ", {name} ?"),
+            };
+        }
+        let at = Point::new(left, corner.y + 41);
+        text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
+    }
+
     for (i, expression) in Expression::ALL.into_iter().enumerate() {
-        let y = corner.y + 50 + ROW * i as i32;
+        let y = corner.y + 55 + ROW * i as i32;
         let p = face.probabilities.of(expression).clamp(0.0, 1.0);
         let is_top = expression == top;
         let text_colour = if is_top { TEXT } else { FAINT };
@@ -404,6 +436,7 @@ mod tests {
         Annotation {
             rect,
             probabilities: Probabilities([0.0, 0.0, 0.0, 0.75, 0.0, 0.25, 0.0]),
+            seen: None,
         }
     }
 
@@ -421,7 +454,7 @@ mod tests {
             pixel(
                 &image,
                 400 + 12 + 12 + 72 + (part * 98.0) as u32,
-                12 + 50 + 21 * row + 6,
+                12 + 55 + 21 * row + 6,
             )
         };
         assert_eq!(bar(3, 0.70), colour(Expression::Happy));

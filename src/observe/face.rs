@@ -1,5 +1,8 @@
 //! What a frame shows of a face besides its expression.
 
+use super::observer::FaceBox;
+use crate::frame::Rect;
+
 /// The landmarks of a face, in the order of [`FaceObservation::landmarks`].
 /// Right and left are the person's own.
 pub const LANDMARKS: [&str; 14] = [
@@ -54,6 +57,23 @@ pub struct FaceObservation {
 }
 
 impl FaceObservation {
+    /// The face's box and roll, or `None` if the numbers describe no box.
+    #[must_use]
+    pub fn face_box(&self) -> Option<FaceBox> {
+        let (x, y) = self.centre;
+        let valid = x.is_finite() && y.is_finite() && (1.0..=1e6).contains(&self.side);
+        // The casts saturate.
+        valid.then(|| FaceBox {
+            rect: Rect {
+                x: (x - self.side / 2.0).round() as i32,
+                y: (y - self.side / 2.0).round() as i32,
+                width: self.side.round() as u32,
+                height: self.side.round() as u32,
+            },
+            roll: self.roll,
+        })
+    }
+
     /// A face of which no more is known than where it is.
     #[must_use]
     pub fn at(centre: (f64, f64), side: f64, presence: f32) -> Self {

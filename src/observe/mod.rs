@@ -17,6 +17,7 @@ mod face_networks;
 pub mod manifest;
 mod normalise;
 mod observer;
+pub mod record;
 mod square;
 
 pub use crate::nn::StepProfile;

@@ -263,11 +263,9 @@ impl Stages {
             *self.learned.of(key) = learned;
             if let Some(learned) = learned {
                 is_there = self.tracker.options().keeps(learned.presence);
-                if let Some(rect) = learned.rect().filter(|_| is_there) {
-                    face = FaceBox {
-                        rect,
-                        roll: learned.roll,
-                    };
+                let at = seen.face.and_then(|seen| seen.face_box());
+                if let Some(at) = at.filter(|_| is_there) {
+                    face = at;
                 }
             }
             if !is_there {

@@ -84,8 +84,7 @@ pub struct Prediction {
 
 impl Prediction {
     /// The box, or `None` if the numbers describe none.
-    #[must_use]
-    pub fn rect(&self) -> Option<Rect> {
+    fn rect(&self) -> Option<Rect> {
         let (x, y) = self.centre;
         let valid = x.is_finite() && y.is_finite() && self.side >= 1.0 && self.side <= 1e6;
         // The casts saturate.

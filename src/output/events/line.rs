@@ -10,6 +10,7 @@ use super::SCHEMA;
 use crate::decide::Facing;
 use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
+use crate::observe::record::{self, to_decimals};
 use crate::output::FaceReport;
 
 /// What the first line tells about the process.
@@ -223,35 +224,18 @@ fn serialize_observed<M: SerializeMap>(
     detail: Detail,
 ) -> Result<(), M::Error> {
     if let Some(seen) = &face.observed.face {
-        map.serialize_entry("presence", &rounded(seen.presence))?;
-        for (key, eye) in [
-            ("eye_openness_left", seen.left_eye),
-            ("eye_openness_right", seen.right_eye),
-        ] {
-            if let Some(openness) = eye.openness() {
-                map.serialize_entry(key, &rounded(openness))?;
-            }
-        }
-        map.serialize_entry("jaw", &rounded(seen.jaw))?;
-        for (key, degrees) in [
-            ("yaw", seen.yaw),
-            ("pitch", seen.pitch),
-            ("roll", seen.roll),
-        ] {
-            map.serialize_entry(key, &tenths(degrees))?;
-        }
+        record::serialize_face(map, seen)?;
     }
     if let Some(facing) = face.decision.facing {
         map.serialize_entry("facing", &facing.is_facing)?;
     }
     if let Some(metres) = face.distance {
-        map.serialize_entry("distance_m", &((f64::from(metres) * 100.0).round() / 100.0))?;
+        map.serialize_entry("distance_m", &to_decimals(metres, 2))?;
     }
     if detail.landmarks
         && let Some(seen) = &face.observed.face
     {
-        let points = seen.landmarks.map(|(x, y)| (tenths(x), tenths(y)));
-        map.serialize_entry("landmarks", &points)?;
+        record::serialize_landmarks(map, seen)?;
     }
     if detail.affect {
         let (valence, arousal) = face.decision.expression.probabilities.affect();
@@ -259,15 +243,6 @@ fn serialize_observed<M: SerializeMap>(
         map.serialize_entry("arousal", &rounded(arousal))?;
     }
     Ok(())
-}
-
-/// To one decimal. JSON has no way to write what is not finite.
-fn tenths(value: f32) -> f64 {
-    if value.is_finite() {
-        (f64::from(value) * 10.0).round() / 10.0
-    } else {
-        0.0
-    }
 }
 
 struct ByName(Probabilities);
@@ -290,13 +265,9 @@ impl Serialize for Counters<'_> {
     }
 }
 
-/// A probability to 4 decimals. JSON has no way to write what is not finite.
+/// A probability to 4 decimals.
 fn rounded(value: f32) -> f64 {
-    if value.is_finite() {
-        (f64::from(value) * 1e4).round() / 1e4
-    } else {
-        0.0
-    }
+    to_decimals(value, 4)
 }
 
 /// Seconds to the millisecond, from whole numbers so that nothing depends on

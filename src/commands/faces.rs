@@ -1,0 +1,113 @@
+//! What the commands on pictures do with a box of the cascade: they verify it as
+//! the daemon does.
+
+use crate::assets::{self, ModelChoice};
+use crate::detect::{Detection, Detector};
+use crate::frame::LumaView;
+use crate::nn::Workspace;
+use crate::observe::{ClassifyError, FaceBox, FaceNetworks, FaceObservation};
+use crate::track;
+
+/// Whether boxes are verified.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Verify faces")]
+pub struct VerifyArgs {
+    /// Take every box of the cascade for a face, also those that the face net
+    /// refuses
+    #[arg(long)]
+    pub no_verify: bool,
+}
+
+/// A box that holds a face.
+#[derive(Clone, Copy, Debug)]
+pub struct Face {
+    /// Where the face net saw it, or else the cascade's box.
+    pub at: FaceBox,
+    /// What the face networks saw; `None` without them.
+    pub seen: Option<FaceObservation>,
+}
+
+/// Verifies boxes with the shipped face networks, where they are installed.
+pub struct Verifier {
+    networks: Option<FaceNetworks>,
+    presence: f32,
+}
+
+impl Verifier {
+    /// The verifier asked for.
+    ///
+    /// # Errors
+    /// A face network is there, but cannot be used.
+    pub fn load(
+        args: VerifyArgs,
+        workspace: &Workspace,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let face = if args.no_verify {
+            None
+        } else {
+            ModelChoice::Shipped.file(assets::DEFAULT_FACE)
+        };
+        let eyes = ModelChoice::Shipped.file(assets::DEFAULT_EYES);
+        let networks = face.map(|face| FaceNetworks::load(&face, eyes.as_deref(), workspace));
+        Ok(Self {
+            networks: networks.transpose()?,
+            presence: track::Options::default().presence,
+        })
+    }
+
+    /// Whether boxes are verified at all.
+    pub const fn is_on(&self) -> bool {
+        self.networks.is_some()
+    }
+
+    /// The face in a box, or `None` if there is none.
+    ///
+    /// # Errors
+    /// The box is empty or too large, or a network fails.
+    pub fn face(
+        &mut self,
+        picture: &LumaView<'_>,
+        detection: Detection,
+    ) -> Result<Option<Face>, ClassifyError> {
+        let at = FaceBox::upright(detection.rect);
+        let Some(networks) = &mut self.networks else {
+            return Ok(Some(Face { at, seen: None }));
+        };
+        let first = networks.look(picture, at)?;
+        if first.presence.is_nan() || first.presence < self.presence {
+            return Ok(None);
+        }
+        // As in a video's next frame: upright by the roll that was seen.
+        let upright = FaceBox {
+            rect: detection.rect,
+            roll: first.roll,
+        };
+        let seen = networks.look(picture, upright)?;
+        Ok(Some(Face {
+            at: seen.face_box().unwrap_or(upright),
+            seen: Some(seen),
+        }))
+    }
+
+    /// The largest box that holds a face; the first of several equally large
+    /// ones, so that the answer is always the same.
+    ///
+    /// # Errors
+    /// A box is empty or too large, or a network fails.
+    pub fn largest_face(
+        &mut self,
+        picture: &LumaView<'_>,
+        detector: &mut Detector,
+    ) -> Result<Option<Face>, ClassifyError> {
+        let mut largest: Option<(u64, Face)> = None;
+        for &detection in detector.detect(*picture) {
+            let area = detection.rect.area();
+            if largest.is_none_or(|(before, _)| area > before)
+                && let Some(face) = self.face(picture, detection)?
+            {
+                largest = Some((area, face));
+            }
+        }
+        Ok(largest.map(|(_, face)| face))
+    }
+}
