@@ -177,7 +177,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__eval)
-            opts="-h --model --crop --usage --labels --without-copies --folder --subjects --folds --json --predictions --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
+            opts="-h --model --crop --usage --labels --without-copies --folder --subjects --folds --json --predictions --no-verify --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -399,7 +399,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__image)
-            opts="-h --annotate --model --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
+            opts="-h --annotate --model --no-verify --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

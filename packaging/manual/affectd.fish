@@ -58,6 +58,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-size -d 'S
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l no-verify -d 'Take every box of the cascade for a face, also those that the face net refuses'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
@@ -92,6 +93,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand eval" -l max-size -d 'La
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l without-copies -d 'Leave out copies and near copies of training images, and images that exist only as a lossy JPEG (mosaic)'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l no-verify -d 'Take every box of the cascade for a face, also those that the face net refuses'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r

@@ -19,9 +19,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::assets::{self, ModelChoice};
 use crate::host::{realtime, thermal, watchdog};
 use crate::output::{display, events, gpio};
-use crate::assets::{self, ModelChoice};
 use crate::{capture, decide, detect, track};
 pub use claims::{Claim, Resource, clashes};
 pub use reader::Problem;

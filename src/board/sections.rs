@@ -317,7 +317,10 @@ fn face_section(
         eyes: model_choice(&mut section, "eyes", directory),
     };
     if options.model == ModelChoice::None && matches!(options.eyes, ModelChoice::File(_)) {
-        section.reject_key("eyes", "needs a face net, but model is \"none\": name one, or leave this key out");
+        section.reject_key(
+            "eyes",
+            "needs a face net, but model is \"none\": name one, or leave this key out",
+        );
     }
     section.finish();
     options

@@ -168,7 +168,9 @@ fn face(board: &Board) -> Result<String, Box<dyn Error>> {
         None if board.face.model == ModelChoice::None => {
             Ok("none: every box of the cascade counts as a face".to_owned())
         }
-        None => Ok("no face net is installed: every box of the cascade counts as a face".to_owned()),
+        None => {
+            Ok("no face net is installed: every box of the cascade counts as a face".to_owned())
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::accuracy::{Report, Tally};
 use crate::assets;
 use crate::detect::Detector;
 use crate::frame::Rect;
-use crate::observe::expression::{Expression, Probabilities};
 use crate::nn::Workspace;
+use crate::observe::expression::{Expression, Probabilities};
 use crate::observe::{Classifier, ClassifyError};
 
 /// Measure the classifier on pictures whose expression is known
@@ -309,7 +309,7 @@ fn answer(
     };
     let largest = verifier.largest_face(&picture, detector)?;
     largest
-        .map(|face| Ok((face.at.rect, classifier.classify(&picture, face.at.rect)?)))
+        .map(|face| Ok((face.at.rect, classifier.classify_face(&picture, face.at)?)))
         .transpose()
 }
 

@@ -141,7 +141,7 @@ impl Stages<'_> {
         };
         Ok(Some(Annotation {
             rect: at.rect,
-            probabilities: self.classifier.classify(picture, at.rect)?,
+            probabilities: self.classifier.classify_face(picture, at)?,
             seen,
         }))
     }

@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::crop::Cropper;
+use super::crop::{Cropper, MAX_CROP};
 use super::expression::{Expression, Probabilities};
-use super::manifest::{self, Class, Manifest, ModelPaths, OutputKind};
+use super::manifest::{self, Class, CropRule, Manifest, ModelPaths, OutputKind};
 use super::normalise::Normaliser;
+use super::observer::FaceBox;
+use super::square::{Sampler, Square};
 use crate::frame::{LumaView, Rect};
 use crate::nn::{self, LoadError, Model, StepProfile, Workspace};
 
@@ -210,6 +212,10 @@ pub enum ClassifyError {
     Outputs { outputs: Vec<f32> },
 }
 
+/// The roll in degrees from which a face is cut out upright. Below it, the
+/// filter that the training used is worth more than a level pair of eyes.
+const TURNED_FROM: f32 = 5.0;
+
 /// A network with its manifest and its buffers.
 ///
 /// ```no_run
@@ -233,6 +239,8 @@ pub struct Classifier {
     /// Which of the model's outputs is read.
     output: usize,
     cropper: Cropper,
+    /// For tilted faces; `None` where the network does not look at squares.
+    sampler: Option<Sampler>,
     normaliser: Normaliser,
     model: Model,
 }
@@ -268,6 +276,7 @@ impl Classifier {
         Ok(Self {
             order,
             cropper: Cropper::new(width, height),
+            sampler: (width == height).then(|| Sampler::new(width)),
             normaliser: Normaliser::new(input),
             output,
             model,
@@ -299,7 +308,27 @@ impl Classifier {
         face: Rect,
     ) -> Result<Probabilities, ClassifyError> {
         self.cropper.face(luma, face, &self.manifest.crop)?;
-        self.run()
+        self.run(View::Upright)
+    }
+
+    /// A face that may be tilted: from 5 degrees of roll on it is cut out
+    /// upright.
+    ///
+    /// # Errors
+    /// The box is empty or absurdly large, or the network fails.
+    pub fn classify_face(
+        &mut self,
+        luma: &LumaView<'_>,
+        face: FaceBox,
+    ) -> Result<Probabilities, ClassifyError> {
+        match &mut self.sampler {
+            Some(sampler) if face.roll.abs() >= TURNED_FROM => {
+                let square = square_around(face, &self.manifest.crop)?;
+                sampler.cut(luma, &square);
+                self.run(View::Turned)
+            }
+            _ => self.classify(luma, face.rect),
+        }
     }
 
     /// A picture that is a face already: all of it is resized to the input.
@@ -308,7 +337,7 @@ impl Classifier {
     /// The network fails.
     pub fn classify_whole(&mut self, luma: &LumaView<'_>) -> Result<Probabilities, ClassifyError> {
         self.cropper.whole(luma);
-        self.run()
+        self.run(View::Upright)
     }
 
     /// The pixels that the network would see of a face: the manifest's width
@@ -350,13 +379,52 @@ impl Classifier {
         self.model.working_memory()
     }
 
-    fn run(&mut self) -> Result<Probabilities, ClassifyError> {
-        let input = self.normaliser.input(self.cropper.pixels());
+    fn run(&mut self, view: View) -> Result<Probabilities, ClassifyError> {
+        let pixels = match (view, &self.sampler) {
+            (View::Turned, Some(sampler)) => sampler.pixels(),
+            _ => self.cropper.pixels(),
+        };
+        let input = self.normaliser.input(pixels);
         let outputs = self.model.run(input);
         let outputs = outputs.map_err(ClassifyError::Network)?;
         let outputs = outputs.get(self.output).unwrap_or_default();
         probabilities(outputs, &self.order, self.manifest.output)
     }
+}
+
+/// Where the pixels of the face are.
+#[derive(Clone, Copy)]
+enum View {
+    Upright,
+    Turned,
+}
+
+/// The square around a tilted face.
+fn square_around(face: FaceBox, rule: &CropRule) -> Result<Square, ClassifyError> {
+    let rect = face.rect;
+    if rect.width == 0 || rect.height == 0 {
+        return Err(ClassifyError::EmptyBox { face: rect });
+    }
+    let longer = f64::from(rect.width.max(rect.height));
+    let square = Square {
+        centre: rect.centre(),
+        side: longer * rule.scale,
+        turn: f64::from(face.roll),
+        mirror: false,
+    };
+    if square.side > MAX_CROP as f64 {
+        return Err(ClassifyError::LargeBox {
+            face: rect,
+            side: square.side as i64,
+            limit: MAX_CROP,
+        });
+    }
+    // A shift of the rule is one of the face's own axes.
+    let shift = |of: f64| 0.5 + of / rule.scale;
+    Ok(Square {
+        centre: square.in_picture((shift(rule.shift_x), shift(rule.shift_y))),
+        ..square
+    })
 }
 
 /// The output that has one number per class.

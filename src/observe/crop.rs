@@ -13,7 +13,7 @@ use super::manifest::CropRule;
 use crate::frame::{LumaView, Rect};
 
 /// The largest side of a crop in pixels, before resizing.
-const MAX_CROP: i64 = 32_000;
+pub const MAX_CROP: i64 = 32_000;
 
 /// Fraction bits of a filter coefficient: 32 less 8 for the pixel and 2 of
 /// headroom, as in Pillow.

@@ -316,7 +316,11 @@ impl Manifest {
 }
 
 /// Refuses a file that is not the one that a manifest was written for.
-pub(super) fn check_hash(expected: &str, onnx: &[u8], paths: &ModelPaths) -> Result<(), ModelError> {
+pub(super) fn check_hash(
+    expected: &str,
+    onnx: &[u8],
+    paths: &ModelPaths,
+) -> Result<(), ModelError> {
     let found = hex(&Sha256::digest(onnx));
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
@@ -524,7 +528,9 @@ anything = { goes = 1 }
         let manifest = parse(GOOD).unwrap();
         let paths = ModelPaths::new(Path::new("models/tiny"));
         assert!(check_hash(&manifest.sha256, b"", &paths).is_ok());
-        let message = check_hash(&manifest.sha256, b"x", &paths).unwrap_err().to_string();
+        let message = check_hash(&manifest.sha256, b"x", &paths)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("e3b0c442") && message.contains("2d711642"));
     }
 }

@@ -90,7 +90,7 @@ impl Observer for Classifier {
         face: FaceBox,
         seen: &mut Observations,
     ) -> Result<(), ClassifyError> {
-        seen.expression = Some(self.classify(picture, face.rect)?);
+        seen.expression = Some(self.classify_face(picture, face)?);
         Ok(())
     }
 }

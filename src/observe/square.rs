@@ -71,6 +71,11 @@ impl Sampler {
         }
     }
 
+    /// The pixels of the last square, row by row.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
     /// The pixels of a square, row by row. Outside of the picture its edge is
     /// repeated.
     pub fn cut(&mut self, luma: &LumaView<'_>, square: &Square) -> &[u8] {
@@ -240,7 +245,10 @@ mod tests {
         let mut sampler = Sampler::new(20);
         for side in [40.0, 56.0] {
             let cut = sampler.cut(&view, &square((30.0, 30.0), side, 0.0));
-            assert!(cut.iter().all(|p| (60..=140).contains(p)), "{side}: {cut:?}");
+            assert!(
+                cut.iter().all(|p| (60..=140).contains(p)),
+                "{side}: {cut:?}"
+            );
         }
     }
 

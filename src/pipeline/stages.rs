@@ -11,7 +11,9 @@ use crate::fault::FaultLog;
 use crate::frame::{LumaView, Rect, Timestamp};
 use crate::host::memory;
 use crate::image::jpeg;
-use crate::observe::{ClassifyError, FaceBox, FaceObservation, FieldOfView, Observations, Observer};
+use crate::observe::{
+    ClassifyError, FaceBox, FaceObservation, FieldOfView, Observations, Observer,
+};
 use crate::report::FaceReport;
 use crate::track::{BySlot, FaceKey, Prediction, SLOTS, Track, Tracker};
 

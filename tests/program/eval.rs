@@ -380,7 +380,8 @@ fn a_face_not_found_counts_as_wrong() {
         fs::create_dir_all(directory.path().join(class)).unwrap();
         fs::copy(photo(file), directory.path().join(class).join(file)).unwrap();
     }
-    let (figures, rows) = figures(directory.path(), &["--crop", "haar"]);
+    let options = ["--crop", "haar", "--no-verify"];
+    let (figures, rows) = figures(directory.path(), &options);
     check(&figures, &rows);
     assert_eq!((rows.len(), &figures["not_found"]), (3, &1.into()));
     assert_eq!(figures["classes"][6]["support"], 2);
@@ -397,8 +398,9 @@ fn a_face_not_found_counts_as_wrong() {
     assert!((width - 95).abs() <= 2);
 
     // The crop is that of `image`.
-    let args: [PathBuf; 4] = [
+    let args: [PathBuf; 5] = [
         "image".into(),
+        "--no-verify".into(),
         "--model".into(),
         TINY.into(),
         photo("astronaut.jpg"),

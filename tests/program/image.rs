@@ -3,6 +3,8 @@
 use crate::pictures::{FACES, NO_FACES, TINY, affectd, lines, numbers, photo, stderr};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use affectd::image::turn::{Rotation, Turn};
 use affectd::image::{LumaImage, read_luma, read_rgb, write_png_luma};
 
@@ -12,13 +14,8 @@ const CLASSES: [&str; 7] = [
 
 #[test]
 fn each_face_has_a_label_and_seven_probabilities() {
-    let mut args = vec!["image".into(), "--model".into(), TINY.into()];
-    args.extend(FACES.map(|(name, _)| photo(name)));
-    args.extend(NO_FACES.map(photo));
-    let output = affectd(&args);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let lines = lines(&output);
-    assert_eq!(lines.len(), FACES.len() + NO_FACES.len());
+    // With the cascade's own boxes, which are OpenCV's.
+    let lines = look_at_photos(&["--no-verify"]);
     for (line, (name, expected)) in lines.iter().zip(FACES) {
         let faces = line["faces"].as_array().unwrap();
         assert_eq!(faces.len(), 1, "{name}");
@@ -35,6 +32,74 @@ fn each_face_has_a_label_and_seven_probabilities() {
     for line in &lines[FACES.len()..] {
         assert_eq!(line["faces"], serde_json::json!([]), "{line}");
     }
+}
+
+/// What `image` prints of the photographs, those with a face first.
+fn look_at_photos(options: &[&str]) -> Vec<Value> {
+    let mut args = vec!["image".into(), "--model".into(), TINY.into()];
+    args.extend(options.iter().map(PathBuf::from));
+    args.extend(FACES.map(|(name, _)| photo(name)));
+    args.extend(NO_FACES.map(photo));
+    let output = affectd(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), FACES.len() + NO_FACES.len());
+    lines
+}
+
+#[test]
+fn boxes_are_verified_by_the_face_net() {
+    for (line, (name, expected)) in look_at_photos(&[]).iter().zip(FACES) {
+        let faces = line["faces"].as_array().unwrap();
+        assert_eq!((faces.len(), &line["not_a_face"]), (1, &0.into()), "{name}");
+        let face = &faces[0];
+        assert!(face["presence"].as_f64().unwrap() >= 0.8, "{face}");
+        // Within the cascade's box, and not much smaller.
+        let [x, y, side, _] = numbers(&face["box"])[..] else {
+            panic!("{face}")
+        };
+        let middle = [x + side / 2, y + side / 2];
+        let off = [
+            middle[0] - expected[0] - expected[2] / 2,
+            middle[1] - expected[1] - expected[3] / 2,
+        ];
+        assert!(
+            off.iter().all(|off| off.abs() * 10 <= expected[2]),
+            "{name}: {face}"
+        );
+        assert!(
+            (expected[2] * 3 / 4..expected[2] * 5 / 4).contains(&side),
+            "{name}: {face}"
+        );
+        // All of them have their eyes open, and look ahead more or less.
+        for eye in ["eye_openness_left", "eye_openness_right"] {
+            assert!(face[eye].as_f64().unwrap() > 0.5, "{name}: {face}");
+        }
+        for angle in ["yaw", "pitch", "roll"] {
+            assert!(face[angle].as_f64().unwrap().abs() < 20.0, "{name}: {face}");
+        }
+        assert_eq!(face["landmarks"].as_array().unwrap().len(), 14);
+    }
+
+    // Every window of the cascade, most of which hold no face.
+    let every_window = ["--min-neighbors", "0", "--min-size", "24"];
+    let verified = look_at_photos(&every_window);
+    let unverified = look_at_photos(&[&every_window[..], &["--no-verify"]].concat());
+    let faces = |line: &Value| line["faces"].as_array().unwrap().len();
+    let refused = |line: &Value| line["not_a_face"].as_u64().unwrap() as usize;
+    for (verified, unverified) in verified.iter().zip(&unverified) {
+        assert_eq!(faces(verified) + refused(verified), faces(unverified));
+        assert_eq!(unverified.get("not_a_face"), None);
+    }
+    let without_people = FACES.len()..;
+    assert!(
+        unverified[without_people.clone()]
+            .iter()
+            .map(faces)
+            .sum::<usize>()
+            > 0
+    );
+    assert_eq!(verified[without_people].iter().map(faces).sum::<usize>(), 0);
 }
 
 /// A camera that hangs upside down, and one that shows a mirrored picture: the

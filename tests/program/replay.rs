@@ -54,7 +54,9 @@ fn of_type<'v>(lines: &'v [Value], kind: &str) -> Vec<&'v Value> {
 #[test]
 fn the_photographs_give_their_faces_as_events() {
     let directory = tempfile::tempdir().unwrap();
-    let board = board(directory.path(), "[events]\nstdout = true\n");
+    // With the cascade's own boxes.
+    let more = "[face]\nmodel = 'none'\n[events]\nstdout = true\n";
+    let board = board(directory.path(), more);
     let lines = lines(&run(&board, &[]));
 
     assert_eq!(lines[0]["type"], "hello");

@@ -1,5 +1,6 @@
 //! Events as their readers see them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -9,9 +10,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::reports;
-use affectd::decide::Label;
+use affectd::decide::{Facing, Label};
 use affectd::frame::{Rect, Timestamp};
 use affectd::observe::expression::{Expression, Probabilities};
+use affectd::observe::{FaceObservation, Lids};
 use affectd::output::events::{
     Error, Events, Hello, Options, QUEUE, READER_QUEUE, READERS, SCHEMA,
 };
@@ -141,7 +143,7 @@ fn briefs(lines: &[String]) -> Vec<String> {
     lines.iter().map(|line| brief(line)).collect()
 }
 
-/// Every type but `dropped`.
+/// Every type but `dropped` and `attention`.
 fn story(run: &mut Run) {
     run.report(0, Report::default());
     run.frame(40, &[]);
@@ -256,10 +258,12 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
     let documented = documented();
     let (_, common) = &documented[0];
     let mut seen = Vec::new();
+    let mut optional_keys_seen = BTreeSet::new();
     for live in [false, true] {
         let mut found = lines(None, live, story);
-        // The one type that the story lacks.
+        // The types that the story lacks, and a face of which all is known.
         found.push(dropped_line(live));
+        found.extend(lines_about_a_known_face(live));
         for line in found {
             let object = parsed(&line);
             let name = object["type"].as_str().unwrap().to_owned();
@@ -273,20 +277,32 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
                 .filter(|(key, _)| live || key != "wall")
                 .collect();
             // serde_json's map sorts, so the order is taken from the text.
-            let mut place = 0;
+            let (mut place, mut count) = (0, 0);
             for (key, kind) in &expected {
+                let (kind, is_optional) = match kind.strip_suffix(", if known") {
+                    Some(kind) => (kind, true),
+                    None => (kind.as_str(), false),
+                };
+                if is_optional && object.get(key).is_none() {
+                    continue;
+                }
+                count += 1;
+                optional_keys_seen.extend(is_optional.then(|| key.clone()));
                 let quoted = format!("\"{key}\":");
                 let found = line[place..]
                     .find(&quoted)
                     .unwrap_or_else(|| panic!("{key} is missing or out of order in {line}"));
                 place += found + quoted.len();
                 let value = &object[key];
-                let fits = match kind.as_str() {
+                let fits = match kind {
                     "integer" => value.is_u64(),
                     "number" => value.is_f64(),
                     "string" => value.is_string(),
                     "boolean" => value.is_boolean(),
                     "object" => value.is_object(),
+                    "array of 14 pairs" => value
+                        .as_array()
+                        .is_some_and(|a| a.len() == 14 && a.iter().all(|pair| pair[1].is_f64())),
                     "array of strings" => value.as_array().is_some_and(|a| a[0].is_string()),
                     kind => {
                         let count = kind
@@ -299,16 +315,90 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
                 };
                 assert!(fits, "{key} is no {kind} in {line}");
             }
-            assert_eq!(object.as_object().unwrap().len(), expected.len(), "{line}");
+            assert_eq!(object.as_object().unwrap().len(), count, "{line}");
             seen.push(name);
         }
     }
+    let optional: BTreeSet<_> = documented
+        .iter()
+        .flat_map(|(_, keys)| keys)
+        .filter(|(_, kind)| kind.ends_with(", if known"))
+        .map(|(key, _)| key.clone())
+        .collect();
+    assert_eq!(optional, optional_keys_seen);
     for (name, _) in &documented[1..] {
         assert!(
             seen.contains(name),
             "{name} is documented but was never sent"
         );
     }
+}
+
+/// A face of which everything is known, and which turns to the camera.
+fn known_face(is_facing: bool) -> FaceReport {
+    let lids = |openness| {
+        Some(Lids {
+            openness,
+            gaze_down: 0.1,
+            covered: 0.1,
+        })
+    };
+    let mut face = face(7, HAPPY);
+    let mut seen = FaceObservation::at((57.0, 100.5), 120.0, 0.987_65);
+    seen.left_eye.lids = lids(0.912_34);
+    seen.right_eye.lids = lids(0.05);
+    (seen.yaw, seen.pitch, seen.roll) = (-12.345, 3.0, 0.04);
+    face.observed.face = Some(seen);
+    face.distance = Some(1.234);
+    face.decision.facing = Some(Facing {
+        is_facing,
+        since: Timestamp::from_millis(1_100),
+    });
+    face
+}
+
+fn lines_about_a_known_face(live: bool) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let options = Options {
+        file: Some(path.clone()),
+        landmarks: true,
+        affect: true,
+        ..Options::default()
+    };
+    let mut run = Run::new(&options, live);
+    run.frame(40, &[known_face(false)]);
+    run.frame(80, &[known_face(true)]);
+    run.frame(120, &[known_face(true)]);
+    run.frame(160, &[known_face(false)]);
+    run.events.finish();
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_known_of_a_face_is_told() {
+    let found = lines_about_a_known_face(false);
+    let kinds: Vec<_> = found.iter().map(|line| brief(line)).collect();
+    assert_eq!(
+        kinds,
+        [
+            "face 7 happy leading",
+            "attention 7",
+            "attention 7",
+            "goodbye end"
+        ]
+    );
+    let known = r#""presence":0.9876,"eye_openness_left":0.9123,"eye_openness_right":0.05,"jaw":0.0,"yaw":-12.3,"pitch":3.0,"roll":0.0,"facing":false,"distance_m":1.23,"landmarks":[[57.0,100.5],"#;
+    assert!(found[0].contains(known), "{}", found[0]);
+    // 0.8765 of (0.81, 0.51), and the others' shares.
+    let affect = r#""valence":0.6731,"arousal":0.4926}"#;
+    assert!(found[0].ends_with(affect), "{}", found[0]);
+    assert_eq!(
+        found[1],
+        r#"{"schema":1,"type":"attention","time":0.08,"frame":2,"track":7,"facing":true,"since":1.1}"#
+    );
+    assert!(found[2].contains(r#""facing":false"#));
 }
 
 #[test]
