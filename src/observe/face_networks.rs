@@ -338,10 +338,12 @@ impl FaceNetworks {
         }
         let [presence, visible, jaw, smile, pose, place, landmarks] =
             self.face.run(picture, &square)?;
+        // Buffers are made for faces of up to the picture's size.
+        let longer = f64::from(picture.width().max(picture.height()));
         let point = |x: f32, y: f32| square.in_picture((f64::from(x), f64::from(y)));
         let mut seen = FaceObservation::at(
             point(place[0], place[1]),
-            f64::from(place[2]) * square.side,
+            (f64::from(place[2]) * square.side).min(longer),
             sigmoid(presence[0]),
         );
         seen.yaw = pose[0];

@@ -5,8 +5,9 @@ use std::path::Path;
 use affectd::assets;
 use affectd::frame::{LumaView, Rect};
 use affectd::host::memory;
+use affectd::image::read_luma;
 use affectd::nn::Workspace;
-use affectd::observe::Classifier;
+use affectd::observe::{Classifier, FaceBox, FaceNetworks};
 
 #[test]
 fn faces_of_any_size_are_classified_without_the_heap() {
@@ -52,6 +53,37 @@ fn two_models_run_in_one_workspace_without_the_heap() {
     for _ in 0..3 {
         assert_eq!(first.classify(&picture, faces[0]).unwrap(), alone[0]);
         assert_eq!(second.classify(&picture, faces[1]).unwrap(), alone[1]);
+    }
+    assert_eq!(memory::usage().system_here - before, 0);
+}
+
+/// The face networks beside the expression network: their weights, and no
+/// working memory of their own.
+#[test]
+fn face_networks_look_at_tilted_faces_without_the_heap() {
+    let find = |name| assets::find(name).unwrap();
+    let workspace = Workspace::default();
+    let mut classifier = Classifier::load_in(&find(assets::DEFAULT_MODEL), &workspace).unwrap();
+    let bytes = workspace.bytes();
+    let eyes = find(assets::DEFAULT_EYES);
+    let face = find(assets::DEFAULT_FACE);
+    let mut networks = FaceNetworks::load(&face, Some(&eyes), &workspace).unwrap();
+    assert_eq!(workspace.bytes(), bytes);
+
+    let photos = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos");
+    let image = read_luma(photos.join("astronaut-gray.png")).unwrap();
+    let picture = image.view();
+    classifier.reserve(picture.width(), picture.height());
+    let before = memory::usage().system_here;
+    for side in [20, 60, 97, 150, 208] {
+        let rect = Rect::new(97 - side as i32 / 2, 112 - side as i32 / 2, side, side);
+        for roll in [0.0, 4.0, -30.0, 170.0] {
+            let face = FaceBox { rect, roll };
+            let seen = networks.look(&picture, face).unwrap();
+            assert!(seen.presence.is_finite());
+            let seen = seen.face_box().unwrap_or(face);
+            classifier.classify_face(&picture, seen).unwrap();
+        }
     }
     assert_eq!(memory::usage().system_here - before, 0);
 }

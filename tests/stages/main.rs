@@ -11,6 +11,7 @@ mod display;
 mod display_devices;
 mod display_support;
 mod events;
+mod face_networks;
 mod geometry;
 mod gpio;
 mod pipeline;
