@@ -54,6 +54,10 @@ pub(super) struct Detail {
 }
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event goes into its queue without the heap"
+)]
 pub(super) enum Body {
     /// With the period, zero for none.
     Hello(Arc<(Hello, Duration)>),
