@@ -205,7 +205,16 @@ mod tests {
         assert_eq!(yawns(20_000, open_for(1800)), [] as [u128; 0]);
         assert_eq!(yawns(20_000, open_for(13_000)), [] as [u128; 0]);
         // Speech.
-        let speech = |at: u64| (Some(if (at / 300).is_multiple_of(2) { 0.7 } else { 0.2 }), None);
+        let speech = |at: u64| {
+            (
+                Some(if (at / 300).is_multiple_of(2) {
+                    0.7
+                } else {
+                    0.2
+                }),
+                None,
+            )
+        };
         assert_eq!(yawns(20_000, speech), [] as [u128; 0]);
         let laughs = |at| (open_for(5000)(at).0, Some(0.9));
         assert_eq!(yawns(20_000, laughs), [] as [u128; 0]);
