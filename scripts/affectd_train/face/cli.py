@@ -20,7 +20,13 @@ file does not run again, and the two trainings go on from their last checkpoint:
   test-data  pictures to judge on: photographs, people and renders
              that were kept apart                                      about 10 minutes
   evaluate   figures of both files, beside those of the float nets
-  all        each of them in turn
+  all        each of the above in turn
+
+and two checks of the daemon itself (--affectd):
+  rooms      drawn rooms without people, 1,000 frames each: none may get a label
+  follow     rendered heads that turn to 60 degrees, tilt to 60, bend to 40, with a
+             hand before the mouth, and a blurred frame: frames in which the head
+             stays one track
 
 A training by minutes fits the time there is; one by --steps gives the same files again on
 one machine, stopped and resumed or not.
@@ -33,7 +39,7 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face = sub.add_parser("face", help="the networks that say whether a box holds a face, and where it looks",
                           description="Trains the face net and the eye net.", epilog=STEPS,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all"))
+    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all", "rooms", "follow"))
     face.add_argument("--run", type=Path, default=runs / "face", help="working files (default: runs/face)")
     face.add_argument("--data", type=Path, default=data)
     face.add_argument("--photos", type=Path, help="unpacked packages (default: RUN/photos)")
@@ -53,14 +59,32 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face.add_argument("--origin", default="affectd developers, scripts/train face")
     face.add_argument("--float", action="store_true", help="evaluate also the float nets")
     face.add_argument("--json", type=Path, help="write evaluate's figures here")
+    face.add_argument("--affectd", type=Path, default=root / "target/release/affectd", help="for rooms and follow")
+    face.add_argument("--count", type=int, help="scenes for rooms (default: 50), people for follow (default: 8)")
+    face.add_argument("--frames", type=int, default=1000, help="of each scene for rooms (default: 1000)")
+    face.add_argument("--side", type=int, default=100, help="pixels of the face's box for follow (default: 100)")
     face.add_argument("--write-manifests", action="store_true", help="put evaluate's main figures into the manifests")
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.step in ("rooms", "follow"):
+        return check_daemon(args)
     for step in ("label", "render", "negatives", "train", "quantize", "test-data", "evaluate"):
         if args.step in (step, "all"):
             {"label": label, "render": render, "negatives": negatives, "train": train, "quantize": quantize,
              "test-data": test_data, "evaluate": evaluate}[step](args)
+
+
+def check_daemon(args: argparse.Namespace) -> None:
+    from .replay import follow, rooms
+
+    if not args.affectd.exists():
+        raise SystemExit(f"there is no {args.affectd}: run `cargo build --release`, or name a binary with --affectd")
+    if args.step == "rooms":
+        if rooms(args.affectd, args.count or 50, args.frames, "") > 0:
+            raise SystemExit(1)
+    elif follow(args.affectd, args.data, args.count or 8, args.side) < 0.97:
+        raise SystemExit("less than 97% of the frames were kept")
 
 
 def label(args: argparse.Namespace) -> None:
