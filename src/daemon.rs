@@ -176,7 +176,7 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     let model_file = assets::find_file(&board.classify.model)?;
     let classifier = Classifier::load_in(&model_file, &workspace)?;
     let model = classifier.manifest().name.clone();
-    let mut decider = Decider::new(board.decide);
+    let mut decider = Decider::new(board.decide).with_baseline(board.baseline);
     if let Some(options) = board.facing {
         decider = decider.with_facing(options);
     }

@@ -38,6 +38,7 @@ pub struct Board {
     pub face: FaceOptions,
     pub classify: ClassifyOptions,
     pub decide: decide::Options,
+    pub baseline: decide::BaselineOptions,
     pub facing: Option<decide::FacingOptions>,
     /// The camera's horizontal angle of view in degrees.
     pub horizontal_fov: Option<f64>,

@@ -47,9 +47,9 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         .map(|section| face_section(section, &mut track, directory))
         .unwrap_or_default();
     let classify = classify_section(root.section("classify"), directory);
-    let decide = root
+    let (decide, baseline) = root
         .section("decide")
-        .map(decide_section)
+        .map(|section| decide_section(section, &face))
         .unwrap_or_default();
     let facing = root
         .section("facing")
@@ -82,6 +82,7 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         face,
         classify,
         decide,
+        baseline,
         facing,
         horizontal_fov,
         gpio,
@@ -352,7 +353,10 @@ fn classify_section(section: Option<Section<'_, '_>>, directory: &Path) -> Class
     options
 }
 
-fn decide_section(mut section: Section<'_, '_>) -> decide::Options {
+fn decide_section(
+    mut section: Section<'_, '_>,
+    face: &FaceOptions,
+) -> (decide::Options, decide::BaselineOptions) {
     let mut options = decide::Options::default();
     set(
         &mut options.time_constant,
@@ -369,6 +373,30 @@ fn decide_section(mut section: Section<'_, '_>) -> decide::Options {
     set(&mut options.dwell, section.millis("dwell_ms", 0..=HOUR_MS));
     if let Err(error) = options.validate() {
         section.reject(error);
+    }
+    let baseline = section
+        .section("baseline")
+        .map(|section| baseline_section(section, face))
+        .unwrap_or_default();
+    section.finish();
+    (options, baseline)
+}
+
+fn baseline_section(mut section: Section<'_, '_>, face: &FaceOptions) -> decide::BaselineOptions {
+    let mut options = decide::BaselineOptions::default();
+    set(&mut options.mode, section.parsed("mode"));
+    set(
+        &mut options.strength,
+        section
+            .number("strength", decide::BaselineOptions::STRENGTH_RANGE)
+            .map(|strength| strength as f32),
+    );
+    if options.mode != decide::baseline::Mode::Off && face.model == ModelChoice::None {
+        section.reject_key(
+            "mode",
+            "needs the quiet frames that a face net tells, but face.model is \"none\": take that \
+             key out, or set mode = \"off\"",
+        );
     }
     section.finish();
     options

@@ -10,16 +10,19 @@
 //! that a recording leads to the same decisions on any machine.
 
 pub mod attention;
+pub mod baseline;
 pub mod expression;
 pub mod fatigue;
 
 pub use attention::{Facing, FacingOptions};
+pub use baseline::BaselineOptions;
 pub use expression::{ExpressionDecision, Label, Options, OptionsError};
 
 use crate::frame::Timestamp;
 use crate::observe::Observations;
 use crate::track::FaceKey;
 use attention::AttentionDecider;
+use baseline::Baselines;
 use expression::ExpressionDecider;
 
 /// What is decided of a face.
@@ -27,6 +30,9 @@ use expression::ExpressionDecider;
 pub struct FaceDecision {
     /// The apparent expression.
     pub expression: ExpressionDecision,
+    /// How sure the baseline is that was taken off, above 0 to 1; `None` if none
+    /// was.
+    pub baseline: Option<f32>,
     /// Whether the face points to the camera; `None` where nobody asked.
     pub facing: Option<Facing>,
 }
@@ -52,6 +58,7 @@ pub struct FaceDecision {
 /// ```
 #[derive(Debug)]
 pub struct Decider {
+    baselines: Baselines,
     expression: ExpressionDecider,
     attention: AttentionDecider,
 }
@@ -63,9 +70,17 @@ impl Decider {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
+            baselines: Baselines::new(BaselineOptions::default()),
             expression: ExpressionDecider::new(options),
             attention: AttentionDecider::new(None),
         }
+    }
+
+    /// Takes each face's resting expression off before it decides.
+    #[must_use]
+    pub fn with_baseline(mut self, options: BaselineOptions) -> Self {
+        self.baselines.set_options(options);
+        self
     }
 
     /// Also decides whether faces point to the camera.
@@ -78,6 +93,7 @@ impl Decider {
     /// Decides by the options of another decider from now on, and keeps what it
     /// knows of faces.
     pub fn take_options_of(&mut self, other: &Self) {
+        self.baselines.set_options(*other.baselines.options());
         self.expression.set_options(*other.expression.options());
         self.attention.set_options(other.attention.options());
     }
@@ -90,6 +106,7 @@ impl Decider {
         I: IntoIterator<Item = FaceKey, IntoIter: Clone>,
     {
         let faces = faces.into_iter();
+        self.baselines.begin_frame(now, faces.clone());
         self.expression.begin_frame(now, faces.clone());
         self.attention.begin_frame(now, faces);
     }
@@ -97,8 +114,14 @@ impl Decider {
     /// Decides on a face of the frame. Deciding again in the same instant
     /// changes nothing.
     pub fn decide(&mut self, face: FaceKey, observed: &Observations) -> FaceDecision {
+        let answer = observed.expression.map(|answer| {
+            let seen = observed.face.as_ref();
+            let corrected = self.baselines.correct(face, &answer, seen);
+            corrected.unwrap_or(answer)
+        });
         FaceDecision {
-            expression: self.expression.decide(face, observed.expression),
+            expression: self.expression.decide(face, answer),
+            baseline: self.baselines.confidence(face),
             facing: self
                 .attention
                 .decide(face, observed.face.map(|seen| (seen.yaw, seen.pitch))),
@@ -107,6 +130,7 @@ impl Decider {
 
     /// Forgets every face, as after the camera was gone.
     pub fn clear(&mut self) {
+        self.baselines.clear();
         self.expression.clear();
         self.attention.clear();
     }

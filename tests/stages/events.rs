@@ -350,6 +350,8 @@ fn known_face(is_facing: bool) -> FaceReport {
     (seen.yaw, seen.pitch, seen.roll) = (-12.345, 3.0, 0.04);
     face.observed.face = Some(seen);
     face.distance = Some(1.234);
+    face.decision.baseline = Some(0.25);
+    face.observed.expression = Some(face.decision.expression.probabilities);
     face.decision.facing = Some(Facing {
         is_facing,
         since: Timestamp::from_millis(1_100),
@@ -389,7 +391,7 @@ fn what_is_known_of_a_face_is_told() {
             "goodbye end"
         ]
     );
-    let known = r#""presence":0.9876,"eye_openness_left":0.9123,"eye_openness_right":0.05,"jaw":0.0,"yaw":-12.3,"pitch":3.0,"roll":0.0,"facing":false,"distance_m":1.23,"landmarks":[[57.0,100.5],"#;
+    let known = r#""presence":0.9876,"eye_openness_left":0.9123,"eye_openness_right":0.05,"jaw":0.0,"yaw":-12.3,"pitch":3.0,"roll":0.0,"baseline":0.25,"raw_probabilities":{"angry":0.01,"disgust":0.02,"fear":0.03,"happy":0.8765,"sad":0.02,"surprise":0.03,"neutral":0.0135},"facing":false,"distance_m":1.23,"landmarks":[[57.0,100.5],"#;
     assert!(found[0].contains(known), "{}", found[0]);
     // 0.8765 of (0.81, 0.51), and the others' shares.
     let affect = r#""valence":0.6731,"arousal":0.4926}"#;

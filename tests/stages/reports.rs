@@ -28,6 +28,7 @@ pub fn face(id: u32, label: Label, confidence: f32) -> FaceReport {
                 probabilities: Probabilities(probabilities),
                 since: Timestamp::default(),
             },
+            baseline: None,
             facing: None,
         },
     }

@@ -224,6 +224,7 @@ mod tests {
                         probabilities: Probabilities(probabilities),
                         since: Timestamp::default(),
                     },
+                    baseline: None,
                     facing: None,
                 },
             };

@@ -230,6 +230,12 @@ fn serialize_observed<M: SerializeMap>(
     if let Some(seen) = &face.observed.face {
         record::serialize_face(map, seen)?;
     }
+    if let Some(baseline) = face.decision.baseline {
+        map.serialize_entry("baseline", &rounded(baseline))?;
+        if let Some(answer) = face.observed.expression {
+            map.serialize_entry("raw_probabilities", &ByName(answer))?;
+        }
+    }
     if let Some(facing) = face.decision.facing {
         map.serialize_entry("facing", &facing.is_facing)?;
     }

@@ -1,0 +1,458 @@
+//! Baseline: how a person looks at rest, taken off what the classifier says.
+//!
+//! The classifier compares every face with the average one: somebody whose
+//! resting mouth turns down is "sad" all day. This file estimates the resting
+//! expression of each face from its quiet frames, and takes a part of what
+//! distinguishes it from an average neutral face off the log probabilities,
+//! before they are smoothed.
+//!
+//! A frame is quiet if the face looks towards the camera with open eyes, a shut
+//! mouth and no smile, as the face networks see it and not the classifier whose
+//! answer is to be corrected, and if the classifier's answer has not just
+//! changed. So a smile that is held for a minute is not taken for rest.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::frame::Timestamp;
+use crate::observe::FaceObservation;
+use crate::observe::expression::{Expression, Probabilities};
+use crate::track::{BySlot, FaceKey};
+
+/// The largest angle of a quiet head, in degrees.
+const QUIET_ANGLE: f32 = 20.0;
+/// The least openness of a quiet face's eyes.
+const QUIET_EYES: f32 = 0.5;
+/// The most that a quiet mouth is open, and that it smiles.
+const QUIET_JAW: f32 = 0.15;
+const QUIET_SMILE: f32 = 0.3;
+/// The most that a log probability of a quiet face differs from the mean of the
+/// last second, in nats.
+const QUIET_CHANGE: f32 = 0.7;
+
+/// The time constant of the answer to which a frame is compared.
+const RECENT: Duration = Duration::from_secs(1);
+/// Quiet time until the estimate counts in full; before, its share grows with
+/// the quiet time.
+const LEARNED: Duration = Duration::from_secs(20);
+/// The time constant of the estimate once it counts in full: it follows slow
+/// changes, such as those of light, and no mood of some minutes.
+const SLOW: Duration = Duration::from_secs(300);
+/// A longer step between two frames says nothing about the time between them.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+
+/// The most that is taken off or added to a log probability, in nats.
+const MOST: f32 = 2.0;
+
+/// Below this probability, differences in the logarithm mean nothing.
+const FLOOR: f32 = 0.002;
+
+/// The mean log probabilities, not below that of [`FLOOR`], that the shipped
+/// classifier gives to the 7,494 tiles of FER2013's Training part that are neutral
+/// by FER+ majority (`affectd eval ../shared/data/fer2013 --usage Training
+/// --labels ferplus --predictions FILE`).
+const AVERAGE_REST: Logs = [-3.43, -5.0, -3.02, -4.13, -2.68, -4.68, -0.51];
+
+/// How a baseline is come by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// None: everybody is compared with the average face.
+    #[default]
+    Off,
+    /// Each face's own, from its quiet frames.
+    Auto,
+}
+
+/// A name of no mode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown baseline mode '{0}'; modes are off and auto")]
+pub struct UnknownMode(pub String);
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            _ => Err(UnknownMode(name.to_owned())),
+        }
+    }
+}
+
+/// The board file's `[decide.baseline]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BaselineOptions {
+    /// Default: off.
+    pub mode: Mode,
+    /// How much of the difference is taken off, 0 to 1. Default: 0.5: more helps
+    /// resting faces further and costs angry and sad ones.
+    pub strength: f32,
+}
+
+impl BaselineOptions {
+    /// The strengths that there are.
+    pub const STRENGTH_RANGE: std::ops::RangeInclusive<f64> = 0.0..=1.0;
+}
+
+impl Default for BaselineOptions {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Off,
+            strength: 0.5,
+        }
+    }
+}
+
+/// Log probabilities, class by class.
+type Logs = [f32; Expression::COUNT];
+
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// The answer of about the last second.
+    recent: Logs,
+    /// The estimate of the resting answer.
+    rest: Logs,
+    /// Quiet time that went into it, up to [`LEARNED`].
+    quiet: Duration,
+}
+
+/// Estimates each face's resting expression.
+#[derive(Debug)]
+pub struct Baselines {
+    options: BaselineOptions,
+    memory: BySlot<Option<Memory>>,
+    step: Duration,
+    now: Option<Timestamp>,
+}
+
+impl Baselines {
+    /// Knows no face.
+    #[must_use]
+    pub fn new(options: BaselineOptions) -> Self {
+        Self {
+            options,
+            memory: BySlot::default(),
+            step: Duration::ZERO,
+            now: None,
+        }
+    }
+
+    /// Corrects by other options from now on, and keeps what is known of faces.
+    pub fn set_options(&mut self, options: BaselineOptions) {
+        self.options = options;
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub const fn options(&self) -> &BaselineOptions {
+        &self.options
+    }
+
+    /// Begins a frame taken at `now` with the faces that count in it, and
+    /// forgets all others: a baseline does not pass to the next person.
+    pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {
+        let step = self.now.map_or(Duration::ZERO, |before| now.since(before));
+        self.step = step.min(LONGEST_STEP);
+        self.now = Some(now);
+        self.memory.keep_only(faces);
+    }
+
+    /// Takes a face's answer into account, and gives it with the baseline taken
+    /// off; `None` if there is no baseline to take off: it is switched off, or
+    /// the face was never seen quiet.
+    pub fn correct(
+        &mut self,
+        face: FaceKey,
+        answer: &Probabilities,
+        seen: Option<&FaceObservation>,
+    ) -> Option<Probabilities> {
+        if self.options.mode == Mode::Off {
+            return None;
+        }
+        if !answer.0.iter().all(|p| (0.0..=1.0).contains(p)) {
+            return None;
+        }
+        let logs = answer.0.map(|p| p.max(FLOOR).ln());
+        let Some(memory) = self.memory.of(face) else {
+            // The time before its first frame is not the face's own.
+            *self.memory.of(face) = Some(Memory {
+                recent: logs,
+                rest: logs,
+                quiet: Duration::ZERO,
+            });
+            return None;
+        };
+        if seen.is_some_and(is_quiet) && is_steady(&logs, &memory.recent) {
+            memory.learn(&logs, self.step);
+        }
+        follow(&mut memory.recent, &logs, share(self.step, RECENT));
+        let part = self.options.strength * memory.confidence();
+        (part > 0.0).then(|| without(answer, &logs, &memory.rest, part))
+    }
+
+    /// How sure the baseline of a face is, above 0 to 1; `None` if it has none.
+    #[must_use]
+    pub fn confidence(&self, face: FaceKey) -> Option<f32> {
+        if self.options.mode == Mode::Off {
+            return None;
+        }
+        let memory = self.memory.get(face).copied().flatten()?;
+        Some(memory.confidence()).filter(|confidence| *confidence > 0.0)
+    }
+
+    /// Forgets every face.
+    pub fn clear(&mut self) {
+        self.memory.clear();
+    }
+}
+
+impl Memory {
+    fn confidence(&self) -> f32 {
+        self.quiet.as_secs_f32() / LEARNED.as_secs_f32()
+    }
+
+    fn learn(&mut self, logs: &Logs, step: Duration) {
+        if self.quiet < LEARNED {
+            // The mean of all quiet time so far.
+            let before = self.quiet;
+            self.quiet = (before + step).min(LEARNED);
+            let whole = (before + step).as_secs_f32();
+            let part = if whole > 0.0 {
+                step.as_secs_f32() / whole
+            } else {
+                1.0
+            };
+            follow(&mut self.rest, logs, part);
+        } else {
+            follow(&mut self.rest, logs, share(step, SLOW));
+        }
+    }
+}
+
+/// Whether the face networks see a face at rest.
+fn is_quiet(seen: &FaceObservation) -> bool {
+    let is_open = |openness: Option<f32>| openness.is_some_and(|o| o >= QUIET_EYES);
+    seen.yaw.abs() <= QUIET_ANGLE
+        && seen.pitch.abs() <= QUIET_ANGLE
+        && seen.jaw <= QUIET_JAW
+        && seen.smile <= QUIET_SMILE
+        && is_open(seen.left_eye.openness())
+        && is_open(seen.right_eye.openness())
+}
+
+fn is_steady(logs: &Logs, recent: &Logs) -> bool {
+    let change = std::iter::zip(logs, recent).map(|(now, before)| (now - before).abs());
+    change.fold(0.0, f32::max) <= QUIET_CHANGE
+}
+
+/// The share of a step in an exponential mean. In f64, so that the last bit,
+/// where mathematics libraries differ from each other, is rounded away.
+fn share(step: Duration, time_constant: Duration) -> f32 {
+    (1.0 - (-step.as_secs_f64() / time_constant.as_secs_f64()).exp()) as f32
+}
+
+fn follow(mean: &mut Logs, logs: &Logs, part: f32) {
+    for (mean, log) in mean.iter_mut().zip(logs) {
+        *mean += part * (log - *mean);
+    }
+}
+
+/// The probabilities without so much of what a face has at rest.
+fn without(answer: &Probabilities, logs: &Logs, rest: &Logs, part: f32) -> Probabilities {
+    let mut corrected = *logs;
+    for ((log, rest), average) in corrected.iter_mut().zip(rest).zip(AVERAGE_REST) {
+        *log -= part * (rest - average).clamp(-MOST, MOST);
+    }
+    // Classes beyond the seven keep their share.
+    let sum: f32 = answer.0.iter().sum();
+    Probabilities(Probabilities::from_logits(corrected).0.map(|p| p * sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{EyeObservation, Lids};
+    use crate::track::Slot;
+
+    const FACE: FaceKey = FaceKey {
+        id: 1,
+        slot: Slot::ZERO,
+    };
+
+    /// A face that looks sad at rest.
+    const REST: Probabilities = Probabilities([0.05, 0.01, 0.04, 0.02, 0.60, 0.02, 0.26]);
+    const HAPPY: Probabilities = Probabilities([0.01, 0.01, 0.01, 0.90, 0.03, 0.02, 0.02]);
+    const SAD: Probabilities = Probabilities([0.02, 0.01, 0.03, 0.01, 0.91, 0.01, 0.01]);
+
+    fn quiet() -> FaceObservation {
+        let eye = EyeObservation {
+            visible: 1.0,
+            lids: Some(Lids {
+                openness: 0.9,
+                gaze_down: 0.0,
+                covered: 0.0,
+            }),
+        };
+        FaceObservation {
+            right_eye: eye,
+            left_eye: eye,
+            ..FaceObservation::at((50.0, 50.0), 80.0, 1.0)
+        }
+    }
+
+    struct Face {
+        baselines: Baselines,
+        millis: u64,
+    }
+
+    impl Face {
+        fn new(mode: Mode, strength: f32) -> Self {
+            Self {
+                baselines: Baselines::new(BaselineOptions { mode, strength }),
+                millis: 0,
+            }
+        }
+
+        fn look(&mut self, answer: Probabilities, seen: FaceObservation) -> Option<Probabilities> {
+            self.millis += 100;
+            let now = Timestamp::from_millis(self.millis);
+            self.baselines.begin_frame(now, [FACE]);
+            self.baselines.correct(FACE, &answer, Some(&seen))
+        }
+
+        fn rest(&mut self, seconds: u64) {
+            for _ in 0..10 * seconds {
+                self.look(REST, quiet());
+            }
+        }
+    }
+
+    fn top(corrected: Option<Probabilities>) -> Expression {
+        corrected.unwrap().top().0
+    }
+
+    #[test]
+    fn a_resting_face_becomes_neutral_and_expressions_stay() {
+        let mut face = Face::new(Mode::Auto, 1.0);
+        assert_eq!(face.look(REST, quiet()), None);
+        face.rest(5);
+        let early = face.baselines.confidence(FACE).unwrap();
+        assert!((0.2..0.3).contains(&early), "{early}");
+        face.rest(20);
+        let learned = face.look(REST, quiet()).unwrap();
+        assert_eq!(face.baselines.confidence(FACE), Some(1.0));
+        assert_eq!(learned.top().0, Expression::Neutral);
+        let sum: f32 = learned.0.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-5);
+        assert_eq!(top(face.look(HAPPY, quiet())), Expression::Happy);
+        assert_eq!(top(face.look(SAD, quiet())), Expression::Sad);
+    }
+
+    #[test]
+    fn a_smile_that_is_held_is_not_rest() {
+        let mut face = Face::new(Mode::Auto, 1.0);
+        face.rest(30);
+        let smiling = FaceObservation {
+            smile: 0.9,
+            ..quiet()
+        };
+        for _ in 0..600 {
+            assert_eq!(top(face.look(HAPPY, smiling)), Expression::Happy);
+        }
+        assert_eq!(top(face.look(REST, quiet())), Expression::Neutral);
+        // One who is never seen without a smile has no baseline.
+        let mut face = Face::new(Mode::Auto, 1.0);
+        for _ in 0..600 {
+            assert_eq!(face.look(HAPPY, smiling), None);
+        }
+    }
+
+    #[test]
+    fn frames_that_are_not_quiet_teach_nothing() {
+        let eyes_shut = EyeObservation {
+            lids: Some(Lids {
+                openness: 0.1,
+                ..quiet().left_eye.lids.unwrap()
+            }),
+            ..quiet().left_eye
+        };
+        let unrest = [
+            FaceObservation {
+                yaw: 30.0,
+                ..quiet()
+            },
+            FaceObservation {
+                pitch: -30.0,
+                ..quiet()
+            },
+            FaceObservation {
+                jaw: 0.5,
+                ..quiet()
+            },
+            FaceObservation {
+                left_eye: eyes_shut,
+                ..quiet()
+            },
+            FaceObservation {
+                right_eye: EyeObservation::default(),
+                ..quiet()
+            },
+            FaceObservation {
+                yaw: f32::NAN,
+                ..quiet()
+            },
+        ];
+        for seen in unrest {
+            let mut face = Face::new(Mode::Auto, 1.0);
+            for _ in 0..50 {
+                assert_eq!(face.look(REST, seen), None, "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_person_starts_anew() {
+        let mut face = Face::new(Mode::Auto, 1.0);
+        face.rest(30);
+        let next = FaceKey { id: 2, ..FACE };
+        face.baselines
+            .begin_frame(Timestamp::from_millis(60_000), [next]);
+        assert_eq!(face.baselines.correct(next, &REST, Some(&quiet())), None);
+    }
+
+    #[test]
+    fn switched_off_it_corrects_nothing() {
+        let mut face = Face::new(Mode::Off, 1.0);
+        face.rest(30);
+        assert_eq!(face.look(REST, quiet()), None);
+        assert_eq!(face.baselines.confidence(FACE), None);
+        let mut face = Face::new(Mode::Auto, 0.0);
+        face.rest(30);
+        assert_eq!(face.look(REST, quiet()), None);
+    }
+
+    #[test]
+    fn odd_answers_do_no_harm() {
+        let mut face = Face::new(Mode::Auto, 1.0);
+        let mut odd = REST;
+        odd.0[2] = f32::NAN;
+        for answer in [
+            odd,
+            Probabilities([0.0; 7]),
+            Probabilities([f32::INFINITY; 7]),
+        ] {
+            for _ in 0..10 {
+                if let Some(corrected) = face.look(answer, quiet()) {
+                    assert!(corrected.0.iter().all(|p| p.is_finite()));
+                }
+            }
+        }
+        // Classes beyond the seven keep their share.
+        let mut face = Face::new(Mode::Auto, 1.0);
+        let half = Probabilities(REST.0.map(|p| p / 2.0));
+        let corrected = (0..300).filter_map(|_| face.look(half, quiet())).last();
+        let sum: f32 = corrected.unwrap().0.iter().sum();
+        assert!((sum - 0.5).abs() < 1e-4, "{sum}");
+    }
+}
