@@ -1,12 +1,12 @@
 //! `affectd model`: shows how a model runs on this machine.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::CommandResult;
-use crate::observe::{Classifier, StepProfile};
+use crate::observe::{Classifier, ClassifyError, FaceNetwork, ModelError, StepProfile};
 
 /// Show how a model runs on this machine
 ///
@@ -30,11 +30,11 @@ pub struct Args {
 /// # Errors
 /// The model cannot be loaded or fails, or standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
-    let mut classifier = Classifier::load(&args.file)?;
+    let mut network = Network::load(&args.file)?;
     // The first runs are slower: the weights are not in the caches yet.
-    classifier.profile(args.runs.min(10))?;
-    let steps = classifier.profile(args.runs)?;
-    match write(&mut io::stdout().lock(), &classifier, &steps, args.runs) {
+    network.profile(args.runs.min(10))?;
+    let steps = network.profile(args.runs)?;
+    match write(&mut io::stdout().lock(), &network, &steps, args.runs) {
         // The reader of the pipe has closed it, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => result?,
@@ -42,20 +42,61 @@ pub fn run(args: &Args) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A model of any kind.
+enum Network {
+    Expression(Box<Classifier>),
+    Face(Box<FaceNetwork>),
+}
+
+impl Network {
+    fn load(file: &Path) -> Result<Self, ModelError> {
+        match FaceNetwork::load(file) {
+            Some(network) => Ok(Self::Face(Box::new(network?))),
+            None => Ok(Self::Expression(Box::new(Classifier::load(file)?))),
+        }
+    }
+
+    fn profile(&mut self, runs: u32) -> Result<Vec<StepProfile>, ClassifyError> {
+        match self {
+            Self::Expression(classifier) => classifier.profile(runs),
+            Self::Face(network) => network.profile(runs),
+        }
+    }
+
+    fn working_memory(&self) -> Option<usize> {
+        match self {
+            Self::Expression(classifier) => classifier.working_memory(),
+            Self::Face(network) => network.working_memory(),
+        }
+    }
+
+    /// Name, licence, and what goes in and comes out.
+    fn describe(&self, out: &mut impl Write) -> io::Result<()> {
+        let (name, licence, input, answers) = match self {
+            Self::Expression(classifier) => {
+                let manifest = classifier.manifest();
+                let classes = format!("classes {}", manifest.classes.join(" "));
+                (&manifest.name, &manifest.licence, &manifest.input, classes)
+            }
+            Self::Face(network) => {
+                let manifest = network.manifest();
+                let outputs: Vec<_> = network.outputs().collect();
+                let outputs = format!("outputs {}", outputs.join(" "));
+                (&manifest.name, &manifest.licence, &manifest.input, outputs)
+            }
+        };
+        writeln!(out, "{name} ({licence})")?;
+        writeln!(out, "input {:?} f32, {answers}", input.shape())
+    }
+}
+
 fn write(
     out: &mut impl Write,
-    classifier: &Classifier,
+    network: &Network,
     steps: &[StepProfile],
     runs: u32,
 ) -> io::Result<()> {
-    let manifest = classifier.manifest();
-    writeln!(out, "{} ({})", manifest.name, manifest.licence)?;
-    writeln!(
-        out,
-        "input {:?} f32, classes {}",
-        manifest.input.shape(),
-        manifest.classes.join(" ")
-    )?;
+    network.describe(out)?;
     writeln!(out)?;
     let name_width = steps.iter().map(|s| s.name.len()).max().unwrap_or(0).max(4);
     let kind_width = steps
@@ -97,7 +138,7 @@ fn write(
         micros(total) / f64::from(runs)
     )?;
     let weights: usize = steps.iter().map(|step| step.weights).sum();
-    match classifier.working_memory() {
+    match network.working_memory() {
         Some(bytes) => writeln!(
             out,
             "all in integers; {weights} bytes of packed weights, {bytes} bytes of working memory"
@@ -118,12 +159,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn face_networks_run_in_integers_alone() {
+        for (name, output) in [("face_64", "presence"), ("face_eyes_32", "openness")] {
+            let path = format!("{}/models/{name}", env!("CARGO_MANIFEST_DIR"));
+            let mut network = Network::load(path.as_ref()).unwrap();
+            let steps = network.profile(1).unwrap();
+            let mut text = Vec::new();
+            write(&mut text, &network, &steps, 1).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.starts_with(&format!("{name} (Apache-2.0)")), "{text}");
+            assert!(
+                text.contains(output) && text.contains("all in integers"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn each_step_is_a_line() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny");
-        let mut classifier = Classifier::load(path.as_ref()).unwrap();
-        let steps = classifier.profile(2).unwrap();
+        let mut network = Network::load(path.as_ref()).unwrap();
+        let steps = network.profile(2).unwrap();
         let mut text = Vec::new();
-        write(&mut text, &classifier, &steps, 2).unwrap();
+        write(&mut text, &network, &steps, 2).unwrap();
         let text = String::from_utf8(text).unwrap();
         let line = |name: &str| {
             let mut lines = text.lines();

@@ -18,7 +18,7 @@ use super::normalise::Normaliser;
 use super::observer::{FaceBox, Observations, Observer};
 use super::square::{Sampler, Square};
 use crate::frame::LumaView;
-use crate::nn::{Model, Workspace};
+use crate::nn::{Model, StepProfile, Workspace};
 
 /// Below this presence there is no use in looking at eyes.
 const NO_FACE: f32 = 0.2;
@@ -241,6 +241,74 @@ fn check_finite(model: &mut Model, input: &[f32], paths: &ModelPaths) -> Result<
         }
     }
     Ok(())
+}
+
+/// A face net or an eye net by itself, to see how it runs.
+pub struct FaceNetwork {
+    manifest: FaceManifest,
+    normaliser: Normaliser,
+    model: Model,
+}
+
+impl FaceNetwork {
+    /// Loads either of the two networks. Returns `None` if the manifest is not
+    /// that of a face network at all.
+    ///
+    /// # Errors
+    /// As [`FaceNetworks::load`].
+    pub fn load(path: &Path) -> Option<Result<Self, ModelError>> {
+        #[derive(Deserialize)]
+        struct AnyManifest {
+            kind: Kind,
+        }
+        let manifest: AnyManifest = manifest::read(&ModelPaths::new(path).manifest).ok()?;
+        let workspace = Workspace::default();
+        Some(match manifest.kind {
+            Kind::Face => Net::load(path, Kind::Face, FACE_OUTPUTS, &workspace).map(Self::of),
+            Kind::Eye => Net::load(path, Kind::Eye, EYE_OUTPUTS, &workspace).map(Self::of),
+        })
+    }
+
+    fn of<const N: usize>(net: Net<N>) -> Self {
+        Self {
+            manifest: net.manifest,
+            normaliser: net.normaliser,
+            model: net.model,
+        }
+    }
+
+    /// What is known of the network.
+    #[must_use]
+    pub const fn manifest(&self) -> &FaceManifest {
+        &self.manifest
+    }
+
+    /// The names of its outputs.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.model
+            .outputs()
+            .iter()
+            .map(|output| output.name.as_str())
+    }
+
+    /// Runs the network `runs` times on a gray picture and gives each of its
+    /// steps, in the order in which they run, with its time over all runs.
+    ///
+    /// # Errors
+    /// The network fails.
+    pub fn profile(&mut self, runs: u32) -> Result<Vec<StepProfile>, ClassifyError> {
+        let input = self.normaliser.blank();
+        self.model
+            .profile(input, runs)
+            .map_err(ClassifyError::Network)
+    }
+
+    /// Bytes that the network's tensors share while it runs, if all of it runs
+    /// in integers; `None` where tract allocates in each run.
+    #[must_use]
+    pub fn working_memory(&self) -> Option<usize> {
+        self.model.working_memory()
+    }
 }
 
 /// The face net, with or without the eye net.

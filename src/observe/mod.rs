@@ -25,5 +25,5 @@ pub use classifier::{Classifier, ClassifyError, ModelError};
 pub use crop::Cropper;
 pub use distance::FieldOfView;
 pub use face::{EyeObservation, FaceObservation, LANDMARKS, Lids, SMALLEST_FOR_EYES};
-pub use face_networks::{FaceManifest, FaceNetworks};
+pub use face_networks::{FaceManifest, FaceNetwork, FaceNetworks};
 pub use observer::{FaceBox, Observations, Observer};
