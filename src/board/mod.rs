@@ -283,6 +283,8 @@ mod tests {
         assert_eq!(example.detect.search, least.detect.search);
         assert_eq!(example.track, least.track);
         assert_eq!(example.decide, least.decide);
+        assert_eq!(example.baseline, least.baseline);
+        assert_eq!(example.facing, Some(decide::FacingOptions::default()));
         assert_eq!(example.classify.interval, least.classify.interval);
         assert_eq!(example.capture.stall_timeout, least.capture.stall_timeout);
         assert_eq!(example.capture.pace, least.capture.pace);
@@ -331,6 +333,36 @@ angry = 7
         for (told, expected) in told.iter().zip(expected) {
             assert!(told.starts_with(expected), "{told} for {expected}");
         }
+    }
+
+    #[test]
+    fn what_needs_a_face_net_is_refused_without_one() {
+        let told = problems(&format!(
+            "{CAMERA}[face]\nmodel = 'none'\neyes = './eyes'\npresence = 0.4\n\
+             [facing]\ncone_deg = 90\n[decide.baseline]\nmode = 'auto'\nstrength = 2\n"
+        ));
+        let expected = [
+            "3: face: presence is 0.4 and presence_keep 0.5",
+            "5: face.eyes: needs a face net",
+            "7: facing: needs the pose that a face net measures",
+            "8: facing.cone_deg: must be a number from 5 to 60, is 90",
+            "10: decide.baseline.mode: needs the quiet frames",
+            "11: decide.baseline.strength: must be a number from 0 to 1, is 2",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told} for {expected}");
+        }
+        let told = problems(&format!("{CAMERA}[decide.baseline]\nmode = 'on'\n"));
+        assert!(
+            told[0].contains("unknown baseline mode 'on'; modes are off and auto"),
+            "{told:?}"
+        );
+        let told = problems(&format!("{CAMERA}[face]\nmodel = 'no_such_net'\n"));
+        assert!(
+            told[0].starts_with("4: face.model: 'no_such_net' was not found"),
+            "{told:?}"
+        );
     }
 
     #[test]

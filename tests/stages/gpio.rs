@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::reports::face;
-use affectd::decide::Label;
+use affectd::decide::{Facing, Label};
 use affectd::frame::Timestamp;
 use affectd::observe::expression::Expression;
 use affectd::output::gpio::{Bank, LineId, LineOptions, Lines, Options, Role, SafeLevel};
@@ -508,4 +508,33 @@ fn names_are_read_as_they_are_written() {
     assert_eq!("GPIO17".parse(), Ok(LineId::Name("GPIO17".to_owned())));
     assert_eq!("on".parse(), Ok(SafeLevel::On));
     assert!("high".parse::<SafeLevel>().is_err());
+}
+
+#[test]
+fn a_line_is_on_while_a_face_points_to_the_camera() {
+    let mut rig = Rig::new(&without_heartbeat());
+    let mut high = |millis: u64, facing: [bool; 2]| {
+        let faces = [(1, facing[0]), (2, facing[1])].map(|(id, is_facing)| {
+            let mut face = face(id, Label::Uncertain, 0.4);
+            face.decision.facing = Some(Facing {
+                is_facing,
+                since: Timestamp::default(),
+            });
+            face
+        });
+        rig.lines.update(&Report {
+            timestamp: Timestamp::from_millis(millis),
+            is_new: true,
+            camera: Camera::Streaming,
+            faces: &faces,
+            ..Report::default()
+        });
+        rig.board.high().iter().any(|line| line == "facing")
+    };
+    assert!(!high(1000, [false, false]));
+    // Whoever it is, and not only the leading face.
+    assert!(high(1040, [false, true]));
+    // For at least a pulse.
+    assert!(high(1080, [false, false]));
+    assert!(!high(1200, [false, false]));
 }
