@@ -512,7 +512,9 @@ fn names_are_read_as_they_are_written() {
 
 #[test]
 fn a_line_is_on_while_a_face_points_to_the_camera() {
-    let mut rig = Rig::new(&without_heartbeat());
+    let mut options = without_heartbeat();
+    options.min_pulse = Duration::from_millis(100);
+    let mut rig = Rig::new(&options);
     let mut high = |millis: u64, facing: [bool; 2]| {
         let faces = [(1, facing[0]), (2, facing[1])].map(|(id, is_facing)| {
             let mut face = face(id, Label::Uncertain, 0.4);
