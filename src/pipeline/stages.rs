@@ -179,9 +179,9 @@ impl Stages {
         std::mem::swap(&mut self.reserved_for, &mut next.reserved_for);
         self.tracker.set_options(*next.tracker.options());
         self.decider.take_options_of(&next.decider);
-        let now = self.verifier.iter_mut().chain(&mut self.observers);
-        let before = next.verifier.iter_mut().chain(&mut next.observers);
-        for (now, before) in now.zip(before) {
+        // A verifier always looks, so that it alone has nothing to keep.
+        let watches = self.observers.iter_mut().zip(&mut next.observers);
+        for (now, before) in watches {
             std::mem::swap(&mut now.last_observed, &mut before.last_observed);
         }
     }
