@@ -28,9 +28,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Unsafe code lives in the SIMD kernels of [`detect`] and [`nn`], each
-//! with a scalar twin that tests compare it with, in the allocator ([`host::memory`]),
-//! and in two small files that speak to the kernel where no crate offers what
+//! Unsafe code lives in the SIMD kernels of [`detect`], [`nn`] and [`image::turn`],
+//! each with a scalar twin that tests compare it with, in the allocator
+//! ([`host::memory`]), and in two small files that speak to the kernel where no crate offers what
 //! is needed: V4L2's buffers (`capture/v4l2/sys.rs`) and the framebuffer's two
 //! ioctls (`output/display/fbdev.rs`).
 

@@ -3,7 +3,7 @@
 //! PNG display.
 //!
 //! What a file is, is read from its first bytes and never from its name.
-//! Sizes are checked against [`MAX_SIDE`] in the header, before any memory is
+//! Sizes are checked against [`MAX_SIDE`](crate::frame::MAX_SIDE) in the header, before any memory is
 //! taken for pixels. A damaged picture is an error and never half a picture:
 //! the decoders would fill what is missing with gray, in which a face may be
 //! cut in two.
@@ -14,105 +14,34 @@
 //! applied here as it is there.
 
 mod exif;
+mod fault;
 pub mod jpeg;
 pub mod pgm;
+mod picture;
 pub mod png;
 pub mod turn;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use turn::Turn;
 
-use crate::frame::{LumaError, LumaView, MAX_SIDE};
+use crate::frame::LumaView;
+
+pub use fault::{Fault, MediaError};
+pub use picture::{LumaImage, RgbImage};
 
 /// Files above this are refused unread. An 8000x8000 picture of noise in
 /// 16-bit RGBA comes to 512 MB; nothing a camera makes comes near.
 const MAX_FILE: u64 = 600 << 20;
 
-/// A picture of one byte a pixel, row by row without gaps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LumaImage {
-    pub width: u32,
-    pub height: u32,
-    pub pixels: Vec<u8>,
-}
-
-impl LumaImage {
-    /// The picture as the stages take it.
-    ///
-    /// # Panics
-    /// If `pixels` has been made shorter than width times height. What this
-    /// module returns never is.
-    #[must_use]
-    pub fn view(&self) -> LumaView<'_> {
-        self.try_view()
-            .expect("a LumaImage holds width x height pixels")
-    }
-
-    /// Like [`view`](Self::view), for pictures that came from elsewhere.
-    ///
-    /// # Errors
-    /// Numbers that do not fit together.
-    pub fn try_view(&self) -> Result<LumaView<'_>, LumaError> {
-        LumaView::new(&self.pixels, self.width, self.height, self.width as usize)
-    }
-}
-
-/// A picture of three bytes a pixel (red, green, blue), row by row without gaps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RgbImage {
-    pub width: u32,
-    pub height: u32,
-    pub pixels: Vec<u8>,
-}
-
-/// What is wrong with the bytes of a picture.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    #[error("the file is empty")]
-    Empty,
-    #[error("not a PNG, JPEG or PGM picture")]
-    NotAPicture,
-    #[error("the {0} ends before the picture does")]
-    Truncated(&'static str),
-    #[error("the picture is {width}x{height}: a side of 0 or above {MAX_SIDE} pixels")]
-    Size { width: u32, height: u32 },
-    #[error("the {kind} is damaged: {reason}")]
-    Damaged { kind: &'static str, reason: String },
-    #[error("the {kind} uses what cannot be read here: {reason}")]
-    Unsupported { kind: &'static str, reason: String },
-}
-
-/// A picture file that could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum MediaError {
-    #[error("{}: cannot be read: {source}", .path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}: {bytes} bytes are too many for a picture", .path.display())]
-    TooManyBytes { path: PathBuf, bytes: u64 },
-    #[error("{}: {fault}", .path.display())]
-    Picture { path: PathBuf, fault: Fault },
-    #[error("{}: cannot be written: {source}", .path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error(
-        "{}: {pixels} bytes are no picture of {width}x{height} pixels", .path.display()
-    )]
-    Shape {
-        path: PathBuf,
-        width: u32,
-        height: u32,
-        pixels: usize,
-    },
-}
-
 /// Reads a PNG, JPEG or PGM file as luma.
 ///
 /// # Errors
 /// The file with what is wrong: unreadable, empty, no picture, cut off,
-/// damaged, or a side above [`MAX_SIDE`].
+/// damaged, or a side above [`MAX_SIDE`](crate::frame::MAX_SIDE).
 pub fn read_luma(path: impl AsRef<Path>) -> Result<LumaImage, MediaError> {
     let mut image = LumaImage::default();
     Reader::default().luma(path.as_ref(), &mut image)?;
@@ -172,9 +101,7 @@ impl Reader {
         }
         Ok(())
     }
-}
 
-impl Reader {
     /// The last picture that was read, as RGB: standard input can be read only
     /// once. `path` is its path, for errors.
     ///
@@ -195,27 +122,7 @@ impl Reader {
 /// # Errors
 /// What is wrong with it.
 pub fn luma(bytes: &[u8], image: &mut LumaImage) -> Result<(), Fault> {
-    let turn = match kind(bytes)? {
-        Kind::Png => {
-            (image.width, image.height) = png::luma(bytes, &mut image.pixels)?;
-            png::orientation(bytes)
-        }
-        Kind::Pgm => {
-            (image.width, image.height) = pgm::luma(bytes, &mut image.pixels)?;
-            return Ok(());
-        }
-        Kind::Jpeg => {
-            (image.width, image.height) = jpeg::luma(bytes, &mut image.pixels)?;
-            jpeg::orientation(bytes)
-        }
-    };
-    orient(
-        turn,
-        &mut image.width,
-        &mut image.height,
-        &mut image.pixels,
-        1,
-    );
+    (image.width, image.height) = decode(bytes, Channels::Luma, &mut image.pixels)?;
     Ok(())
 }
 
@@ -224,28 +131,37 @@ pub fn luma(bytes: &[u8], image: &mut LumaImage) -> Result<(), Fault> {
 /// # Errors
 /// What is wrong with it.
 pub fn rgb(bytes: &[u8], image: &mut RgbImage) -> Result<(), Fault> {
-    let turn = match kind(bytes)? {
-        Kind::Png => {
-            (image.width, image.height) = png::rgb(bytes, &mut image.pixels)?;
-            png::orientation(bytes)
-        }
-        Kind::Pgm => {
-            (image.width, image.height) = pgm::rgb(bytes, &mut image.pixels)?;
-            return Ok(());
-        }
-        Kind::Jpeg => {
-            (image.width, image.height) = jpeg::rgb(bytes, &mut image.pixels)?;
-            jpeg::orientation(bytes)
-        }
-    };
-    orient(
-        turn,
-        &mut image.width,
-        &mut image.height,
-        &mut image.pixels,
-        3,
-    );
+    (image.width, image.height) = decode(bytes, Channels::Rgb, &mut image.pixels)?;
     Ok(())
+}
+
+/// What a pixel consists of, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channels {
+    Luma = 1,
+    Rgb = 3,
+}
+
+/// Decodes a picture into `pixels`, upright, and returns its size: boxes that
+/// are found in it lie on the upright picture, as with OpenCV.
+fn decode(bytes: &[u8], channels: Channels, pixels: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
+    type Decode = fn(&[u8], &mut Vec<u8>) -> Result<(u32, u32), Fault>;
+    type Orientation = fn(&[u8]) -> u8;
+    let (luma, rgb, orientation): (Decode, Decode, Orientation) = match kind(bytes)? {
+        Kind::Png => (png::luma, png::rgb, png::orientation),
+        Kind::Jpeg => (jpeg::luma, jpeg::rgb, jpeg::orientation),
+        Kind::Pgm => (pgm::luma, pgm::rgb, |_| 1),
+    };
+    let size = match channels {
+        Channels::Luma => luma(bytes, pixels)?,
+        Channels::Rgb => rgb(bytes, pixels)?,
+    };
+    let turn = Turn::from_exif(orientation(bytes));
+    if turn.is_none() {
+        return Ok(size);
+    }
+    turn.apply_slowly(size, pixels, channels as usize);
+    Ok(turn.size(size))
 }
 
 enum Kind {
@@ -298,32 +214,6 @@ fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), MediaError> {
         });
     }
     Ok(())
-}
-
-/// Turns a picture as EXIF's orientation (1 to 8) says, as OpenCV does: boxes
-/// found in it then lie on the upright picture.
-fn orient(
-    orientation: u8,
-    width: &mut u32,
-    height: &mut u32,
-    pixels: &mut Vec<u8>,
-    channels: usize,
-) {
-    let turn = Turn::from_exif(orientation);
-    if !turn.is_none() {
-        turn.apply_slowly((*width, *height), pixels, channels);
-        (*width, *height) = turn.size((*width, *height));
-    }
-}
-
-impl RgbImage {
-    /// Turns the picture.
-    pub fn turn(&mut self, turn: Turn) {
-        if !turn.is_none() {
-            turn.apply_slowly((self.width, self.height), &mut self.pixels, 3);
-            (self.width, self.height) = turn.size((self.width, self.height));
-        }
-    }
 }
 
 /// Writes a luma picture as an 8-bit gray PNG file.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frame::MAX_SIDE;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
@@ -334,6 +335,36 @@ fn a_blank_picture_is_gray_in_every_size() {
             image.pixels.iter().all(|luma| *luma == 128),
             "{width}x{height}"
         );
+    }
+}
+
+#[test]
+fn coefficients_behind_the_end_of_a_block_are_refused() {
+    // Of the first block: no difference in DC, three times 16 zeros, then 15
+    // zeros and a coefficient, which has the place 64 of 0 to 63.
+    let bits = [
+        "00",
+        "11111111001",
+        "11111111001",
+        "11111111001",
+        "1111111111110101",
+        "1",
+    ];
+    let mut bits = bits.concat();
+    bits.push_str(&"0".repeat(64 - bits.len()));
+    let mut file = jpeg::blank(16, 16);
+    file.truncate(file.len() - 6);
+    for byte in bits.as_bytes().chunks(8) {
+        let byte = byte.iter().fold(0, |sum, bit| sum << 1 | (bit - b'0'));
+        file.push(byte);
+        if byte == 0xff {
+            file.push(0);
+        }
+    }
+    file.extend([0xff, 0xd9]);
+    for fault in [luma_of(&file).unwrap_err(), rgb_of(&file).unwrap_err()] {
+        let text = fault.to_string();
+        assert!(text.contains("picture data makes no sense"), "{text}");
     }
 }
 

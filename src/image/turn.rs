@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::LumaImage;
+use super::{LumaImage, RgbImage};
 use crate::frame::LumaView;
 
 /// Quarters of a turn, clockwise.
@@ -126,7 +126,11 @@ impl Turn {
         out.pixels.resize(pixels, 0);
         let (columns, rows) = self.backwards();
         if self.is_sideways() {
-            transpose(from, columns, rows, &mut out.pixels);
+            let how = Sideways {
+                columns_backwards: columns,
+                rows_backwards: rows,
+            };
+            how.transpose(from, &mut out.pixels);
             return;
         }
         let height = from.height();
@@ -165,111 +169,205 @@ impl Turn {
     }
 }
 
-/// Eight bytes at once: a processor has an instruction that reverses them.
+impl RgbImage {
+    /// Turns the picture.
+    pub fn turn(&mut self, turn: Turn) {
+        if !turn.is_none() {
+            turn.apply_slowly((self.width, self.height), &mut self.pixels, 3);
+            (self.width, self.height) = turn.size((self.width, self.height));
+        }
+    }
+}
+
+/// Sixteen bytes at once: processors have instructions that reverse eight of
+/// them. With blocks of eight, the compiler makes slower vector code for x86-64.
 fn reverse(from: &[u8], to: &mut [u8]) {
-    let (start, blocks) = from.as_rchunks::<8>();
-    let (to_blocks, to_end) = to.as_chunks_mut::<8>();
+    let (start, blocks) = from.as_rchunks::<16>();
+    let (to_blocks, to_end) = to.as_chunks_mut::<16>();
     for (to, from) in to_blocks.iter_mut().zip(blocks.iter().rev()) {
-        *to = u64::from_le_bytes(*from).swap_bytes().to_le_bytes();
+        *to = u128::from_le_bytes(*from).swap_bytes().to_le_bytes();
     }
     for (to, from) in to_end.iter_mut().zip(start.iter().rev()) {
         *to = *from;
     }
 }
 
-const BLOCK: usize = 16;
+/// How the rows and columns of a source become those of a sideways result.
+#[derive(Clone, Copy)]
+struct Sideways {
+    columns_backwards: bool,
+    rows_backwards: bool,
+}
 
-/// Columns become rows. In blocks of 16x16, the last of which overlap those
-/// before where a side is no multiple of 16.
-fn transpose(from: LumaView<'_>, columns_backwards: bool, rows_backwards: bool, out: &mut [u8]) {
-    let (width, height) = (from.width() as usize, from.height() as usize);
-    let (data, stride) = (from.data(), from.stride());
-    let row = |x: usize| if rows_backwards { height - 1 - x } else { x };
-    let column = |y: usize| if columns_backwards { width - 1 - y } else { y };
-    if width < BLOCK || height < BLOCK {
-        for (y, to) in out.chunks_exact_mut(height).enumerate() {
-            for (x, to) in to.iter_mut().enumerate() {
-                *to = data[row(x) * stride + column(y)];
+impl Sideways {
+    /// Columns become rows.
+    fn transpose(self, from: LumaView<'_>, out: &mut [u8]) {
+        let is_done = blocks::transpose(self, from, out);
+        if !is_done {
+            self.transpose_bytes(from, out);
+        }
+    }
+
+    /// One byte after the other: for small pictures, and for processors without
+    /// [`blocks`].
+    fn transpose_bytes(self, from: LumaView<'_>, out: &mut [u8]) {
+        for (x, to) in out.chunks_exact_mut(from.height() as usize).enumerate() {
+            let column = self.column(x, from.width() as usize);
+            for (y, to) in to.iter_mut().enumerate() {
+                let row = self.row(y, from.height() as usize);
+                *to = from.row(row as u32)[column];
             }
         }
-        return;
     }
-    for left in (0..width).step_by(BLOCK) {
-        let left = left.min(width - BLOCK);
-        for x in (0..height).step_by(BLOCK) {
-            let x = x.min(height - BLOCK);
-            let rows: [[u8; BLOCK]; BLOCK] = std::array::from_fn(|k| {
-                let start = row(x + k) * stride + left;
-                *data[start..].first_chunk().expect("a block lies within")
-            });
-            for (k, values) in block::transposed(&rows).iter().enumerate() {
-                let start = column(left + k) * height + x;
-                out[start..start + BLOCK].copy_from_slice(values);
-            }
+
+    /// The source's row of which the result's column `x` consists.
+    #[inline(always)]
+    const fn row(self, x: usize, height: usize) -> usize {
+        if self.rows_backwards {
+            height - 1 - x
+        } else {
+            x
+        }
+    }
+
+    /// The source's column of which the result's row `y` consists.
+    #[inline(always)]
+    const fn column(self, y: usize, width: usize) -> usize {
+        if self.columns_backwards {
+            width - 1 - y
+        } else {
+            y
         }
     }
 }
 
-/// A block of 16x16 bytes is transposed by exchanging rows four times: each time
-/// rows k and k + 8 are interleaved byte by byte to rows 2k and 2k + 1.
-mod block {
-    use super::BLOCK;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod blocks {
+    /// Does nothing, and says so.
+    pub(super) fn transpose(_: super::Sideways, _: super::LumaView<'_>, _: &mut [u8]) -> bool {
+        false
+    }
+}
 
-    #[inline(always)]
-    pub(super) fn transposed(rows: &[[u8; BLOCK]; BLOCK]) -> [[u8; BLOCK]; BLOCK] {
-        let mut lanes: [Lane; BLOCK] = std::array::from_fn(|k| load(&rows[k]));
-        for _ in 0..4 {
-            let before = lanes;
-            for k in 0..BLOCK / 2 {
-                [lanes[2 * k], lanes[2 * k + 1]] = interleave(before[k], before[k + 8]);
+/// Transposes blocks of 16x16 bytes with instructions that interleave two rows
+/// byte by byte. Its scalar twin is `Sideways::transpose_bytes`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod blocks {
+    use super::{LumaView, Sideways};
+
+    const BLOCK: usize = 16;
+
+    /// Columns of a tile: a cache line of the source, so that each is read once.
+    const TILE: usize = 64;
+
+    /// Transposes a picture of at least one block; false for smaller ones.
+    pub(super) fn transpose(how: Sideways, from: LumaView<'_>, out: &mut [u8]) -> bool {
+        let (width, height) = (from.width() as usize, from.height() as usize);
+        let (data, stride) = (from.data(), from.stride());
+        if width < BLOCK || height < BLOCK {
+            return false;
+        }
+        assert!(stride >= width && data.len() >= (height - 1) * stride + width);
+        assert!(out.len() >= width * height);
+        let (source, target) = (data.as_ptr(), out.as_mut_ptr());
+        let source_step = step(stride, how.rows_backwards);
+        let target_step = step(height, how.columns_backwards);
+        for tile in (0..width).step_by(TILE) {
+            for x in (0..height).step_by(BLOCK) {
+                // The last blocks overlap those before.
+                let x = x.min(height - BLOCK);
+                let row = how.row(x, height) * stride;
+                for left in (tile..(tile + TILE).min(width)).step_by(BLOCK) {
+                    let left = left.min(width - BLOCK);
+                    let to = how.column(left, width) * height + x;
+                    // SAFETY: The block is rows x to x + 15, below `height`, and
+                    // columns left to left + 15, below `width`, forwards or
+                    // backwards. The source has all of these, the target has
+                    // width rows of height bytes: see the assertions.
+                    unsafe {
+                        block(
+                            source.add(row + left),
+                            source_step,
+                            target.add(to),
+                            target_step,
+                        );
+                    }
+                }
             }
         }
-        lanes.map(store)
+        true
     }
 
-    #[inline(always)]
-    fn halves(row: &[u8; BLOCK]) -> [u64; 2] {
-        let (halves, _) = row.as_chunks::<8>();
-        [u64::from_le_bytes(halves[0]), u64::from_le_bytes(halves[1])]
+    const fn step(length: usize, backwards: bool) -> isize {
+        if backwards {
+            -(length as isize)
+        } else {
+            length as isize
+        }
     }
 
+    /// Transposes 16 rows of 16 bytes, eight at a time: rows k and k + 4 are
+    /// interleaved to rows 2k and 2k + 1. After three times each row holds two
+    /// columns of eight bytes.
+    ///
+    /// # Safety
+    /// From `source` on 16 rows of 16 bytes can be read, from `target` on as many
+    /// written, with these steps from row to row.
     #[inline(always)]
-    fn joined(halves: [u64; 2]) -> [u8; BLOCK] {
-        let mut row = [0; BLOCK];
-        row[..8].copy_from_slice(&halves[0].to_le_bytes());
-        row[8..].copy_from_slice(&halves[1].to_le_bytes());
-        row
+    unsafe fn block(source: *const u8, source_step: isize, target: *mut u8, target_step: isize) {
+        let mut row = source;
+        for half in 0..2 {
+            // SAFETY: As the caller says.
+            let mut lanes: [Lane; 8] = std::array::from_fn(|k| unsafe {
+                load(row.wrapping_offset(source_step * k as isize))
+            });
+            row = row.wrapping_offset(source_step * 8);
+            for _ in 0..3 {
+                let before = lanes;
+                for k in 0..4 {
+                    [lanes[2 * k], lanes[2 * k + 1]] = interleave(before[k], before[k + 4]);
+                }
+            }
+            let mut column = target.wrapping_add(8 * half);
+            for lane in lanes {
+                let next = column.wrapping_offset(target_step);
+                // SAFETY: As the caller says.
+                unsafe { store_halves(lane, column, next) };
+                column = next.wrapping_offset(target_step);
+            }
+        }
     }
 
     #[cfg(target_arch = "x86_64")]
-    use x86::{Lane, interleave, load, store};
+    use x86::{Lane, interleave, load, store_halves};
     /// SSE2, which every such processor has.
     #[cfg(target_arch = "x86_64")]
     mod x86 {
         use std::arch::x86_64::{
-            __m128i, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi8, _mm_unpackhi_epi64,
-            _mm_unpacklo_epi8,
+            __m128i, _mm_castsi128_pd, _mm_loadu_si128, _mm_storeh_pd, _mm_storel_epi64,
+            _mm_unpackhi_epi8, _mm_unpacklo_epi8,
         };
-
-        use super::{BLOCK, halves, joined};
 
         pub(super) type Lane = __m128i;
 
+        /// # Safety
+        /// 16 bytes can be read.
         #[inline(always)]
-        pub(super) fn load(row: &[u8; BLOCK]) -> Lane {
-            let [low, high] = halves(row);
-            // SAFETY: SSE2 belongs to x86_64.
-            unsafe { _mm_set_epi64x(high as i64, low as i64) }
+        pub(super) unsafe fn load(row: *const u8) -> Lane {
+            // SAFETY: SSE2 belongs to x86_64, and the caller knows the bytes.
+            unsafe { _mm_loadu_si128(row.cast()) }
         }
 
+        /// # Safety
+        /// 8 bytes can be written at each place.
         #[inline(always)]
-        pub(super) fn store(lane: Lane) -> [u8; BLOCK] {
-            // SAFETY: SSE2 belongs to x86_64.
-            let (low, high) = unsafe {
-                let high = _mm_unpackhi_epi64(lane, lane);
-                (_mm_cvtsi128_si64(lane), _mm_cvtsi128_si64(high))
-            };
-            joined([low as u64, high as u64])
+        pub(super) unsafe fn store_halves(lane: Lane, low: *mut u8, high: *mut u8) {
+            // SAFETY: SSE2 belongs to x86_64, and the caller knows the bytes.
+            // Neither instruction asks for an alignment.
+            unsafe {
+                _mm_storel_epi64(low.cast(), lane);
+                _mm_storeh_pd(high.cast(), _mm_castsi128_pd(lane));
+            }
         }
 
         #[inline(always)]
@@ -280,75 +378,41 @@ mod block {
     }
 
     #[cfg(target_arch = "aarch64")]
-    use arm::{Lane, interleave, load, store};
+    use arm::{Lane, interleave, load, store_halves};
     /// NEON, which every such processor has.
     #[cfg(target_arch = "aarch64")]
     mod arm {
         use std::arch::aarch64::{
-            uint8x16_t, vcombine_u8, vcreate_u8, vgetq_lane_u64, vreinterpretq_u64_u8, vzip1q_u8,
-            vzip2q_u8,
+            uint8x16_t, vget_high_u8, vget_low_u8, vld1q_u8, vst1_u8, vzip1q_u8, vzip2q_u8,
         };
-
-        use super::{BLOCK, halves, joined};
 
         pub(super) type Lane = uint8x16_t;
 
+        /// # Safety
+        /// 16 bytes can be read.
         #[inline(always)]
-        pub(super) fn load(row: &[u8; BLOCK]) -> Lane {
-            let [low, high] = halves(row);
-            // SAFETY: NEON belongs to the aarch64 that Linux runs on.
-            unsafe { vcombine_u8(vcreate_u8(low), vcreate_u8(high)) }
+        pub(super) unsafe fn load(row: *const u8) -> Lane {
+            // SAFETY: NEON belongs to the aarch64 that Linux runs on, and the
+            // caller knows the bytes.
+            unsafe { vld1q_u8(row) }
         }
 
+        /// # Safety
+        /// 8 bytes can be written at each place.
         #[inline(always)]
-        pub(super) fn store(lane: Lane) -> [u8; BLOCK] {
-            // SAFETY: NEON belongs to the aarch64 that Linux runs on.
-            joined(unsafe {
-                let lane = vreinterpretq_u64_u8(lane);
-                [vgetq_lane_u64::<0>(lane), vgetq_lane_u64::<1>(lane)]
-            })
+        pub(super) unsafe fn store_halves(lane: Lane, low: *mut u8, high: *mut u8) {
+            // SAFETY: NEON belongs to the aarch64 that Linux runs on, and the
+            // caller knows the bytes.
+            unsafe {
+                vst1_u8(low, vget_low_u8(lane));
+                vst1_u8(high, vget_high_u8(lane));
+            }
         }
 
         #[inline(always)]
         pub(super) fn interleave(a: Lane, b: Lane) -> [Lane; 2] {
             // SAFETY: NEON belongs to the aarch64 that Linux runs on.
             unsafe { [vzip1q_u8(a, b), vzip2q_u8(a, b)] }
-        }
-    }
-
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    use any::{Lane, interleave, load, store};
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    mod any {
-        use super::{BLOCK, halves, joined};
-
-        pub(super) type Lane = [u64; 2];
-
-        #[inline(always)]
-        pub(super) fn load(row: &[u8; BLOCK]) -> Lane {
-            halves(row)
-        }
-
-        #[inline(always)]
-        pub(super) fn store(lane: Lane) -> [u8; BLOCK] {
-            joined(lane)
-        }
-
-        #[inline(always)]
-        pub(super) fn interleave(a: Lane, b: Lane) -> [Lane; 2] {
-            [0, 1].map(|half| {
-                [spread(a[half]) | spread(b[half]) << 8, {
-                    spread(a[half] >> 32) | spread(b[half] >> 32) << 8
-                }]
-            })
-        }
-
-        /// The lower four bytes, each followed by a zero.
-        #[inline(always)]
-        fn spread(bytes: u64) -> u64 {
-            let bytes = bytes & 0xffff_ffff;
-            let pairs = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
-            (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff
         }
     }
 }

@@ -7,10 +7,12 @@
 //! to be sent down to its last bit. Only a few bytes behind the last block are
 //! passed over, since some cameras leave them there.
 
+use std::ops::RangeInclusive;
+
 use super::bits::{Bits, Table};
 use super::idct::{self, ZIGZAG};
 use super::standard;
-use super::{KIND, whole_number};
+use super::syntax::{KIND, whole_number};
 use crate::image::Fault;
 
 /// What may lie between the last block and the end marker. Cameras fill up to
@@ -732,7 +734,7 @@ impl Coding for Sequential {
     ) -> Option<()> {
         let difference = difference(bits, tables.dc)?;
         let Some(plane) = plane else {
-            return pass_over_block(bits, tables.ac);
+            return read_ac(bits, tables.ac, |_, _| Some(()));
         };
         let last = &mut scan.parts[part].last;
         *last += difference;
@@ -740,28 +742,13 @@ impl Coding for Sequential {
         let mut block = [0_i16; 64];
         let dc = checked(i32::from(i16::try_from(*last).ok()?), quantizer[0])?;
         block[0] = dc;
-        let mut k = 1;
         let mut flat = true;
-        while k < 64 {
-            bits.fill();
-            let symbol = bits.symbol(tables.ac)?;
-            let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            if size == 0 {
-                if run < 15 {
-                    break;
-                }
-                k += 16;
-                continue;
-            }
-            k += run;
-            let &step = quantizer.get(k)?;
-            block[usize::from(ZIGZAG[k])] = checked(bits.signed(size), step)?;
+        read_ac(bits, tables.ac, |k, value| {
+            let (&place, &step) = (ZIGZAG.get(k)?, quantizer.get(k)?);
+            block[usize::from(place)] = checked(value, step)?;
             flat = false;
-            k += 1;
-        }
-        if k > 64 {
-            return None;
-        }
+            Some(())
+        })?;
         let samples = if flat {
             [idct::flat(dc); 64]
         } else {
@@ -780,19 +767,26 @@ fn checked(value: i32, step: u16) -> Option<i16> {
         .then_some(value as i16)
 }
 
-/// The rest of a block that nobody wants.
+/// Reads a block's coefficients but for the first one. `put` gets each one's
+/// place, in zigzag order and perhaps behind the block, with its value.
 #[inline(always)]
-fn pass_over_block(bits: &mut Bits<'_>, ac: &Table) -> Option<()> {
+fn read_ac(
+    bits: &mut Bits<'_>,
+    ac: &Table,
+    mut put: impl FnMut(usize, i32) -> Option<()>,
+) -> Option<()> {
     let mut k = 1;
     while k < 64 {
         bits.fill();
         let symbol = bits.symbol(ac)?;
-        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-        if size == 0 && run < 15 {
+        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        k += run;
+        if size > 0 {
+            put(k, bits.signed(size))?;
+        } else if run < 15 {
             return Some(());
         }
-        bits.skip(size);
-        k += run + 1;
+        k += 1;
     }
     (k == 64).then_some(())
 }
@@ -922,7 +916,7 @@ impl Ac {
             while k <= scan.to {
                 bits.fill();
                 let symbol = bits.symbol(ac)?;
-                let (mut zeros, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+                let (zeros, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
                 let new = match size {
                     0 if zeros < 15 => {
                         self.run = end_of_band(bits, zeros);
@@ -932,17 +926,7 @@ impl Ac {
                     1 => Some(if bits.take(1) == 1 { bit } else { -bit }),
                     _ => return None,
                 };
-                while k <= scan.to {
-                    let value = &mut block[usize::from(ZIGZAG[k])];
-                    if *value != 0 {
-                        refine(bits, value, bit);
-                    } else if zeros == 0 {
-                        break;
-                    } else {
-                        zeros -= 1;
-                    }
-                    k += 1;
-                }
+                k = refine_up_to(zeros, bits, k..=scan.to, block, bit);
                 if let Some(new) = new {
                     if k > scan.to {
                         return None;
@@ -953,13 +937,7 @@ impl Ac {
             }
         }
         if self.run > 0 {
-            while k <= scan.to {
-                let value = &mut block[usize::from(ZIGZAG[k])];
-                if *value != 0 {
-                    refine(bits, value, bit);
-                }
-                k += 1;
-            }
+            refine_up_to(u32::MAX, bits, k..=scan.to, block, bit);
             self.run -= 1;
         }
         Some(())
@@ -974,6 +952,29 @@ fn end_of_band(bits: &mut Bits<'_>, size: u32) -> u32 {
         bits.fill();
         (1 << size) + bits.take(size)
     }
+}
+
+/// Refines the coefficients of a band up to the zero behind `zeros` others, and
+/// returns its place, or the one behind the band.
+fn refine_up_to(
+    mut zeros: u32,
+    bits: &mut Bits<'_>,
+    band: RangeInclusive<usize>,
+    block: &mut [i16; 64],
+    bit: i16,
+) -> usize {
+    let behind = band.end() + 1;
+    for k in band {
+        let value = &mut block[usize::from(ZIGZAG[k])];
+        if *value != 0 {
+            refine(bits, value, bit);
+        } else if zeros == 0 {
+            return k;
+        } else {
+            zeros -= 1;
+        }
+    }
+    behind
 }
 
 fn refine(bits: &mut Bits<'_>, value: &mut i16, bit: i16) {

@@ -1,7 +1,7 @@
 //! Where a JPEG ends: a walk through its markers, which costs a search for
 //! bytes of `0xFF`. It tells a picture that is cut off by its missing end marker.
 
-use super::START;
+use super::syntax::START;
 
 /// What the walk through the markers found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

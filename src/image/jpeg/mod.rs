@@ -20,14 +20,12 @@ mod decode;
 mod extent;
 mod idct;
 mod standard;
+mod syntax;
 
 use decode::{Colours, Component, Decoder, Frame, Plane};
 pub use extent::{Extent, Layout, extent};
-
-/// How every JPEG starts: the marker SOI and the first byte of the next one.
-pub const START: &[u8] = &[0xff, 0xd8, 0xff];
-
-const KIND: &str = "JPEG";
+pub use syntax::START;
+use syntax::{KIND, whole_number};
 
 /// Decodes a JPEG's luma plane into `out`, which is grown where it is too
 /// small. Bytes behind the end marker are ignored (cameras pad). The end marker
@@ -153,11 +151,6 @@ fn size(frame: &Frame) -> Result<(u32, u32), Fault> {
         return Err(Fault::Size { width, height });
     }
     Ok((width, height))
-}
-
-/// A number of two bytes, as all lengths and sizes are.
-const fn whole_number(bytes: &[u8]) -> u16 {
-    u16::from_be_bytes([bytes[0], bytes[1]])
 }
 
 /// A gray picture as cameras send them: baseline, YCbCr, chroma halved across
