@@ -1,4 +1,4 @@
-//! The daemon on a recording, as somebody without hardware runs it.
+//! The daemon on a recording, as people without hardware run it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,40 @@ fn the_photographs_give_their_faces_as_events() {
         !of_type(&lines, "none").is_empty(),
         "some pictures hold no face"
     );
+}
+
+/// A strobed infra-red lamp lights every other frame: the face is never found
+/// in two frames in a row.
+#[test]
+fn a_face_under_a_strobed_lamp_is_confirmed_with_the_default_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let lit = affectd::image::read_luma(photos().join("astronaut.jpg")).unwrap();
+    let dark = vec![4; lit.pixels.len()];
+    let header = format!("YUV4MPEG2 W{} H{} F30:1 Cmono\n", lit.width, lit.height);
+    let mut recording = header.into_bytes();
+    for frame in 0..20 {
+        recording.extend_from_slice(b"FRAME\n");
+        recording.extend_from_slice(if frame % 2 == 0 { &lit.pixels } else { &dark });
+    }
+    fs::write(directory.path().join("lamp.y4m"), recording).unwrap();
+    let board = directory.path().join("board.toml");
+    for (more, dark_frames) in [("", 0), ("skip_darker_than = 40\n", 10)] {
+        let text = format!(
+            "[capture]\nsource = '{}'\npace = 'fast'\n{more}[events]\nstdout = true\n",
+            directory.path().join("lamp.y4m").display()
+        );
+        fs::write(&board, text).unwrap();
+        let lines = lines(&run(&board, &[]));
+        let faces = of_type(&lines, "face");
+        let first = faces.first().expect("a confirmed face");
+        assert_eq!(first["label"], "happy", "{first}");
+        let goodbye = lines.last().unwrap();
+        assert_eq!(goodbye["counters"]["frames_dark"], dark_frames, "{goodbye}");
+        assert!(
+            of_type(&lines, "none").is_empty(),
+            "the face stays: {lines:?}"
+        );
+    }
 }
 
 #[test]

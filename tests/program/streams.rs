@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use affectd::host::realtime;
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -24,6 +25,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(capture: &str) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_affectd")), capture)
+    }
+
+    /// Started by a command that ends in the daemon's own path.
+    fn start_by(mut command: Command, capture: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let board = directory.path().join("board.toml");
         fs::write(
@@ -34,7 +40,7 @@ impl Daemon {
         let socket = directory.path().join("notify");
         let manager = UnixDatagram::bind(&socket).unwrap();
         manager.set_nonblocking(true).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+        let mut child = command
             .arg("run")
             .arg("--board")
             .arg(&board)
@@ -270,10 +276,7 @@ fn a_program_is_killed_with_affectd() {
 
     // What it was started with.
     let status = read("status");
-    let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().to_owned()
-    };
+    let field = |name: &str| field(&status, name);
     assert_eq!(field("PPid:"), daemon.child.id().to_string());
     assert_eq!(field("SigBlk:"), "0000000000000000");
     assert_eq!(field("VmLck:"), "0");
@@ -322,6 +325,74 @@ fn a_program_that_ends_is_an_unplugged_camera() {
     daemon.event("face");
     assert_ne!(fs::read_to_string(&pid).unwrap(), number);
     assert!(daemon.directory.path().is_dir());
+}
+
+/// The value of a field in the text of `/proc/PID/status`.
+fn field(status: &str, name: &str) -> String {
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// The scheduling policy of a process; 0 is SCHED_OTHER, 1 is SCHED_FIFO.
+fn policy(pid: &str) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    after_name.split_whitespace().nth(38).unwrap().to_owned()
+}
+
+/// The loop starts a program again while it runs under SCHED_FIFO, in locked
+/// memory, and in a process that was started with a blocked signal.
+#[test]
+fn a_program_that_is_started_again_inherits_no_priority_lock_or_signal_mask() {
+    const BLOCKED: &str = "0000000000000800"; // SIGUSR2
+    let programs = tempfile::tempdir().unwrap();
+    let path = camera(programs.path(), &good());
+    let process = "[process]\nrealtime_priority = 5\nlock_memory = true\n";
+    let capture = format!(
+        "command = ['sh', '-c', 'cd {} && exec {}']\n{process}",
+        programs.path().display(),
+        path.display()
+    );
+    let may = std::thread::spawn(|| {
+        let may = realtime::lock_memory().and_then(|()| realtime::set_realtime(5));
+        realtime::unlock_memory();
+        may.is_ok()
+    });
+    if !may.join().unwrap() {
+        // Without the right the daemon does not start at all.
+        let board = programs.path().join("board.toml");
+        fs::write(&board, format!("[capture]\n{capture}")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_affectd"))
+            .args(["run", "--board"])
+            .arg(&board)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains("CAP_"), "{text}");
+        return;
+    }
+    let mut command = Command::new("env");
+    command.args(["--block-signal=USR2", env!("CARGO_BIN_EXE_affectd")]);
+    let daemon = Daemon::start_by(command, &capture);
+    daemon.event("face");
+    let own = daemon.child.id().to_string();
+    let status = fs::read_to_string(format!("/proc/{own}/status")).unwrap();
+    assert_eq!(policy(&own), "1", "the loop's thread is the first one");
+    assert_ne!(field(&status, "VmLck:"), "0");
+    assert_eq!(field(&status, "SigBlk:"), BLOCKED);
+
+    let read = |name: &str| fs::read_to_string(programs.path().join(name)).unwrap();
+    let first = read("pid").trim().to_owned();
+    let killed = Command::new("kill").args(["-9", &first]).status().unwrap();
+    assert!(killed.success());
+    daemon.event("camera_back");
+    let second = read("pid").trim().to_owned();
+    assert_ne!(second, first);
+    assert_eq!(policy(&second), "0");
+    let status = read("status");
+    assert_eq!(field(&status, "Pid:"), second);
+    assert_eq!(field(&status, "VmLck:"), "0");
+    assert_eq!(field(&status, "SigBlk:"), "0000000000000000");
 }
 
 #[test]

@@ -197,17 +197,50 @@ fn play(options: Options, frames: &[Step]) -> Vec<Vec<ExpressionDecision>> {
         .collect()
 }
 
+/// The same frames with looks that sum to `sum`. Those that are all zero stay so.
+fn scaled(frames: &[Step], sum: f32) -> Vec<Step> {
+    let mut frames = frames.to_vec();
+    for look in frames.iter_mut().flat_map(|(_, looks)| looks.values_mut()) {
+        if let Some(look) = look {
+            let factor = sum / look.iter().sum::<f32>();
+            if factor.is_finite() {
+                *look = look.map(|p| p * factor);
+            }
+        }
+    }
+    frames
+}
+
 proptest! {
+    /// Of a network with the seven classes. What does not sum to 1 by more than
+    /// rounding is scaled.
     #[test]
     fn probabilities_stay_a_distribution(
         frames in prop::collection::vec(any_frame(), 1..60),
+        sum in prop_oneof![Just(1.0_f32), 1.0_f32..4.0],
     ) {
-        for decision in play(Options::default(), &frames).iter().flatten() {
+        for decision in play(Options::default(), &scaled(&frames, sum)).iter().flatten() {
             let sum: f32 = decision.probabilities.0.iter().sum();
-            // Less than 1 where classes beyond the seven have a share.
-            prop_assert!(sum > 0.0 && sum < 1.0 + 1e-4, "{}", sum);
+            prop_assert!((sum - 1.0).abs() <= 1e-6, "{}", sum);
             prop_assert!(decision.probabilities.0.iter().all(|p| (0.0..=1.0).contains(p)));
             prop_assert!((0.0..=1.0).contains(&decision.confidence));
+        }
+    }
+
+    /// Of a network with further classes, which keep what the seven lack.
+    #[test]
+    fn the_share_of_further_classes_stays_theirs(
+        frames in prop::collection::vec(any_frame(), 1..60),
+        share in 0.01_f32..0.9,
+    ) {
+        let rest = 1.0 - share;
+        for decision in play(Options::default(), &scaled(&frames, rest)).iter().flatten() {
+            if decision.probabilities == Probabilities::UNIFORM {
+                continue; // before the first look
+            }
+            let sum: f32 = decision.probabilities.0.iter().sum();
+            prop_assert!((sum - rest).abs() <= 1e-4, "{} instead of {}", sum, rest);
+            prop_assert!(decision.probabilities.0.iter().all(|p| (0.0..=1.0).contains(p)));
         }
     }
 
