@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use affectd::frame::{LumaView, Rect};
 use affectd::observe::{Classifier, ModelError};
+use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 fn data(name: &str) -> PathBuf {
@@ -248,4 +249,150 @@ fn the_shipped_model_runs_in_integers() {
         all.push(p);
     }
     assert!(all[0] != all[1] && all[1] != all[2]);
+}
+
+/// A network of one layer: number k is the mean of all inputs times
+/// `weights[k]`, plus k / 10.
+fn mean_network(shape: [i64; 4], weights: [f32; 8]) -> Vec<u8> {
+    use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
+    use tract_onnx::pb::{
+        GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+        TypeProto, ValueInfoProto, type_proto,
+    };
+    let value = |name: &str, dimensions: &[i64]| ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                elem_type: 1,
+                shape: Some(TensorShapeProto {
+                    dim: dimensions
+                        .iter()
+                        .map(|&size| Dimension {
+                            value: Some(Value::DimValue(size)),
+                            ..Default::default()
+                        })
+                        .collect(),
+                }),
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let tensor = |name: &str, dims: &[i64], values: Vec<f32>| TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: 1,
+        float_data: values,
+        ..Default::default()
+    };
+    let node = |op: &str, input: &[&str], output: &str| NodeProto {
+        op_type: op.into(),
+        input: input.iter().map(|&name| name.into()).collect(),
+        output: vec![output.into()],
+        ..Default::default()
+    };
+    let channels = shape[1];
+    let matrix = (0..channels).flat_map(|_| weights.map(|w| w / channels as f32));
+    let graph = GraphProto {
+        name: "mean".into(),
+        input: vec![value("x", &shape)],
+        output: vec![value("y", &[1, 8])],
+        initializer: vec![
+            tensor("w", &[channels, 8], matrix.collect()),
+            tensor("b", &[8], (0..8).map(|k| k as f32 / 10.0).collect()),
+        ],
+        node: vec![
+            node("GlobalAveragePool", &["x"], "pooled"),
+            node("Flatten", &["pooled"], "flat"),
+            node("Gemm", &["flat", "w", "b"], "y"),
+        ],
+        ..Default::default()
+    };
+    ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            version: 13,
+            ..Default::default()
+        }],
+        graph: Some(graph),
+        ..Default::default()
+    }
+    .encode_to_vec()
+}
+
+/// Each manifest in docs/models.md loads a network of the shape that it names,
+/// and gives each expression its number and each pixel its value.
+#[test]
+fn the_manifests_in_the_documents_load_models_of_their_shape() {
+    const LUMA: u8 = 200;
+    // The place of happy, the input for that luma, and the shape.
+    let imagenet = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]
+        .map(|(mean, std)| (f32::from(LUMA) / 255.0 - mean) / std);
+    let imagenet = imagenet.iter().sum::<f32>() / 3.0;
+    let cases = [
+        ("emotion-ferplus-8", 1, f32::from(LUMA), [1, 1, 64, 64]),
+        ("affectnet-8", 1, imagenet, [1, 3, 224, 224]),
+        ("affectnet-8-sorted", 4, imagenet, [1, 3, 224, 224]),
+    ];
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md");
+    let document = fs::read_to_string(path).unwrap();
+    let manifests: Vec<_> = document
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(manifests.len(), cases.len());
+    for (manifest, (name, happy, input, shape)) in manifests.into_iter().zip(cases) {
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
+        let mut weights = [0.0; 8];
+        // Adds 2 to the number of happy.
+        weights[happy] = 2.0 / input;
+        let onnx = mean_network(shape, weights);
+        let hash: String = Sha256::digest(&onnx)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("{name}.onnx"));
+        fs::write(&path, &onnx).unwrap();
+        let lines = manifest.lines().map(|line| {
+            if line.starts_with("sha256") {
+                format!("sha256 = \"{hash}\"")
+            } else {
+                line.to_owned()
+            }
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        fs::write(path.with_extension("toml"), &text).unwrap();
+
+        let mut classifier = Classifier::load(&path).unwrap();
+        let pixels = vec![LUMA; 320 * 240];
+        let view = LumaView::new(&pixels, 320, 240, 320).unwrap();
+        let found = classifier
+            .classify(&view, Rect::new(80, 60, 120, 120))
+            .unwrap();
+
+        let logits: [f32; 8] =
+            std::array::from_fn(|k| k as f32 / 10.0 + if k == happy { 2.0 } else { 0.0 });
+        let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        let classes: Vec<_> = table["classes"].as_array().unwrap().iter().collect();
+        let names = [
+            "anger",
+            "disgust",
+            "fear",
+            "happiness",
+            "sadness",
+            "surprise",
+            "neutral",
+        ];
+        for (probability, class) in found.0.iter().zip(names) {
+            let place = classes.iter().position(|c| c.as_str() == Some(class));
+            let expected = logits[place.unwrap()].exp() / sum;
+            assert!(
+                (probability - expected).abs() < 1e-4,
+                "{name}, {class}: {probability} instead of {expected}"
+            );
+        }
+    }
 }
