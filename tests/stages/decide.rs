@@ -200,12 +200,11 @@ fn play(options: Options, frames: &[Step]) -> Vec<Vec<ExpressionDecision>> {
 /// The same frames with looks that sum to `sum`. Those that are all zero stay so.
 fn scaled(frames: &[Step], sum: f32) -> Vec<Step> {
     let mut frames = frames.to_vec();
-    for look in frames.iter_mut().flat_map(|(_, looks)| looks.values_mut()) {
-        if let Some(look) = look {
-            let factor = sum / look.iter().sum::<f32>();
-            if factor.is_finite() {
-                *look = look.map(|p| p * factor);
-            }
+    let looks = frames.iter_mut().flat_map(|(_, looks)| looks.values_mut());
+    for look in looks.flatten() {
+        let factor = sum / look.iter().sum::<f32>();
+        if factor.is_finite() {
+            *look = look.map(|p| p * factor);
         }
     }
     frames
