@@ -302,7 +302,8 @@ impl<P: Producer> Stream<P> {
             self.streaming = true;
             self.producer.streaming(now);
         }
-        if self.lost {
+        // They may be the last ones of a producer that has ended since.
+        if self.lost && self.fd.is_some() {
             self.lost = false;
             info!("{}: pictures come again", self.producer.name());
             // What is broken from now on is news.

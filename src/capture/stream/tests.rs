@@ -517,6 +517,16 @@ fn a_program_that_ends_is_lost_with_its_last_words_and_started_again() {
 }
 
 #[test]
+fn a_program_that_has_ended_before_its_picture_is_taken_is_lost_after_it() {
+    let mut source = script("printf 11111111; exit 3");
+    // Starts the program.
+    assert!(matches!(source.next(Duration::ZERO), Captured::Waiting));
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(next_value(&mut *source), b'1');
+    assert!(until_lost(&mut *source).contains("exit status: 3"));
+}
+
+#[test]
 fn a_program_that_stalls_is_ended_with_all_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let mark = directory.path().join("pid");
