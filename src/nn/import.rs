@@ -25,6 +25,7 @@ use tract_hir::ops::{activations, array, cnn, matmul, nn};
 
 use super::onnx::{GraphProto, NodeProto, datum_type};
 use super::op::IntegerNetwork;
+use super::refusal::{OrRefuse, Refusal, Result, refuse, require};
 
 /// tract's model of a graph with an f32 input of `shape`. The node of the type
 /// [`IntegerNetwork::NAME`], if there is one, runs `integers`.
@@ -33,7 +34,7 @@ pub fn import(
     opset: i64,
     shape: [usize; 4],
     integers: Option<&IntegerNetwork>,
-) -> TractResult<TypedModel> {
+) -> Result<TypedModel> {
     let mut import = Import {
         model: TypedModel::default(),
         opset,
@@ -55,17 +56,27 @@ pub fn import(
         if import.model.nodes.iter().any(|other| other.name == name) {
             name = format!("{name}#{index}");
         }
-        let outputs = import
-            .wire(&name, node)
-            .with_context(|| format!("node {} ({})", node.title(), node.op_type))?;
+        let outputs = import.wire(&name, node).map_err(|Refusal(reason)| {
+            Refusal(format!(
+                "node {} ({}): {reason}",
+                node.title(),
+                node.op_type
+            ))
+        })?;
         for (output, outlet) in node.output.iter().zip(outputs) {
             import.values.insert(output.clone(), outlet);
         }
     }
     let outputs = graph.output.iter().map(|output| import.value(&output.name));
-    let outputs: Vec<_> = outputs.collect::<TractResult<_>>()?;
+    let outputs: Vec<_> = outputs.collect::<Result<_>>()?;
     import.model.select_output_outlets(&outputs)?;
     Ok(import.model)
+}
+
+/// The sides of a tensor, for a text.
+pub fn sides(shape: &[TDim]) -> String {
+    let sides: Vec<_> = shape.iter().map(ToString::to_string).collect();
+    sides.join(", ")
 }
 
 type Outlets = TVec<OutletId>;
@@ -79,13 +90,13 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    fn value(&self, name: &str) -> TractResult<OutletId> {
+    fn value(&self, name: &str) -> Result<OutletId> {
         let value = self.values.get(name).copied();
-        value.with_context(|| format!("no node before it computes the tensor {name}"))
+        value.or_refuse(|| format!("no node before it computes the tensor {name}"))
     }
 
     /// An input that may be left out.
-    fn option(&self, node: &NodeProto, index: usize) -> TractResult<Option<OutletId>> {
+    fn option(&self, node: &NodeProto, index: usize) -> Result<Option<OutletId>> {
         let name = node.input.get(index).filter(|name| !name.is_empty());
         name.map(|name| self.value(name)).transpose()
     }
@@ -97,7 +108,7 @@ impl Import<'_> {
         node: &NodeProto,
         index: usize,
         attribute: &str,
-    ) -> TractResult<Option<Vec<i64>>> {
+    ) -> Result<Option<Vec<i64>>> {
         let Some(input) = self.option(node, index)? else {
             return Ok(node.ints(attribute).map(<[i64]>::to_vec));
         };
@@ -105,37 +116,37 @@ impl Import<'_> {
         Ok(Some(tensor.try_as_plain_ram()?.as_slice::<i64>()?.to_vec()))
     }
 
-    fn constant(&self, outlet: OutletId) -> TractResult<Arc<Tensor>> {
+    fn constant(&self, outlet: OutletId) -> Result<Arc<Tensor>> {
         let fact = self.model.outlet_fact(outlet)?;
         let value = fact.konst.clone();
-        value.with_context(|| {
+        value.or_refuse(|| {
             let name = &self.model.node(outlet.node).name;
             format!("{name} must be a constant")
         })
     }
 
-    fn rank(&self, outlet: OutletId) -> TractResult<usize> {
+    fn rank(&self, outlet: OutletId) -> Result<usize> {
         Ok(self.model.outlet_fact(outlet)?.rank())
     }
 
-    fn element(&self, outlet: OutletId) -> TractResult<DatumType> {
+    fn element(&self, outlet: OutletId) -> Result<DatumType> {
         Ok(self.model.outlet_fact(outlet)?.datum_type)
     }
 
     /// Counts an axis from the front.
-    fn axis(&self, of: OutletId, axis: i64) -> TractResult<usize> {
+    fn axis(&self, of: OutletId, axis: i64) -> Result<usize> {
         let rank = self.rank(of)?;
         let front = if axis < 0 { axis + rank as i64 } else { axis };
         let found = usize::try_from(front).ok().filter(|axis| *axis < rank);
-        found.with_context(|| format!("there is no axis {axis} in a tensor of {rank}"))
+        found.or_refuse(|| format!("there is no axis {axis} in a tensor of {rank}"))
     }
 
     fn unary(&mut self, name: &str, op: impl Into<Box<dyn TypedOp>>, x: &[OutletId]) -> Wired {
-        self.model.wire_node(name, op, &x[..1])
+        Ok(self.model.wire_node(name, op, &x[..1])?)
     }
 
     fn expand(&mut self, name: &str, op: &impl Expansion, inputs: &[OutletId]) -> Wired {
-        op.wire(name, &mut self.model, inputs)
+        Ok(op.wire(name, &mut self.model, inputs)?)
     }
 
     /// An operator on two tensors, or on more of them one after the other.
@@ -156,13 +167,14 @@ impl Import<'_> {
     }
 
     fn wire(&mut self, name: &str, node: &NodeProto) -> Wired {
-        ensure!(
+        require!(
             matches!(node.domain.as_str(), "" | "ai.onnx") || self.is_ours(node),
-            "operators of {} are not supported",
+            "operators of {} are not supported (ONNX Runtime writes its own when it optimizes a \
+             model: export the model without that)",
             node.domain
         );
         let inputs = node.input.iter().filter(|name| !name.is_empty());
-        let x: TractResult<Outlets> = inputs.map(|name| self.value(name)).collect();
+        let x: Result<Outlets> = inputs.map(|name| self.value(name)).collect();
         let x = x?;
         let least = match node.op_type.as_str() {
             "Constant" => 0,
@@ -171,15 +183,15 @@ impl Import<'_> {
             "BatchNormalization" => 5,
             _ => 1,
         };
-        ensure!(
+        require!(
             x.len() >= least,
             "it has {} inputs and needs {least}",
             x.len()
         );
         match node.op_type.as_str() {
             IntegerNetwork::NAME => {
-                let op = self.integers.context("no integers run here")?.clone();
-                self.model.wire_node(name, op, &x)
+                let op = self.integers.or_refuse(|| "no integers run here")?.clone();
+                Ok(self.model.wire_node(name, op, &x)?)
             }
             "Constant" => self.constant_node(name, node),
             "Identity" | "Dropout" => Ok(tvec![x[0]]),
@@ -223,7 +235,13 @@ impl Import<'_> {
             "PRelu" => self.prelu(name, &x),
 
             "Conv" => self.conv(name, node, &x),
-            "MatMul" => self.expand(name, &matmul::MatMulInference::default(), &x),
+            "MatMul" => {
+                // A row of numbers on the right stands for a column.
+                let sides = [self.rank(x[0])?, self.rank(x[1])?];
+                require!(!sides.contains(&0), "one number has no rows and columns");
+                self.check_product(&x, [sides[0] - 1, sides[1].saturating_sub(2)])?;
+                self.expand(name, &matmul::MatMulInference::default(), &x)
+            }
             "Gemm" => self.gemm(name, node, &x),
             "BatchNormalization" => self.batch_normalization(name, node, &x),
             "AveragePool" => {
@@ -266,7 +284,7 @@ impl Import<'_> {
             "Unsqueeze" => {
                 let axes = self
                     .integers(node, 1, "axes")?
-                    .context("it names no axes")?;
+                    .or_refuse(|| "it names no axes")?;
                 let axes = axes.into_iter().map(|axis| axis as isize).collect();
                 self.expand(name, &array::AddDims::new(axes), &x[..1])
             }
@@ -279,7 +297,7 @@ impl Import<'_> {
 
             "QuantizeLinear" => self.quantize(name, node, &x),
             "DequantizeLinear" => self.dequantize(name, node, &x),
-            _ => bail!(
+            _ => refuse!(
                 "this operator is not supported; models/README.md lists those that are, and a \
                  simplified export (onnxsim) often has no others"
             ),
@@ -291,14 +309,14 @@ impl Import<'_> {
     }
 
     fn constant_node(&mut self, name: &str, node: &NodeProto) -> Wired {
-        let attribute = node.attribute.first().context("it has no value")?;
+        let attribute = node.attribute.first().or_refuse(|| "it has no value")?;
         let value = match (attribute.name.as_str(), &attribute.t) {
             ("value", Some(tensor)) => tensor.tensor()?,
             ("value_float", _) => tensor0(attribute.f),
             ("value_floats", _) => tensor1(&attribute.floats),
             ("value_int", _) => tensor0(attribute.i),
             ("value_ints", _) => tensor1(&attribute.ints),
-            (other, _) => bail!("a {other} is not supported"),
+            (other, _) => refuse!("a {other} is not supported"),
         };
         Ok(tvec![self.model.add_const(name, value)?])
     }
@@ -335,14 +353,14 @@ impl Import<'_> {
         check_window(node, rank)?;
         let kernel = self.model.outlet_fact(x[1])?.shape.to_tvec();
         let sizes: Option<TVec<i64>> = kernel.iter().map(|d| d.to_i64().ok()).collect();
-        let sizes = sizes.context("the sizes of its kernel are not known")?;
+        let sizes = sizes.or_refuse(|| "the sizes of its kernel are not known")?;
         let group = node.int("group", 1);
         let channels = &self.model.outlet_fact(x[0])?.shape[1];
-        ensure!(
+        require!(
             sizes.len() == rank && sizes.iter().all(|size| (1..=LARGEST as i64).contains(size)),
             "a kernel of {sizes:?} does not suit a tensor of {rank} axes"
         );
-        ensure!(
+        require!(
             (1..=LARGEST as i64).contains(&group)
                 && sizes[0] % group == 0
                 && *channels == TDim::from(sizes[1] * group),
@@ -357,8 +375,29 @@ impl Import<'_> {
         self.expand(name, &op, x)
     }
 
+    /// Refuses two matrices of which the axes that are summed over differ: tract
+    /// multiplies some of them all the same.
+    fn check_product(&self, x: &[OutletId], axes: [usize; 2]) -> Result<()> {
+        let left = &self.model.outlet_fact(x[0])?.shape;
+        let right = &self.model.outlet_fact(x[1])?.shape;
+        require!(
+            left[axes[0]] == right[axes[1]],
+            "a matrix with the sides [{}] cannot be multiplied by one with [{}]; export the model \
+             again, for the size of input that its manifest gives",
+            sides(left),
+            sides(right)
+        );
+        Ok(())
+    }
+
     fn gemm(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
         let transposed = |key| node.int(key, 0) != 0;
+        for matrix in &x[..2] {
+            let rank = self.rank(*matrix)?;
+            require!(rank == 2, "a tensor of {rank} axes is no matrix");
+        }
+        let summed = [!transposed("transA"), transposed("transB")];
+        self.check_product(x, summed.map(usize::from))?;
         let axes =
             AxesMapping::for_numpy_matmul(2, transposed("transA"), transposed("transB"), false)?;
         let element = self.element(x[0])?;
@@ -375,13 +414,17 @@ impl Import<'_> {
         self.binary(name, math::Add, &[product, c])
     }
 
-    fn times(&mut self, name: &str, factor: f32, x: OutletId) -> TractResult<OutletId> {
+    /// A tensor with the element type of another: a network of float16 stays one.
+    fn like(&self, tensor: Tensor, other: OutletId) -> Result<Tensor> {
+        Ok(tensor.cast_to_dt(self.element(other)?)?.into_owned())
+    }
+
+    fn times(&mut self, name: &str, factor: f32, x: OutletId) -> Result<OutletId> {
         if factor == 1.0 {
             return Ok(x);
         }
-        let factor = self
-            .model
-            .add_const(format!("{name}.factor"), tensor0(factor))?;
+        let factor = self.like(tensor0(factor), x)?;
+        let factor = self.model.add_const(format!("{name}.factor"), factor)?;
         Ok(self.binary(name, math::Mul, &[factor, x])?[0])
     }
 
@@ -405,9 +448,9 @@ impl Import<'_> {
             summands.push(shift - (mean * scale) / deviation);
         }
         let mut shape = vec![1; self.rank(x[0])?];
-        *shape.get_mut(1).context("its input has no channels")? = factors.len();
-        let factors = tensor1(&factors).into_shape(&shape)?;
-        let summands = tensor1(&summands).into_shape(&shape)?;
+        *shape.get_mut(1).or_refuse(|| "its input has no channels")? = factors.len();
+        let factors = self.like(tensor1(&factors).into_shape(&shape)?, x[0])?;
+        let summands = self.like(tensor1(&summands).into_shape(&shape)?, x[0])?;
         let factors = self.model.add_const(format!("{name}.factors"), factors)?;
         let summands = self.model.add_const(format!("{name}.summands"), summands)?;
         let product = self.binary(&format!("{name}.product"), math::Mul, &[x[0], factors])?[0];
@@ -453,8 +496,10 @@ impl Import<'_> {
     fn slice(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
         let starts = self
             .integers(node, 1, "starts")?
-            .context("it has no starts")?;
-        let ends = self.integers(node, 2, "ends")?.context("it has no ends")?;
+            .or_refuse(|| "it has no starts")?;
+        let ends = self
+            .integers(node, 2, "ends")?
+            .or_refuse(|| "it has no ends")?;
         let axes = match self.integers(node, 3, "axes")? {
             Some(axes) => axes,
             None => (0..starts.len() as i64).collect(),
@@ -482,11 +527,13 @@ impl Import<'_> {
             optional_axes_input: Some(3),
             optional_steps_input: Some(4),
         };
-        self.model.wire_node(name, op, &inputs)
+        Ok(self.model.wire_node(name, op, &inputs)?)
     }
 
     fn pad(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
-        let sides = self.integers(node, 1, "pads")?.context("it has no pads")?;
+        let sides = self
+            .integers(node, 1, "pads")?
+            .or_refuse(|| "it has no pads")?;
         let mode = match node.attribute("mode").map(|mode| mode.s.as_slice()) {
             None | Some(b"constant") => {
                 let value = match self.option(node, 2)? {
@@ -497,7 +544,7 @@ impl Import<'_> {
             }
             Some(b"reflect") => PadMode::Reflect,
             Some(b"edge") => PadMode::Edge,
-            Some(other) => bail!(
+            Some(other) => refuse!(
                 "the mode {} is not supported",
                 String::from_utf8_lossy(other)
             ),
@@ -507,7 +554,7 @@ impl Import<'_> {
             Some(axes) => axes,
             None => (0..pads.len() as i64).collect(),
         };
-        ensure!(
+        require!(
             sides.len() == 2 * axes.len(),
             "it pads {} sides",
             sides.len()
@@ -517,7 +564,7 @@ impl Import<'_> {
             let axis = self.axis(x[0], *axis)?;
             pads[axis] = (usize::try_from(before)?, usize::try_from(after)?);
         }
-        self.model.wire_node(name, Pad::new(pads, mode), &x[..1])
+        Ok(self.model.wire_node(name, Pad::new(pads, mode), &x[..1])?)
     }
 
     fn quantize(&mut self, name: &str, node: &NodeProto, x: &[OutletId]) -> Wired {
@@ -536,13 +583,13 @@ impl Import<'_> {
                     let op = quantize_linear_i8(scale, zero.cast_to_scalar::<i8>()?);
                     self.unary(name, op, &x)
                 }
-                other => bail!("quantizing to {other:?} is not supported"),
+                other => refuse!("quantizing to {other:?} is not supported"),
             };
         }
         let (least, most) = match element {
             DatumType::U8 => (0.0f32, 255.0f32),
             DatumType::I8 => (-128.0, 127.0),
-            other => bail!("quantizing to {other:?} is not supported"),
+            other => refuse!("quantizing to {other:?} is not supported"),
         };
         let (scale, zero) = self.by_channel(name, node, x[0], &scale, &zero)?;
         let steps = self.binary(&format!("{name}.steps"), math::Div, &[x[0], scale])?;
@@ -588,12 +635,8 @@ impl Import<'_> {
         self.binary(name, math::Mul, &[steps, scale])
     }
 
-    fn quantization(
-        &self,
-        node: &NodeProto,
-        x: &[OutletId],
-    ) -> TractResult<(Arc<Tensor>, Arc<Tensor>)> {
-        ensure!(
+    fn quantization(&self, node: &NodeProto, x: &[OutletId]) -> Result<(Arc<Tensor>, Arc<Tensor>)> {
+        require!(
             node.int("block_size", 0) == 0,
             "one scale for each block is not supported"
         );
@@ -611,28 +654,28 @@ impl Import<'_> {
         x: OutletId,
         scale: &Tensor,
         zero: &Tensor,
-    ) -> TractResult<(OutletId, OutletId)> {
+    ) -> Result<(OutletId, OutletId)> {
         let axis = self.axis(x, node.int("axis", 1))?;
-        let mut spread = |key, tensor: &Tensor| {
+        let mut spread = |key, tensor: &Tensor| -> Result<OutletId> {
             let mut shape = vec![1; self.rank(x)?];
             shape[axis] = tensor.len();
             let tensor = tensor.cast_to::<f32>()?.into_owned().into_shape(&shape)?;
-            self.model.add_const(format!("{name}.{key}"), tensor)
+            Ok(self.model.add_const(format!("{name}.{key}"), tensor)?)
         };
         Ok((spread("scale", scale)?, spread("zero", zero)?))
     }
 }
 
-type Wired = TractResult<Outlets>;
+type Wired = Result<Outlets>;
 
 /// The largest size that a kernel, a step or a margin of it has.
 const LARGEST: usize = 1 << 16;
 
 /// Refuses what the operators that go over a picture by a window would panic on:
 /// lists that are not as long as the picture has axes, and sizes beyond reason.
-fn check_window(node: &NodeProto, rank: usize) -> TractResult<()> {
+fn check_window(node: &NodeProto, rank: usize) -> Result<()> {
     let axes = rank.saturating_sub(2);
-    ensure!(axes > 0, "a tensor of {rank} axes is no picture");
+    require!(axes > 0, "a tensor of {rank} axes is no picture");
     for (key, each, least) in [
         ("kernel_shape", 1, 1),
         ("strides", 1, 1),
@@ -642,7 +685,7 @@ fn check_window(node: &NodeProto, rank: usize) -> TractResult<()> {
         if let Some(sizes) = node.sizes(key)? {
             let suits = sizes.len() == each * axes
                 && sizes.iter().all(|size| (least..=LARGEST).contains(size));
-            ensure!(
+            require!(
                 suits,
                 "{key} {sizes:?} does not suit a tensor of {rank} axes"
             );
@@ -651,16 +694,16 @@ fn check_window(node: &NodeProto, rank: usize) -> TractResult<()> {
     Ok(())
 }
 
-fn pool(node: &NodeProto, rank: usize) -> TractResult<PoolSpec> {
+fn pool(node: &NodeProto, rank: usize) -> Result<PoolSpec> {
     check_window(node, rank)?;
-    ensure!(
+    require!(
         node.output.len() == 1,
         "the indices of a pool are not supported"
     );
     Ok(PoolSpec::new(
         DataFormat::NCHW,
         node.sizes("kernel_shape")?
-            .context("it has no kernel_shape")?,
+            .or_refuse(|| "it has no kernel_shape")?,
         padding(node, true)?,
         node.sizes("dilations")?,
         node.sizes("strides")?,
@@ -669,7 +712,7 @@ fn pool(node: &NodeProto, rank: usize) -> TractResult<PoolSpec> {
     ))
 }
 
-fn padding(node: &NodeProto, pool: bool) -> TractResult<PaddingSpec> {
+fn padding(node: &NodeProto, pool: bool) -> Result<PaddingSpec> {
     let explicit = |before: TVec<usize>, after: TVec<usize>| {
         if pool {
             let ceil = node.int("ceil_mode", 0) == 1;
@@ -690,7 +733,7 @@ fn padding(node: &NodeProto, pool: bool) -> TractResult<PaddingSpec> {
         Some(b"VALID") => Ok(PaddingSpec::Valid),
         Some(b"SAME_UPPER") => Ok(PaddingSpec::SameUpper),
         Some(b"SAME_LOWER") => Ok(PaddingSpec::SameLower),
-        Some(other) => bail!(
+        Some(other) => refuse!(
             "auto_pad {} is not supported",
             String::from_utf8_lossy(other)
         ),
@@ -824,7 +867,7 @@ mod tests {
         output.into_tensor()
     }
 
-    fn ours(model: &ModelProto) -> TractResult<TypedModel> {
+    fn ours(model: &ModelProto) -> Result<TypedModel> {
         import(model.graph.as_ref().unwrap(), model.opset(), SHAPE, None)
     }
 
@@ -1160,7 +1203,7 @@ mod tests {
 
     #[test]
     fn an_unknown_operator_is_named() {
-        let error = |node| format!("{:#}", ours(&model(13, vec![node], vec![])).unwrap_err());
+        let error = |node| format!("{}", ours(&model(13, vec![node], vec![])).unwrap_err());
         let mut unknown = node("NonZero", &["x"], &["y"], &[]);
         let text = error(unknown.clone());
         assert!(

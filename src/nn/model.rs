@@ -4,17 +4,21 @@
 //! about its input is compared with what the caller will give it before
 //! anything runs: a shape that fits by accident would give nonsense.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use tract_core::prelude::*;
 
+use super::external;
+use super::forms;
 use super::fuse::{Fused, fuse};
-use super::import::import;
+use super::import::{import, sides};
 use super::onnx::{self, GraphProto, ModelProto, NodeProto};
 use super::op::IntegerNetwork;
 use super::program::{Memory, Program};
+use super::refusal::{OrRefuse, Refusal};
 use crate::host::memory;
 use crate::isa::Isa;
 
@@ -62,6 +66,12 @@ pub enum LoadError {
     /// The model has no output.
     #[error("the model has no output")]
     NoOutput,
+}
+
+impl From<Refusal> for LoadError {
+    fn from(Refusal(reason): Refusal) -> Self {
+        Self::Unusable(reason)
+    }
 }
 
 /// Memory for the tensors inside a run. Models that never run at the same time
@@ -152,18 +162,35 @@ impl Model {
     /// `workspace`, which other models may share.
     ///
     /// # Errors
-    /// If the file is damaged, has layers that cannot be run, or takes another
-    /// input.
+    /// If the file is damaged, has layers that cannot be run, takes another
+    /// input, or has its weights in another file.
     pub fn load(
         onnx: Vec<u8>,
         name: &str,
         input: InputShape,
         workspace: &Workspace,
     ) -> Result<Self, LoadError> {
-        let proto = ModelProto::decode(&*onnx)
-            .map_err(|error| LoadError::Unusable(format!("it is no ONNX file ({error})")))?;
-        // One copy is enough while weights are packed.
-        drop(onnx);
+        Self::from_proto(decode(onnx)?, name, input, workspace)
+    }
+
+    /// As [`load`](Self::load), with weights in other files of a folder, as
+    /// exporters write them to `NAME.onnx.data` beside `NAME.onnx`: at most
+    /// 512 MiB.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and if such a file cannot be read or is outside
+    /// of the folder.
+    pub fn load_beside(
+        folder: &Path,
+        onnx: Vec<u8>,
+        name: &str,
+        input: InputShape,
+        workspace: &Workspace,
+    ) -> Result<Self, LoadError> {
+        let mut proto = decode(onnx)?;
+        if let Some(graph) = &mut proto.graph {
+            external::read(graph, folder)?;
+        }
         Self::from_proto(proto, name, input, workspace)
     }
 
@@ -173,12 +200,11 @@ impl Model {
         input: InputShape,
         workspace: &Workspace,
     ) -> Result<Self, LoadError> {
-        // The alternate form names the causes, the innermost last.
-        let unusable = |error: TractError| LoadError::Unusable(format!("{error:#}"));
-        let graph = proto
-            .graph
-            .as_ref()
-            .ok_or_else(|| LoadError::Unusable("it holds no graph".into()))?;
+        let graph = proto.graph.as_ref();
+        let graph = graph.or_refuse(|| "it holds no graph")?;
+        if let Some(reason) = forms::unsupported(graph) {
+            return Err(LoadError::Unusable(reason));
+        }
         check_input(graph, input.shape)?;
         check_outputs(graph)?;
         let names: Vec<_> = graph.output.iter().map(|o| o.name.clone()).collect();
@@ -202,6 +228,14 @@ impl Model {
                 (outputs, engine)
             }
             fused => {
+                let advice = forms::half_precision(graph);
+                let unusable = |Refusal(reason): Refusal| {
+                    LoadError::Unusable(match advice {
+                        Some(advice) => format!("{reason}; {advice}"),
+                        None => reason,
+                    })
+                };
+                let by_tract = |error: TractError| unusable(error.into());
                 let op = match fused {
                     Some(fused) => {
                         log::info!("{title}: {}", rest_of(graph, &fused));
@@ -219,7 +253,7 @@ impl Model {
                     .into_iter()
                     .enumerate()
                     .map(|(index, name)| {
-                        let fact = plan.model().output_fact(index).map_err(unusable)?;
+                        let fact = plan.model().output_fact(index).map_err(by_tract)?;
                         match fact.shape.as_concrete() {
                             Some(shape) if fact.datum_type == f32::datum_type() => Ok(Output {
                                 name,
@@ -227,17 +261,17 @@ impl Model {
                             }),
                             _ => Err(LoadError::Output {
                                 name,
-                                found: format!("{fact:?}"),
+                                found: described(fact),
                             }),
                         }
                     })
                     .collect::<Result<Vec<_>, _>>()?;
-                let mut state = plan.spawn().map_err(unusable)?;
+                let mut state = plan.spawn().map_err(by_tract)?;
                 // What tract keeps between runs it makes in the first one: it
                 // must not come from a frame's arena.
                 let blank = vec![0.0; input.shape.iter().product()];
                 let mut values = vec![0.0; outputs.iter().map(Output::len).sum()];
-                run_tract(&mut state, &input.shape, &blank, &mut values).map_err(unusable)?;
+                run_tract(&mut state, &input.shape, &blank, &mut values).map_err(by_tract)?;
                 (outputs, Engine::Tract(state))
             }
         };
@@ -280,7 +314,7 @@ impl Model {
             }
             Engine::Tract(state) => memory::scope(|| {
                 run_tract(state, &self.input.shape, input, &mut self.values)
-                    .map_err(|error| memory::outlasting(|| format!("{error:#}")))
+                    .map_err(|error| memory::outlasting(|| Refusal::from(error).0))
             })?,
         }
         Ok(Outputs {
@@ -305,7 +339,7 @@ impl Model {
                 Ok(steps)
             }
             Engine::Tract(state) => profile_tract(state, &self.input.shape, input, runs)
-                .map_err(|error| format!("{error:#}")),
+                .map_err(|error| Refusal::from(error).0),
         }
     }
 
@@ -468,16 +502,31 @@ fn replace(proto: &mut ModelProto, fused: Fused) -> IntegerNetwork {
     )
 }
 
+/// The type and the sides of a tensor.
+fn described(fact: &TypedFact) -> String {
+    let element = format!("{:?}", fact.datum_type).to_lowercase();
+    format!("{element} with the sides [{}]", sides(&fact.shape))
+}
+
 /// tract's plan for a graph, in which `op` may stand for a part.
 fn plan(
     proto: &ModelProto,
     op: Option<&IntegerNetwork>,
     shape: [usize; 4],
-) -> TractResult<Arc<TypedSimplePlan>> {
+) -> Result<Arc<TypedSimplePlan>, Refusal> {
     let graph = proto.graph.as_ref().expect("its graph was looked at");
-    import(graph, proto.opset(), shape, op)?
-        .into_optimized()?
-        .into_runnable()
+    let model = import(graph, proto.opset(), shape, op)?;
+    Ok(model.into_optimized()?.into_runnable()?)
+}
+
+/// The file's contents, without weights that lie in other files.
+fn decode(onnx: Vec<u8>) -> Result<ModelProto, LoadError> {
+    // Files that are cut off between two fields, or are something else, may be
+    // valid messages of protocol buffers without these fields.
+    let complete = |proto: &ModelProto| proto.graph.is_some() && !proto.opset_import.is_empty();
+    let proto = ModelProto::decode(&*onnx).ok().filter(complete);
+    // The caller's copy is dropped: one is enough while weights are packed.
+    Ok(proto.or_refuse(|| forms::unreadable(&onnx))?)
 }
 
 fn check_input(graph: &GraphProto, expected: [usize; 4]) -> Result<(), LoadError> {
@@ -829,5 +878,371 @@ mod tests {
             );
         }
         assert_ne!(outputs, run(&mut load(tiny()), &input()));
+    }
+
+    /// A network of `nodes` in place of tiny's.
+    fn network(nodes: Vec<NodeProto>, initializer: Vec<TensorProto>) -> ModelProto {
+        let mut proto = tiny();
+        let graph = proto.graph.as_mut().unwrap();
+        graph.output[0].name = nodes.last().unwrap().output[0].clone();
+        graph.node = nodes;
+        graph.initializer = initializer;
+        proto
+    }
+
+    fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+        NodeProto {
+            op_type: op.into(),
+            input: inputs.iter().map(ToString::to_string).collect(),
+            output: vec![output.into()],
+            ..Default::default()
+        }
+    }
+
+    fn floats(name: &str, dims: &[i64]) -> TensorProto {
+        let count = dims.iter().product::<i64>();
+        TensorProto {
+            name: name.into(),
+            dims: dims.to_vec(),
+            data_type: onnx::FLOAT,
+            float_data: (0..count).map(|i| (i % 7) as f32 / 8.0 - 0.25).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[track_caller]
+    fn refused(proto: ModelProto, words: &[&str]) {
+        let error = try_load(proto).err().expect("a refusal").to_string();
+        for word in words {
+            assert!(error.contains(word), "'{word}' is not in: {error}");
+        }
+        for inner in ["tract", "Failed", "::", "Fact", "TypedOp"] {
+            assert!(!error.contains(inner), "tract's text in: {error}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_models_say_what_they_are() {
+        let whole = std::fs::read(format!("{TINY}.onnx")).unwrap();
+        let load = |bytes: &[u8]| {
+            let model = Model::load(bytes.to_vec(), "file", INPUT, &Workspace::default());
+            model.err().expect("a refusal").to_string()
+        };
+        for length in [1, 7, 100, whole.len() / 2, whole.len() - 1] {
+            let error = load(&whole[..length]);
+            assert!(
+                error.contains("damaged or not complete"),
+                "{length}: {error}"
+            );
+        }
+        // Cut off where the graph ends, before the version of its operators.
+        let mut cut = tiny();
+        cut.opset_import.clear();
+        let mut bytes = vec![8, 8];
+        bytes.extend(cut.encode_to_vec());
+        assert!(load(&bytes).contains("damaged or not complete"));
+        for (bytes, words) in [
+            (&b""[..], "is empty"),
+            (b"not a model\n", "a text file"),
+            ("<!DOCTYPE html>\n<p>\u{e9}</p>".as_bytes(), "a text file"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+                "git lfs pull",
+            ),
+            (b"PK\x03\x04\0\0", "torch.onnx.export"),
+            (b"\x1c\0\0\0TFL3\0\0", "tf2onnx --tflite"),
+            (b"\x89HDF\r\n\x1a\n", "tf2onnx"),
+            (b"\xff\xfe\0\x01\0", "no ONNX file"),
+        ] {
+            let error = load(bytes);
+            assert!(error.contains(words), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_layer_that_cannot_be_run_is_named() {
+        refused(
+            network(vec![node("NonZero", &["input"], "y")], vec![]),
+            &["node y (NonZero)", "not supported", "onnxsim"],
+        );
+        // 16 columns times 7 rows.
+        let nodes = vec![node("MatMul", &["input", "w"], "y")];
+        refused(
+            network(nodes, vec![floats("w", &[7, 3])]),
+            &["node y (MatMul)", "cannot be multiplied", "16", "7"],
+        );
+        let mut fused = node("FusedConv", &["input", "w"], "y");
+        fused.domain = "com.microsoft".into();
+        refused(
+            network(vec![fused], vec![floats("w", &[1, 1, 3, 3])]),
+            &["node y (FusedConv)", "com.microsoft", "export"],
+        );
+    }
+
+    /// As ONNX Runtime writes them with `QuantFormat.QOperator`.
+    #[test]
+    fn qoperator_models_are_refused_with_advice() {
+        let byte = |name: &str| TensorProto {
+            name: name.into(),
+            data_type: 2,
+            int32_data: vec![3],
+            ..Default::default()
+        };
+        let constants = || {
+            let mut weights = byte("w");
+            weights.dims = vec![1, 1, 1, 1];
+            vec![floats("s", &[]), byte("z"), weights]
+        };
+        let x = || node("QuantizeLinear", &["input", "s", "z"], "q");
+        let y = || node("DequantizeLinear", &["r", "s", "z"], "y");
+        let chain = |middle: NodeProto| network(vec![x(), middle, y()], constants());
+        for (op, inputs) in [
+            ("QLinearConv", &["q", "s", "z", "w", "s", "z", "s", "z"][..]),
+            ("QLinearMatMul", &["q", "s", "z", "q", "s", "z", "s", "z"]),
+        ] {
+            let named = format!("node r ({op})");
+            refused(
+                chain(node(op, inputs, "r")),
+                &["QOperator", &named, "quantize_static", "QuantFormat.QDQ"],
+            );
+        }
+        let mut add = node("QLinearAdd", &["q", "s", "z", "q", "s", "z", "s", "z"], "r");
+        add.domain = "com.microsoft".into();
+        refused(chain(add), &["QOperator", "node r (QLinearAdd)"]);
+    }
+
+    /// As ONNX Runtime's `quantize_dynamic` writes them.
+    #[test]
+    fn dynamically_quantized_models_are_refused_with_advice() {
+        let weights = |dims: &[i64]| TensorProto {
+            name: "w".into(),
+            dims: dims.to_vec(),
+            data_type: 3,
+            int32_data: vec![1; dims.iter().product::<i64>() as usize],
+            ..Default::default()
+        };
+        for (op, dims) in [
+            ("ConvInteger", &[1, 1, 1, 1][..]),
+            ("MatMulInteger", &[16, 7]),
+        ] {
+            let mut quantize = node("DynamicQuantizeLinear", &["input"], "q");
+            quantize.output.extend(["s".into(), "z".into()]);
+            let mut cast = node("Cast", &["i"], "f");
+            cast.attribute = vec![to(onnx::FLOAT)];
+            let nodes = vec![
+                quantize,
+                node(op, &["q", "w", "z"], "i"),
+                cast,
+                node("Mul", &["f", "s"], "y"),
+            ];
+            let words = ["dynamically", "node q", "float model", "calibration"];
+            refused(network(nodes.clone(), vec![weights(dims)]), &words);
+            let words = ["dynamically", op, "QuantFormat.QDQ"];
+            refused(network(nodes[1..].to_vec(), vec![weights(dims)]), &words);
+        }
+    }
+
+    fn to(element: i32) -> onnx::AttributeProto {
+        onnx::AttributeProto {
+            name: "to".into(),
+            i: element.into(),
+            ..Default::default()
+        }
+    }
+
+    /// With float32 at both ends, as `keep_io_types=True` makes it.
+    #[test]
+    fn a_network_of_float16_runs() {
+        let nodes = |half: bool| {
+            let mut conv = node("Conv", &["h", "w", "b"], "c");
+            conv.attribute = vec![onnx::AttributeProto {
+                name: "pads".into(),
+                ints: vec![1; 4],
+                ..Default::default()
+            }];
+            let mut gemm = node("Gemm", &["flat", "m"], "g");
+            gemm.attribute = vec![onnx::AttributeProto {
+                name: "alpha".into(),
+                f: 0.5,
+                ..Default::default()
+            }];
+            let mut first = node("Identity", &["input"], "h");
+            let mut last = node("Identity", &["g"], "y");
+            if half {
+                first = node("Cast", &["input"], "h");
+                first.attribute = vec![to(onnx::FLOAT16)];
+                last = node("Cast", &["g"], "y");
+                last.attribute = vec![to(onnx::FLOAT)];
+            }
+            vec![
+                first,
+                conv,
+                node("BatchNormalization", &["c", "one", "b", "b", "one"], "n"),
+                node("Relu", &["n"], "r"),
+                node("HardSwish", &["r"], "k"),
+                node("Add", &["r", "k"], "a"),
+                node("GlobalAveragePool", &["a"], "p"),
+                node("Flatten", &["p"], "flat"),
+                gemm,
+                last,
+            ]
+        };
+        let constants = |half: bool| {
+            let mut one = floats("one", &[3]);
+            one.float_data = vec![1.0; 3];
+            let mut constants = vec![
+                floats("w", &[3, 1, 3, 3]),
+                floats("b", &[3]),
+                one,
+                floats("m", &[3, 7]),
+            ];
+            for tensor in constants.iter_mut().filter(|_| half) {
+                let numbers = std::mem::take(&mut tensor.float_data);
+                let bits = |x: f32| i32::from(tract_core::prelude::f16::from_f32(x).to_bits());
+                tensor.int32_data = numbers.into_iter().map(bits).collect();
+                tensor.data_type = onnx::FLOAT16;
+            }
+            constants
+        };
+        let expected = run(&mut load(network(nodes(false), constants(false))), &input());
+        let outputs = run(&mut load(network(nodes(true), constants(true))), &input());
+        assert!(expected.iter().any(|x| x.abs() > 0.05), "{expected:?}");
+        for (output, expected) in outputs.iter().zip(&expected) {
+            assert!((output - expected).abs() < 0.01, "{output} for {expected}");
+        }
+
+        let mut proto = network(nodes(true), constants(true));
+        let input = &mut proto.graph.as_mut().unwrap().input[0];
+        let input = input.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+        input.elem_type = onnx::FLOAT16;
+        refused(proto, &["is float16", "keep_io_types=True"]);
+        let mut odd = network(nodes(true), constants(true));
+        odd.graph.as_mut().unwrap().node[4].op_type = "NonZero".into();
+        refused(odd, &["(NonZero)", "float32 model"]);
+    }
+
+    /// tiny with its weights in `tiny.onnx.data`.
+    fn external(folder: &Path, location: &str) -> ModelProto {
+        use super::onnx::StringStringEntryProto;
+        let mut proto = tiny();
+        let mut data = vec![0; 64];
+        for tensor in &mut proto.graph.as_mut().unwrap().initializer {
+            if tensor.raw_data.is_empty() {
+                continue;
+            }
+            let bytes = std::mem::take(&mut tensor.raw_data);
+            let entries = [
+                ("location", location.to_owned()),
+                ("offset", data.len().to_string()),
+                ("length", bytes.len().to_string()),
+            ];
+            tensor.data_location = 1;
+            tensor.external_data = entries
+                .map(|(key, value)| StringStringEntryProto {
+                    key: key.into(),
+                    value,
+                })
+                .to_vec();
+            data.extend(bytes);
+        }
+        assert!(data.len() > 1000);
+        std::fs::write(folder.join("tiny.onnx.data"), data).unwrap();
+        proto
+    }
+
+    fn load_in(folder: &Path, proto: &ModelProto) -> Result<Model, LoadError> {
+        let bytes = proto.encode_to_vec();
+        Model::load_beside(folder, bytes, "tiny", INPUT, &Workspace::default())
+    }
+
+    #[test]
+    fn weights_are_read_from_a_file_beside_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let proto = external(folder.path(), "tiny.onnx.data");
+        let mut model = load_in(folder.path(), &proto).unwrap();
+        assert!(matches!(model.engine, Engine::Program { .. }));
+        assert_eq!(run(&mut model, &input()), run(&mut load(tiny()), &input()));
+        // Without a folder there is no such file.
+        refused(proto, &["in another file", "as one file"]);
+    }
+
+    #[test]
+    fn a_data_file_that_cannot_be_used_is_named() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("models");
+        std::fs::create_dir(&folder).unwrap();
+        #[track_caller]
+        fn refused(folder: &Path, proto: &ModelProto, words: &[&str]) {
+            let error = load_in(folder, proto).err().expect("a refusal");
+            let error = error.to_string();
+            for word in words {
+                assert!(error.contains(word), "'{word}' is not in: {error}");
+            }
+        }
+        let proto = external(&folder, "tiny.onnx.data");
+        let data = folder.join("tiny.onnx.data");
+        let bytes = std::fs::read(&data).unwrap();
+
+        std::fs::remove_file(&data).unwrap();
+        refused(
+            &folder,
+            &proto,
+            &["tiny.onnx.data is missing", "beside the model"],
+        );
+        std::fs::write(&data, &bytes[..bytes.len() - 1]).unwrap();
+        refused(
+            &folder,
+            &proto,
+            &["tiny.onnx.data", "end at byte", "copy it again"],
+        );
+        std::fs::remove_file(&data).unwrap();
+        std::fs::create_dir(&data).unwrap();
+        refused(&folder, &proto, &["tiny.onnx.data", "no regular file"]);
+        std::fs::remove_dir(&data).unwrap();
+
+        // A file that is there, but not in the folder.
+        std::fs::write(outer.path().join("secret"), &bytes).unwrap();
+        let absolute = outer.path().join("secret");
+        for location in [
+            "../secret",
+            "models/../../secret",
+            absolute.to_str().unwrap(),
+        ] {
+            let proto = external(&folder, location);
+            refused(
+                &folder,
+                &proto,
+                &["outside of the model's folder", location],
+            );
+        }
+        std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
+        let proto = external(&folder, "link");
+        refused(
+            &folder,
+            &proto,
+            &["outside of the model's folder", "'link'"],
+        );
+
+        // More than the limit, in a file without blocks on the disk.
+        let mut proto = external(&folder, "large");
+        let large = std::fs::File::create(folder.join("large")).unwrap();
+        large.set_len(513 << 20).unwrap();
+        let tensors = &mut proto.graph.as_mut().unwrap().initializer;
+        let tensor = tensors.iter_mut().find(|t| t.is_external()).unwrap();
+        tensor.external_data.retain(|entry| entry.key == "location");
+        refused(&folder, &proto, &["large", "more than 512 MiB"]);
+        tensors_number(&mut proto, "offset", "-1");
+        refused(&folder, &proto, &["offset '-1' is no number"]);
+    }
+
+    fn tensors_number(proto: &mut ModelProto, key: &str, value: &str) {
+        let tensors = &mut proto.graph.as_mut().unwrap().initializer;
+        let tensor = tensors.iter_mut().find(|t| t.is_external()).unwrap();
+        tensor
+            .external_data
+            .push(super::onnx::StringStringEntryProto {
+                key: key.into(),
+                value: value.into(),
+            });
     }
 }

@@ -4,6 +4,8 @@
 use prost::Message;
 use tract_core::internal::*;
 
+use super::refusal::{OrRefuse, Result, refuse, require};
+
 /// A file.
 #[derive(Clone, PartialEq, Message)]
 pub struct ModelProto {
@@ -88,8 +90,20 @@ pub struct TensorProto {
     pub raw_data: Vec<u8>,
     #[prost(double, repeated, tag = "10")]
     pub double_data: Vec<f64>,
+    /// Where the numbers are in another file: `location`, `offset`, `length`.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
+    /// 1 if the numbers are in another file.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StringStringEntryProto {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,7 +143,7 @@ pub struct DimensionProto {
 }
 
 /// ONNX's names of element types, by their codes.
-const ELEMENTS: [&str; 14] = [
+const ELEMENTS: [&str; 17] = [
     "undefined",
     "float",
     "uint8",
@@ -144,10 +158,17 @@ const ELEMENTS: [&str; 14] = [
     "double",
     "uint32",
     "uint64",
+    "complex64",
+    "complex128",
+    "bfloat16",
 ];
 
 /// The code of f32.
 pub const FLOAT: i32 = 1;
+
+pub const FLOAT16: i32 = 10;
+
+pub const BFLOAT16: i32 = 16;
 
 /// ONNX's name of an element type.
 pub fn element_name(code: i32) -> String {
@@ -156,7 +177,7 @@ pub fn element_name(code: i32) -> String {
 }
 
 /// tract's element type for ONNX's.
-pub fn datum_type(code: i32) -> TractResult<DatumType> {
+pub fn datum_type(code: i32) -> Result<DatumType> {
     Ok(match code {
         1 => DatumType::F32,
         2 => DatumType::U8,
@@ -166,7 +187,7 @@ pub fn datum_type(code: i32) -> TractResult<DatumType> {
         9 => DatumType::Bool,
         10 => DatumType::F16,
         11 => DatumType::F64,
-        _ => bail!(
+        _ => refuse!(
             "tensors of {} are not supported; convert the model to float",
             element_name(code)
         ),
@@ -175,14 +196,19 @@ pub fn datum_type(code: i32) -> TractResult<DatumType> {
 
 impl TensorProto {
     /// The tensor with its numbers.
-    pub fn tensor(&self) -> TractResult<Tensor> {
-        ensure!(
-            self.data_location == 0,
+    pub fn tensor(&self) -> Result<Tensor> {
+        require!(
+            !self.is_external(),
             "the weights of {} lie in another file; save the model as one file",
             self.name
         );
-        let shape: Result<Vec<_>, _> = self.dims.iter().map(|&d| usize::try_from(d)).collect();
-        let shape = shape.with_context(|| format!("{}: the shape {:?}", self.name, self.dims))?;
+        let sides = self.dims.iter().map(|&d| usize::try_from(d).ok());
+        let shape: Vec<_> = sides.collect::<Option<_>>().or_refuse(|| {
+            format!(
+                "{}: the shape {:?} has a negative side",
+                self.name, self.dims
+            )
+        })?;
         let wide = &self.int32_data;
         let element = datum_type(self.data_type)?;
         let tensor = match element {
@@ -201,14 +227,30 @@ impl TensorProto {
         let count = tensor.len();
         // tract multiplies without a look at what comes out.
         let product = shape.iter().try_fold(1_usize, |p, &s| p.checked_mul(s));
-        ensure!(
+        require!(
             product == Some(count),
             "{}: {count} numbers are no tensor of {shape:?}",
             self.name
         );
-        tensor
-            .into_shape(&shape)
-            .with_context(|| format!("{}: {count} numbers for the shape {shape:?}", self.name))
+        Ok(tensor.into_shape(&shape)?)
+    }
+
+    /// Whether the numbers are in another file.
+    pub fn is_external(&self) -> bool {
+        self.data_location != 0
+    }
+
+    /// A value that says where in another file the numbers are.
+    pub fn external(&self, key: &str) -> Option<&str> {
+        let entry = self.external_data.iter().find(|entry| entry.key == key);
+        entry.map(|entry| entry.value.as_str())
+    }
+
+    /// Takes the bytes of the numbers that were in another file.
+    pub fn hold(&mut self, bytes: Vec<u8>) {
+        self.raw_data = bytes;
+        self.external_data.clear();
+        self.data_location = 0;
     }
 
     /// Numbers as they are listed, or else as they lie in `raw_data`.
@@ -268,13 +310,14 @@ impl NodeProto {
         self.attribute(name).map(|a| a.ints.as_slice())
     }
 
-    pub fn sizes(&self, name: &str) -> TractResult<Option<TVec<usize>>> {
+    pub fn sizes(&self, name: &str) -> Result<Option<TVec<usize>>> {
         let Some(ints) = self.ints(name) else {
             return Ok(None);
         };
-        let sizes: Result<_, _> = ints.iter().map(|&i| usize::try_from(i)).collect();
-        Ok(Some(sizes.with_context(|| {
-            format!("{}: {name} {ints:?} holds a negative number", self.title())
-        })?))
+        let sizes = ints.iter().map(|&i| usize::try_from(i).ok());
+        let sizes: Option<_> = sizes.collect();
+        sizes
+            .map(Some)
+            .or_refuse(|| format!("{}: {name} {ints:?} holds a negative number", self.title()))
     }
 }

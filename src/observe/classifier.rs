@@ -268,7 +268,11 @@ impl Classifier {
         manifest::check_hash(&manifest.sha256, &onnx, &paths)?;
         let order = manifest.class_order(&paths.manifest)?;
         let title = paths.onnx.display().to_string();
-        let model = Model::load(onnx, &title, manifest.input.shape(), workspace)
+        let folder = match paths.onnx.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let model = Model::load_beside(folder, onnx, &title, manifest.input.shape(), workspace)
             .map_err(|error| ModelError::of_load(error, &paths))?;
         let output = choose_output(&model, &manifest, order.len(), &paths)?;
         let input = &manifest.input;
