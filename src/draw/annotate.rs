@@ -41,7 +41,7 @@ const LARGEST_ENLARGED: u32 = 2 * SMALLEST;
 
 const MARGIN: u32 = 12;
 const CARD_WIDTH: u32 = 236;
-const CARD_HEIGHT: u32 = 209;
+const CARD_HEIGHT: u32 = 222;
 const ROW: i32 = 21;
 /// Cards beyond these are left out and counted in a line of text.
 const MOST_CARDS: usize = 24;
@@ -264,18 +264,22 @@ fn card(canvas: &mut Canvas, face: &Annotation, corner: Point, number: usize) {
             "yaw {:.0}, pitch {:.0}, roll {:.0}",
             seen.yaw, seen.pitch, seen.roll
         );
-        for (name, eye) in [("R", seen.right_eye), ("L", seen.left_eye)] {
+        let at = Point::new(left, corner.y + 42);
+        text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
+        line.clear();
+        line.push_str("eyes open:");
+        for (name, eye) in [("right", seen.right_eye), ("left", seen.left_eye)] {
             let _ = match eye.openness() {
-                Some(openness) => write!(line, ", {name} {:.0}%", 100.0 * openness),
-                None => write!(line, ", {name} ?"),
+                Some(openness) => write!(line, " {name} {:.0}%", 100.0 * openness),
+                None => write!(line, " {name} ?"),
             };
         }
-        let at = Point::new(left, corner.y + 41);
+        let at = Point::new(left, corner.y + 53);
         text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
     }
 
     for (i, expression) in Expression::ALL.into_iter().enumerate() {
-        let y = corner.y + 55 + ROW * i as i32;
+        let y = corner.y + 68 + ROW * i as i32;
         let p = face.probabilities.of(expression).clamp(0.0, 1.0);
         let is_top = expression == top;
         let text_colour = if is_top { TEXT } else { FAINT };
@@ -454,7 +458,7 @@ mod tests {
             pixel(
                 &image,
                 400 + 12 + 12 + 72 + (part * 98.0) as u32,
-                12 + 55 + 21 * row + 6,
+                12 + 68 + 21 * row + 6,
             )
         };
         assert_eq!(bar(3, 0.70), colour(Expression::Happy));
