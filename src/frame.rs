@@ -196,6 +196,22 @@ impl Rect {
         }
     }
 
+    /// The square box of a side around a centre, both rounded to whole pixels;
+    /// `None` if the numbers describe none: not finite, or a side below 1 or
+    /// above 1,000,000.
+    #[must_use]
+    pub fn square(centre: (f64, f64), side: f64) -> Option<Self> {
+        let (x, y) = centre;
+        let valid = x.is_finite() && y.is_finite() && (1.0..=1e6).contains(&side);
+        // The casts saturate.
+        valid.then(|| Self {
+            x: (x - side / 2.0).round() as i32,
+            y: (y - side / 2.0).round() as i32,
+            width: side.round() as u32,
+            height: side.round() as u32,
+        })
+    }
+
     /// Width times height in pixels.
     #[must_use]
     pub const fn area(self) -> u64 {

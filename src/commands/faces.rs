@@ -30,7 +30,7 @@ pub struct Face {
 /// Verifies boxes with the shipped face networks, where they are installed.
 pub struct Verifier {
     networks: Option<FaceNetworks>,
-    presence: f32,
+    thresholds: track::Options,
 }
 
 impl Verifier {
@@ -51,7 +51,7 @@ impl Verifier {
         let networks = face.map(|face| FaceNetworks::load(&face, eyes.as_deref(), workspace));
         Ok(Self {
             networks: networks.transpose()?,
-            presence: track::Options::default().presence,
+            thresholds: track::Options::default(),
         })
     }
 
@@ -73,8 +73,8 @@ impl Verifier {
         let Some(networks) = &mut self.networks else {
             return Ok(Some(Face { at, seen: None }));
         };
-        let first = networks.look(picture, at)?;
-        if first.presence.is_nan() || first.presence < self.presence {
+        let first = networks.look_at_face(picture, at)?;
+        if !self.thresholds.accepts(first.presence) {
             return Ok(None);
         }
         // As in a video's next frame: upright by the roll that was seen.

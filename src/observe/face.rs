@@ -60,16 +60,8 @@ impl FaceObservation {
     /// The face's box and roll, or `None` if the numbers describe no box.
     #[must_use]
     pub fn face_box(&self) -> Option<FaceBox> {
-        let (x, y) = self.centre;
-        let valid = x.is_finite() && y.is_finite() && (1.0..=1e6).contains(&self.side);
-        // The casts saturate.
-        valid.then(|| FaceBox {
-            rect: Rect {
-                x: (x - self.side / 2.0).round() as i32,
-                y: (y - self.side / 2.0).round() as i32,
-                width: self.side.round() as u32,
-                height: self.side.round() as u32,
-            },
+        Some(FaceBox {
+            rect: Rect::square(self.centre, self.side)?,
             roll: self.roll,
         })
     }

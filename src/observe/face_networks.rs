@@ -381,8 +381,11 @@ impl FaceNetworks {
         Ok(seen)
     }
 
-    /// What a box shows, without its eyes.
-    fn look_at_face(
+    /// What a box shows, without its eyes: enough to tell whether it holds a face.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub fn look_at_face(
         &mut self,
         picture: &LumaView<'_>,
         face: FaceBox,

@@ -115,6 +115,12 @@ pub enum OptionsError {
 }
 
 impl Options {
+    /// Whether a new box of this presence is a face. Not a number is no face.
+    #[must_use]
+    pub fn accepts(&self, presence: f32) -> bool {
+        presence >= self.presence
+    }
+
     /// Whether a followed face of this presence is still there. Not a number is
     /// no face.
     #[must_use]

@@ -82,21 +82,6 @@ pub struct Prediction {
     pub presence: f32,
 }
 
-impl Prediction {
-    /// The box, or `None` if the numbers describe none.
-    fn rect(&self) -> Option<Rect> {
-        let (x, y) = self.centre;
-        let valid = x.is_finite() && y.is_finite() && self.side >= 1.0 && self.side <= 1e6;
-        // The casts saturate.
-        valid.then(|| Rect {
-            x: (x - self.side / 2.0).round() as i32,
-            y: (y - self.side / 2.0).round() as i32,
-            width: self.side.round() as u32,
-            height: self.side.round() as u32,
-        })
-    }
-}
-
 /// A face that was no face in so many frames in a row is dropped at once.
 const ABSENT_FRAMES: u32 = 3;
 
@@ -288,7 +273,7 @@ impl Tracker {
             return;
         }
         known.absent = 0;
-        if let Some(rect) = prediction.rect() {
+        if let Some(rect) = Rect::square(prediction.centre, prediction.side) {
             known.roll = prediction.roll;
             known.predicted = true;
             place(known, rect, at, clock);
@@ -528,9 +513,7 @@ impl Tracker {
                 continue;
             }
             let prediction = verify(detection.rect);
-            // Not a number is no face.
-            if prediction.is_some_and(|p| p.presence.is_nan() || p.presence < self.options.presence)
-            {
+            if prediction.is_some_and(|seen| !self.options.accepts(seen.presence)) {
                 self.refused += 1;
                 continue;
             }
