@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::crop::{Cropper, MAX_CROP};
+use super::crop::Cropper;
 use super::expression::{Expression, Probabilities};
 use super::manifest::{self, Class, CropRule, Manifest, ModelPaths, OutputKind};
 use super::normalise::Normaliser;
@@ -405,24 +405,7 @@ enum View {
 
 /// The square around a tilted face.
 fn square_around(face: FaceBox, rule: &CropRule) -> Result<Square, ClassifyError> {
-    let rect = face.rect;
-    if rect.width == 0 || rect.height == 0 {
-        return Err(ClassifyError::EmptyBox { face: rect });
-    }
-    let longer = f64::from(rect.width.max(rect.height));
-    let square = Square {
-        centre: rect.centre(),
-        side: longer * rule.scale,
-        turn: f64::from(face.roll),
-        mirror: false,
-    };
-    if square.side > MAX_CROP as f64 {
-        return Err(ClassifyError::LargeBox {
-            face: rect,
-            side: square.side as i64,
-            limit: MAX_CROP,
-        });
-    }
+    let square = Square::around(face, rule.scale)?;
     // A shift of the rule is one of the face's own axes.
     let shift = |of: f64| 0.5 + of / rule.scale;
     Ok(Square {

@@ -26,9 +26,6 @@ const NO_FACE: f32 = 0.2;
 /// Below this, an eye is not in view.
 const HIDDEN: f32 = 0.5;
 
-/// The largest box that is looked at, in pixels a side.
-const LARGEST_BOX: f64 = 32_000.0;
-
 /// Outputs of the face net, with how many numbers each has.
 const FACE_OUTPUTS: [(&str, usize); 7] = [
     ("presence", 1),
@@ -390,23 +387,7 @@ impl FaceNetworks {
         picture: &LumaView<'_>,
         face: FaceBox,
     ) -> Result<FaceObservation, ClassifyError> {
-        let (rect, side) = (face.rect, f64::from(face.rect.width.max(face.rect.height)));
-        if rect.width == 0 || rect.height == 0 {
-            return Err(ClassifyError::EmptyBox { face: rect });
-        }
-        let square = Square {
-            centre: rect.centre(),
-            side: side * self.face.manifest.crop.scale,
-            turn: f64::from(face.roll),
-            mirror: false,
-        };
-        if square.side > LARGEST_BOX {
-            return Err(ClassifyError::LargeBox {
-                face: rect,
-                side: square.side as i64,
-                limit: LARGEST_BOX as i64,
-            });
-        }
+        let square = Square::around(face, self.face.manifest.crop.scale)?;
         let [presence, visible, jaw, smile, pose, place, landmarks] =
             self.face.run(picture, &square)?;
         // Buffers are made for faces of up to the picture's size.

@@ -1,4 +1,4 @@
-//! Cuts a square that may lean out of a picture: the face net's view of a tilted
+//! Cuts a square that may lean out of a picture: a network's view of a tilted
 //! head, and the eye net's view of an eye.
 //!
 //! The square is sampled as the training does it: bilinearly, at as many points
@@ -6,6 +6,9 @@
 //! are in 16 fraction bits and sums in integers, so that all machines get the
 //! same pixels.
 
+use super::ClassifyError;
+use super::crop::MAX_CROP;
+use super::observer::FaceBox;
 use crate::frame::LumaView;
 
 /// Fraction bits of a position.
@@ -34,6 +37,32 @@ pub struct Square {
 }
 
 impl Square {
+    /// The square around a face's box, `scale` times as large as the longer side
+    /// of the box, and upright on the face.
+    ///
+    /// # Errors
+    /// The box is empty, or the square absurdly large.
+    pub fn around(face: FaceBox, scale: f64) -> Result<Self, ClassifyError> {
+        let rect = face.rect;
+        if rect.width == 0 || rect.height == 0 {
+            return Err(ClassifyError::EmptyBox { face: rect });
+        }
+        let side = f64::from(rect.width.max(rect.height)) * scale;
+        if side > MAX_CROP as f64 {
+            return Err(ClassifyError::LargeBox {
+                face: rect,
+                side: side as i64,
+                limit: MAX_CROP,
+            });
+        }
+        Ok(Self {
+            centre: rect.centre(),
+            side,
+            turn: f64::from(face.roll),
+            mirror: false,
+        })
+    }
+
     /// The steps in the picture from a point of the square to the next one to
     /// the right and to the next one below, for a side of 1.
     fn axes(&self) -> ((f64, f64), (f64, f64)) {
