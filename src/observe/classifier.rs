@@ -1,200 +1,17 @@
 //! From a face box in a luma plane to seven probabilities: crops the face,
 //! normalises its pixels by the manifest, and runs the network.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::crop::Cropper;
 use super::expression::{Expression, Probabilities};
-use super::manifest::{self, Class, CropRule, Manifest, ModelPaths, OutputKind};
+use super::manifest::{Class, CropRule, Manifest, OutputKind};
+use super::model_file::{ModelError, ModelFile, ModelPaths};
 use super::normalise::Normaliser;
 use super::observer::FaceBox;
 use super::square::{Sampler, Square};
 use crate::frame::{LumaView, Rect};
-use crate::nn::{self, LoadError, Model, StepProfile, Workspace};
-
-/// Why a model was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    #[error("{}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error(
-        "{}: the model has no manifest beside it. Write {} with name, sha256 (print it with: \
-         sha256sum {}), licence, origin, training_data, classes and output, and the tables \
-         [input] (width, height, channels, layout, mean, std) and [crop] (scale, shift_x, \
-         shift_y, filter); models/README.md explains each key",
-        onnx.display(), manifest.display(), onnx.display()
-    )]
-    NoManifest { onnx: PathBuf, manifest: PathBuf },
-    #[error("{}: {reason}", path.display())]
-    Manifest { path: PathBuf, reason: String },
-    #[error("{}: {key}: {reason}", path.display())]
-    Value {
-        path: PathBuf,
-        key: &'static str,
-        reason: String,
-    },
-    #[error(
-        "{}: the file's SHA-256 is {found}, but {} was written for {expected}; use the model \
-         that belongs to the manifest, or, if you changed it, write the new hash there",
-        path.display(), manifest.display()
-    )]
-    Hash {
-        path: PathBuf,
-        manifest: PathBuf,
-        expected: String,
-        found: String,
-    },
-    #[error("{}: {reason}", path.display())]
-    Onnx { path: PathBuf, reason: String },
-    #[error(
-        "{}: the network has {} inputs ({}), but the picture of one face is all that affectd \
-         has to give it",
-        path.display(), names.len(), names.join(", ")
-    )]
-    InputCount { path: PathBuf, names: Vec<String> },
-    #[error(
-        "{}: input '{name}' takes {found}, but luma normalised by the manifest is f32; export \
-         the model with an f32 input",
-        path.display()
-    )]
-    InputType {
-        path: PathBuf,
-        name: String,
-        found: String,
-    },
-    #[error(
-        "{}: input '{name}' has the shape {found}, but {} describes {expected:?}; {advice}",
-        path.display(), manifest.display()
-    )]
-    InputShape {
-        path: PathBuf,
-        manifest: Box<Path>,
-        name: String,
-        found: String,
-        expected: Box<[usize]>,
-        advice: &'static str,
-    },
-    #[error(
-        "{}: no output has {classes} numbers, one for each of the classes in {}; it has {}",
-        path.display(), manifest.display(), listed(found)
-    )]
-    NoOutput {
-        path: PathBuf,
-        manifest: PathBuf,
-        classes: usize,
-        found: Vec<nn::Output>,
-    },
-    #[error(
-        "{}: {} outputs have one number per class ({}); name one of them as output_name in {}",
-        path.display(), found.len(), listed(found), manifest.display()
-    )]
-    SeveralOutputs {
-        path: PathBuf,
-        manifest: PathBuf,
-        found: Vec<nn::Output>,
-    },
-    #[error(
-        "{}: it has no output '{name}', which {} names as output_name; it has {}",
-        path.display(), manifest.display(), listed(found)
-    )]
-    OutputName {
-        path: PathBuf,
-        manifest: PathBuf,
-        name: String,
-        found: Vec<nn::Output>,
-    },
-    #[error(
-        "{}: a {kind} network needs an output '{name}' of {numbers} numbers, and this model has \
-         {}; use a model of scripts/train face, or take the key that names this one out of the \
-         board file",
-        path.display(), listed(found)
-    )]
-    FaceOutput {
-        path: PathBuf,
-        kind: &'static str,
-        name: &'static str,
-        numbers: usize,
-        found: Vec<nn::Output>,
-    },
-    #[error(
-        "{}: output '{name}' gives numbers that are not finite for a gray picture, so its weights \
-         are damaged; use another copy of the model",
-        path.display()
-    )]
-    NotFinite { path: PathBuf, name: String },
-}
-
-fn listed(outputs: &[nn::Output]) -> String {
-    let outputs = outputs
-        .iter()
-        .map(|output| format!("'{}' {:?}", output.name, output.shape));
-    outputs.collect::<Vec<_>>().join(", ")
-}
-
-/// The bytes of a model's ONNX file.
-pub(super) fn read_onnx(paths: &ModelPaths) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(&paths.onnx).map_err(|source| ModelError::Read {
-        path: paths.onnx.clone(),
-        source,
-    })
-}
-
-impl ModelError {
-    /// Says what a manifest is for where there is none.
-    pub(super) fn of_manifest(error: Self, paths: &ModelPaths) -> Self {
-        match error {
-            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Self::NoManifest {
-                    onnx: paths.onnx.clone(),
-                    manifest: paths.manifest.clone(),
-                }
-            }
-            error => error,
-        }
-    }
-
-    pub(super) fn of_load(error: LoadError, paths: &ModelPaths) -> Self {
-        let path = paths.onnx.clone();
-        match error {
-            LoadError::InputCount(names) => Self::InputCount { path, names },
-            LoadError::InputType { name, found } => Self::InputType { path, name, found },
-            LoadError::InputShape {
-                name,
-                found,
-                expected,
-            } => Self::InputShape {
-                path,
-                manifest: paths.manifest.as_path().into(),
-                name,
-                advice: match found.first() {
-                    Some(Some(batch)) if found.len() == 4 && *batch > 1 => {
-                        "the first side is a fixed batch, and affectd gives one face at a time: \
-                         export the model with a batch of 1 or a free one"
-                    }
-                    _ => "correct width, height, channels or layout in its table [input]",
-                },
-                found: shape_text(&found),
-                expected: expected.into(),
-            },
-            error @ (LoadError::Unusable(_) | LoadError::Output { .. } | LoadError::NoOutput) => {
-                Self::Onnx {
-                    path,
-                    reason: error.to_string(),
-                }
-            }
-        }
-    }
-}
-
-fn shape_text(sides: &[Option<i64>]) -> String {
-    let sides = sides
-        .iter()
-        .map(|side| side.map_or_else(|| "?".into(), |side| side.to_string()));
-    format!("[{}]", sides.collect::<Vec<_>>().join(", "))
-}
+use crate::nn::{Model, StepProfile, Workspace};
 
 /// Why a face was not classified. The classifier can be used again afterwards.
 #[derive(Debug, thiserror::Error)]
@@ -261,19 +78,10 @@ impl Classifier {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_in(path: &Path, workspace: &Workspace) -> Result<Self, ModelError> {
-        let paths = ModelPaths::new(path);
-        let onnx = read_onnx(&paths)?;
-        let manifest = Manifest::read(&paths.manifest)
-            .map_err(|error| ModelError::of_manifest(error, &paths))?;
-        manifest::check_hash(&manifest.sha256, &onnx, &paths)?;
-        let order = manifest.class_order(&paths.manifest)?;
-        let title = paths.onnx.display().to_string();
-        let folder = match paths.onnx.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let model = Model::load_beside(folder, onnx, &title, manifest.input.shape(), workspace)
-            .map_err(|error| ModelError::of_load(error, &paths))?;
+        let file = ModelFile::read(path)?;
+        let manifest = file.manifest(Manifest::read)?;
+        let order = manifest.class_order(&file.paths.manifest)?;
+        let (model, paths) = file.load(&manifest.sha256, manifest.input.shape(), workspace)?;
         let output = choose_output(&model, &manifest, order.len(), &paths)?;
         let input = &manifest.input;
         let (width, height) = (input.width as usize, input.height as usize);
@@ -552,19 +360,5 @@ mod tests {
         for kind in [OutputKind::Logits, OutputKind::Probabilities] {
             assert!(probabilities(&numbers, &order, kind).is_err());
         }
-    }
-
-    #[test]
-    fn a_fixed_batch_is_named() {
-        let error = |found: &[i64]| {
-            let load = LoadError::InputShape {
-                name: "x".into(),
-                found: found.iter().copied().map(Some).collect(),
-                expected: [1, 1, 48, 48],
-            };
-            ModelError::of_load(load, &ModelPaths::new(Path::new("a/net"))).to_string()
-        };
-        assert!(error(&[4, 1, 48, 48]).contains("batch of 1"));
-        assert!(error(&[1, 1, 64, 64]).contains("width, height"));
     }
 }

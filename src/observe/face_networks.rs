@@ -11,9 +11,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::classifier::{ClassifyError, ModelError, read_onnx};
+use super::classifier::ClassifyError;
 use super::face::{FaceObservation, LANDMARKS, Lids, SMALLEST_FOR_EYES};
-use super::manifest::{self, Filter, Input, ModelPaths};
+use super::manifest::{self, Filter, Input};
+use super::model_file::{ModelError, ModelFile, ModelPaths};
 use super::normalise::Normaliser;
 use super::observer::{FaceBox, Observations, Observer};
 use super::square::{Sampler, Square};
@@ -127,15 +128,10 @@ impl<const N: usize> Net<N> {
         outputs: [(&'static str, usize); N],
         workspace: &Workspace,
     ) -> Result<Self, ModelError> {
-        let paths = ModelPaths::new(path);
-        let onnx = read_onnx(&paths)?;
-        let manifest: FaceManifest = manifest::read(&paths.manifest)
-            .map_err(|error| ModelError::of_manifest(error, &paths))?;
-        check(&manifest, kind, &paths)?;
-        manifest::check_hash(&manifest.sha256, &onnx, &paths)?;
-        let title = paths.onnx.display().to_string();
-        let mut model = Model::load(onnx, &title, manifest.input.shape(), workspace)
-            .map_err(|error| ModelError::of_load(error, &paths))?;
+        let file = ModelFile::read(path)?;
+        let manifest: FaceManifest = file.manifest(manifest::read)?;
+        check(&manifest, kind, &file.paths)?;
+        let (mut model, paths) = file.load(&manifest.sha256, manifest.input.shape(), workspace)?;
         let mut places = [0; N];
         for (place, (name, numbers)) in places.iter_mut().zip(outputs) {
             let found = model

@@ -6,13 +6,12 @@
 //! gives no crash but confident nonsense, so everything that can be checked is
 //! checked when the model is loaded, and keys have no silent defaults.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::ModelError;
 use super::expression::Expression;
+use super::model_file::ModelError;
 use crate::nn::{InputShape, Layout};
 
 /// The largest input side. Networks for faces use 32 to 224 pixels.
@@ -315,24 +314,6 @@ impl Manifest {
     }
 }
 
-/// Refuses a file that is not the one that a manifest was written for.
-pub(super) fn check_hash(
-    expected: &str,
-    onnx: &[u8],
-    paths: &ModelPaths,
-) -> Result<(), ModelError> {
-    let found = hex(&Sha256::digest(onnx));
-    if found.eq_ignore_ascii_case(expected) {
-        return Ok(());
-    }
-    Err(ModelError::Hash {
-        path: paths.onnx.clone(),
-        manifest: paths.manifest.clone(),
-        expected: expected.to_ascii_lowercase(),
-        found,
-    })
-}
-
 /// Reads and parses a manifest.
 pub(super) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let text = std::fs::read_to_string(path).map_err(|source| ModelError::Read {
@@ -347,42 +328,6 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, M
         path: path.to_owned(),
         reason: error.to_string().trim_end().to_owned(),
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The two files of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ModelPaths {
-    pub onnx: PathBuf,
-    pub manifest: PathBuf,
-}
-
-impl ModelPaths {
-    /// From `NAME`, `NAME.onnx` or `NAME.toml`.
-    pub fn new(path: &Path) -> Self {
-        let extension = path.extension().and_then(|e| e.to_str());
-        let stem = match extension {
-            Some("onnx" | "toml") => path.with_extension(""),
-            // A name may hold a dot: `mobilenet_v2_1.0`.
-            _ => path.to_owned(),
-        };
-        let with = |extension: &str| {
-            let mut name = stem.clone().into_os_string();
-            name.push(extension);
-            PathBuf::from(name)
-        };
-        Self {
-            onnx: with(".onnx"),
-            manifest: with(".toml"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -506,31 +451,5 @@ anything = { goes = 1 }
         refused("layout = \"nchw\"", "", &["layout"]);
         refused("\"nchw\"", "\"chwn\"", &["chwn", "nchw", "nhwc"]);
         refused("\"logits\"", "\"votes\"", &["votes", "probabilities"]);
-    }
-
-    #[test]
-    fn a_model_is_named_in_three_ways() {
-        let expected = ModelPaths {
-            onnx: "models/net_1.0.onnx".into(),
-            manifest: "models/net_1.0.toml".into(),
-        };
-        for name in [
-            "models/net_1.0",
-            "models/net_1.0.onnx",
-            "models/net_1.0.toml",
-        ] {
-            assert_eq!(ModelPaths::new(Path::new(name)), expected);
-        }
-    }
-
-    #[test]
-    fn another_file_is_refused() {
-        let manifest = parse(GOOD).unwrap();
-        let paths = ModelPaths::new(Path::new("models/tiny"));
-        assert!(check_hash(&manifest.sha256, b"", &paths).is_ok());
-        let message = check_hash(&manifest.sha256, b"x", &paths)
-            .unwrap_err()
-            .to_string();
-        assert!(message.contains("e3b0c442") && message.contains("2d711642"));
     }
 }

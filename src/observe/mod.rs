@@ -15,15 +15,17 @@ pub mod expression;
 mod face;
 mod face_networks;
 pub mod manifest;
+mod model_file;
 mod normalise;
 mod observer;
 pub mod record;
 mod square;
 
 pub use crate::nn::StepProfile;
-pub use classifier::{Classifier, ClassifyError, ModelError};
+pub use classifier::{Classifier, ClassifyError};
 pub use crop::Cropper;
 pub use distance::FieldOfView;
 pub use face::{EyeObservation, FaceObservation, LANDMARKS, Lids, SMALLEST_FOR_EYES};
 pub use face_networks::{FaceManifest, FaceNetwork, FaceNetworks};
+pub use model_file::ModelError;
 pub use observer::{FaceBox, Observations, Observer};
