@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::clock::FrameClock;
 use crate::frame::Timestamp;
 use crate::track::{BySlot, FaceKey};
 
@@ -58,9 +59,7 @@ struct Memory {
 pub struct AttentionDecider {
     options: Option<FacingOptions>,
     memory: BySlot<Option<Memory>>,
-    now: Option<Timestamp>,
-    /// Advances with the timestamps but never back.
-    clock: Duration,
+    clock: FrameClock,
 }
 
 impl AttentionDecider {
@@ -70,8 +69,7 @@ impl AttentionDecider {
         Self {
             options,
             memory: BySlot::default(),
-            now: None,
-            clock: Duration::ZERO,
+            clock: FrameClock::default(),
         }
     }
 
@@ -89,9 +87,7 @@ impl AttentionDecider {
     /// Begins a frame taken at `now` with the faces that count in it, and
     /// forgets all others.
     pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {
-        let step = self.now.map_or(Duration::ZERO, |before| now.since(before));
-        self.now = Some(now);
-        self.clock = self.clock.saturating_add(step);
+        self.clock.advance(now);
         self.memory.keep_only(faces);
     }
 
@@ -100,7 +96,7 @@ impl AttentionDecider {
     /// options.
     pub fn decide(&mut self, face: FaceKey, pose: Option<(f32, f32)>) -> Option<Facing> {
         let options = self.options?;
-        let now = self.now.unwrap_or_default();
+        let (now, clock) = (self.clock.now(), self.clock.time());
         let memory = self.memory.of(face).get_or_insert(Memory {
             facing: Facing {
                 is_facing: false,
@@ -117,8 +113,8 @@ impl AttentionDecider {
         if points_here == memory.facing.is_facing {
             memory.otherwise_since = None;
         } else {
-            let since = *memory.otherwise_since.get_or_insert(self.clock);
-            if self.clock.saturating_sub(since) >= options.dwell {
+            let since = *memory.otherwise_since.get_or_insert(clock);
+            if clock.saturating_sub(since) >= options.dwell {
                 memory.facing = Facing {
                     is_facing: points_here,
                     since: now,

@@ -14,6 +14,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::clock::FrameClock;
 use crate::frame::Timestamp;
 use crate::observe::FaceObservation;
 use crate::observe::expression::{Expression, Probabilities};
@@ -53,7 +54,7 @@ const FLOOR: f32 = 0.002;
 /// --labels ferplus --predictions FILE`).
 const AVERAGE_REST: Logs = [-3.43, -5.0, -3.02, -4.13, -2.68, -4.68, -0.51];
 
-/// How a baseline is come by.
+/// Where a baseline comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// None: everybody is compared with the average face.
@@ -63,7 +64,7 @@ pub enum Mode {
     Auto,
 }
 
-/// A name of no mode.
+/// The name of an unknown mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown baseline mode '{0}'; modes are off and auto")]
 pub struct UnknownMode(pub String);
@@ -122,8 +123,7 @@ struct Memory {
 pub struct Baselines {
     options: BaselineOptions,
     memory: BySlot<Option<Memory>>,
-    step: Duration,
-    now: Option<Timestamp>,
+    clock: FrameClock,
 }
 
 impl Baselines {
@@ -133,8 +133,7 @@ impl Baselines {
         Self {
             options,
             memory: BySlot::default(),
-            step: Duration::ZERO,
-            now: None,
+            clock: FrameClock::default(),
         }
     }
 
@@ -152,9 +151,7 @@ impl Baselines {
     /// Begins a frame taken at `now` with the faces that count in it, and
     /// forgets all others: a baseline does not pass to the next person.
     pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {
-        let step = self.now.map_or(Duration::ZERO, |before| now.since(before));
-        self.step = step.min(LONGEST_STEP);
-        self.now = Some(now);
+        self.clock.advance(now);
         self.memory.keep_only(faces);
     }
 
@@ -174,6 +171,7 @@ impl Baselines {
             return None;
         }
         let logs = answer.0.map(|p| p.max(FLOOR).ln());
+        let step = self.clock.step().min(LONGEST_STEP);
         let Some(memory) = self.memory.of(face) else {
             // The time before its first frame is not the face's own.
             *self.memory.of(face) = Some(Memory {
@@ -184,9 +182,9 @@ impl Baselines {
             return None;
         };
         if seen.is_some_and(is_quiet) && is_steady(&logs, &memory.recent) {
-            memory.learn(&logs, self.step);
+            memory.learn(&logs, step);
         }
-        follow(&mut memory.recent, &logs, share(self.step, RECENT));
+        follow(&mut memory.recent, &logs, share(step, RECENT));
         let part = self.options.strength * memory.confidence();
         (part > 0.0).then(|| without(answer, &logs, &memory.rest, part))
     }

@@ -18,6 +18,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::clock::FrameClock;
 use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::track::{BySlot, FaceKey};
@@ -154,10 +155,7 @@ pub struct ExpressionDecider {
     options: Options,
     /// `None` for a face that was never decided on.
     memory: BySlot<Option<Memory>>,
-    /// The time of the frame.
-    now: Option<Timestamp>,
-    /// Advances with the timestamps but never back.
-    clock: Duration,
+    clock: FrameClock,
 }
 
 impl ExpressionDecider {
@@ -167,8 +165,7 @@ impl ExpressionDecider {
         Self {
             options,
             memory: BySlot::default(),
-            now: None,
-            clock: Duration::ZERO,
+            clock: FrameClock::default(),
         }
     }
 
@@ -186,9 +183,7 @@ impl ExpressionDecider {
     /// Begins a frame taken at `now` with the faces that count in it, and
     /// forgets all others.
     pub fn begin_frame(&mut self, now: Timestamp, faces: impl IntoIterator<Item = FaceKey>) {
-        let step = self.now.map_or(Duration::ZERO, |before| now.since(before));
-        self.now = Some(now);
-        self.clock = self.clock.saturating_add(step);
+        self.clock.advance(now);
         self.memory.keep_only(faces);
     }
 
@@ -197,19 +192,19 @@ impl ExpressionDecider {
     /// finite, negative, all zero) count as not asked; a sum other than 1 is
     /// scaled to it.
     pub fn decide(&mut self, face: FaceKey, observed: Option<Probabilities>) -> ExpressionDecision {
-        let now = self.now.unwrap_or_default();
+        let (now, clock) = (self.clock.now(), self.clock.time());
         let memory = self.memory.of(face).get_or_insert(Memory {
             smoothed: None,
-            last_observed: self.clock,
+            last_observed: clock,
             label: Label::Uncertain,
             since: now,
-            entered_at: self.clock,
+            entered_at: clock,
             below_since: None,
         });
         if let Some(observed) = observed.and_then(normalised) {
-            smooth(memory, observed, self.clock, self.options.time_constant);
+            smooth(memory, observed, clock, self.options.time_constant);
         }
-        settle(memory, now, self.clock, &self.options);
+        settle(memory, now, clock, &self.options);
         decision(memory)
     }
 

@@ -11,6 +11,7 @@
 
 pub mod attention;
 pub mod baseline;
+mod clock;
 pub mod expression;
 pub mod fatigue;
 
