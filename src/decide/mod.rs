@@ -34,7 +34,8 @@ pub struct FaceDecision {
     /// How sure the baseline is that was taken off, above 0 to 1; `None` if none
     /// was.
     pub baseline: Option<f32>,
-    /// Whether the face points to the camera; `None` where nobody asked.
+    /// Whether the face points to the camera; `None` without
+    /// [`with_facing`](Decider::with_facing).
     pub facing: Option<Facing>,
 }
 

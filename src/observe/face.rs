@@ -91,7 +91,7 @@ pub struct EyeObservation {
     /// How sure it is that the eye is in view, and not behind a hand, dark
     /// glasses or the nose; 0 to 1.
     pub visible: f32,
-    /// `None` where nobody looked: the eye is not in view, or the face is
+    /// `None` if the eye net did not look: the eye is not in view, or the face is
     /// smaller than [`SMALLEST_FOR_EYES`].
     pub lids: Option<Lids>,
 }

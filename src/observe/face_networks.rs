@@ -21,7 +21,7 @@ use super::square::{Sampler, Square};
 use crate::frame::LumaView;
 use crate::nn::{Model, StepProfile, Workspace};
 
-/// Below this presence there is no use in looking at eyes.
+/// Below this presence the eyes are not looked at: there is hardly a face.
 const NO_FACE: f32 = 0.2;
 
 /// Below this, an eye is not in view.
@@ -98,8 +98,7 @@ pub struct FaceCrop {
     /// Whether left and right are exchanged for a left eye.
     #[serde(default)]
     pub mirror_left: bool,
-    /// The resampling filter of the training. The crop is sampled, and this
-    /// says that an antialiasing filter is expected.
+    /// The resampling filter of the training.
     pub filter: Filter,
 }
 
@@ -204,14 +203,17 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
     if !(0.1..=10.0).contains(&scale) {
         return Err(bad("crop.scale", format!("{scale} is not from 0.1 to 10")));
     }
-    let centre = match kind {
-        Kind::Face => Centre::Box,
-        Kind::Eye => Centre::Eye,
+    let (centre, name) = match kind {
+        Kind::Face => (Centre::Box, "box"),
+        Kind::Eye => (Centre::Eye, "eye"),
     };
     if manifest.crop.of != centre {
         return Err(bad(
             "crop.of",
-            format!("the {} network looks at the other one", kind.name()),
+            format!(
+                "write \"{name}\": that is what the {} network looks at",
+                kind.name()
+            ),
         ));
     }
     Ok(())
