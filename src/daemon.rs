@@ -30,6 +30,7 @@ use crate::host::{logging, memory, realtime};
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks, FieldOfView};
 use crate::output::events::{Events, Greeter, Hello};
+use crate::output::record::{self, Recorder};
 use crate::output::{Output, display, events, gpio};
 use crate::pipeline::{Pipeline, Stages, Step};
 use crate::track::Tracker;
@@ -204,6 +205,19 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
             assets::DEFAULT_FACE
         );
     }
+    if let Some(fatigue) = &board.fatigue {
+        if !matches!(board.face.files(), Some((_, Some(_)))) {
+            return Err(format!(
+                "the section [fatigue] needs a face net and an eye net, and they are not installed \
+                 ({}.onnx, {}.onnx): install them, name others as face.model and face.eyes, or take \
+                 the section out",
+                assets::DEFAULT_FACE,
+                assets::DEFAULT_EYES
+            )
+            .into());
+        }
+        stages = stages.with_fatigue(fatigue.rules);
+    }
     stages.rehearse(size.0, size.1)?;
     Ok(Prepared {
         board,
@@ -282,6 +296,11 @@ enum OutputOptions {
         is_live: bool,
     },
     Display(display::Options),
+    Record {
+        options: record::Options,
+        /// Whether frames come in real time: then nothing waits for the file.
+        is_live: bool,
+    },
 }
 
 /// The outputs of a board in the order in which they get reports: GPIO first,
@@ -293,7 +312,16 @@ fn outputs_of(board: &Board, is_live: bool) -> Vec<OutputOptions> {
         .clone()
         .map(|options| OutputOptions::Events { options, is_live });
     let displays = board.displays.iter().cloned().map(OutputOptions::Display);
-    gpio.into_iter().chain(events).chain(displays).collect()
+    let record = board
+        .fatigue
+        .as_ref()
+        .and_then(|fatigue| fatigue.record.clone());
+    let record = record.map(|options| OutputOptions::Record { options, is_live });
+    gpio.into_iter()
+        .chain(events)
+        .chain(displays)
+        .chain(record)
+        .collect()
 }
 
 /// A board at work.
@@ -540,6 +568,9 @@ impl Daemon {
         Ok(match options {
             OutputOptions::Gpio(options) => Box::new(gpio::open(options)?),
             OutputOptions::Display(options) => display::open(options)?,
+            OutputOptions::Record { options, is_live } => {
+                Box::new(Recorder::new(options.clone(), *is_live)?)
+            }
             OutputOptions::Events { options, .. } => {
                 let hello = self.hello(board, model);
                 let events = Events::new(options, hello.clone())?;

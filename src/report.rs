@@ -4,6 +4,7 @@
 //! It belongs to neither, so that neither needs to know the other.
 
 use crate::decide::FaceDecision;
+use crate::decide::fatigue::{self, FaceSample, FatigueDecision};
 use crate::frame::{Rect, Timestamp};
 use crate::observe::Observations;
 use crate::track::{FaceKey, Slot};
@@ -22,6 +23,8 @@ pub struct Report<'a> {
     pub frame_size: (u32, u32),
     /// The faces that count, the leading one first; none without a camera.
     pub faces: &'a [FaceReport],
+    /// What is decided of eyes, if they are watched.
+    pub fatigue: Option<FatigueReport<'a>>,
     /// Since when there is no face, if frames come and there is none.
     pub nobody_since: Option<Timestamp>,
     pub heat: Heat<'a>,
@@ -68,6 +71,23 @@ impl FaceReport {
             slot: self.slot,
         }
     }
+}
+
+/// What is decided of the eyes of those who are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct FatigueReport<'a> {
+    /// Of the watched person, or of the gravest of several.
+    pub decision: &'a FatigueDecision,
+    /// What happened in this frame; empty unless the report is new.
+    pub events: &'a [fatigue::Event],
+    /// What the frame shows of the eyes of all faces, whether they are watched or
+    /// not.
+    pub samples: &'a [FaceSample],
+    /// Whether the alarm that is on was acknowledged.
+    pub is_acknowledged: bool,
+    /// Whether the eyes were looked at since the last report: at a new frame, and
+    /// once a second without a camera.
+    pub is_new: bool,
 }
 
 /// Whether frames come.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use affectd::assets;
 use affectd::capture::{self, Pace, SourceSpec};
-use affectd::decide::{self, Decider};
+use affectd::decide::{self, Decider, fatigue};
 use affectd::detect::{self, Cascade, Detector, Search, SearchOptions};
 use affectd::draw::{Canvas, Grain};
 use affectd::frame::LumaView;
@@ -28,7 +28,7 @@ use affectd::pipeline::stats::{Stage, WARM_UP};
 use affectd::pipeline::{Pipeline, Stages, Step};
 use affectd::track::{self, Tracker};
 use embedded_graphics::pixelcolor::Rgb565;
-use embedded_hal::digital::{ErrorType, OutputPin, PinState};
+use embedded_hal::digital::{ErrorType, InputPin, OutputPin, PinState};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
@@ -61,11 +61,26 @@ impl OutputPin for Wires {
     }
 }
 
+impl InputPin for Wires {
+    fn is_high(&mut self) -> Result<bool, Infallible> {
+        Ok(false)
+    }
+
+    fn is_low(&mut self) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+}
+
 impl Bank for Wires {
     type Pin = Self;
+    type Input = Self;
     type Error = Infallible;
 
     fn request(&mut self, _: &LineOptions, _: PinState) -> Result<Self, Infallible> {
+        Ok(Self(self.0))
+    }
+
+    fn request_input(&mut self, _: &LineId) -> Result<Self, Infallible> {
         Ok(Self(self.0))
     }
 }
@@ -234,6 +249,11 @@ fn stages(classifier: Classifier, min_size: u32) -> Stages {
         Decider::new(decide::Options::default()),
     )
     .with_observer(classifier, Duration::ZERO)
+    // Everybody: the most that watching eyes takes.
+    .with_fatigue(fatigue::Options {
+        watch: fatigue::Watch::All,
+        ..fatigue::Options::default()
+    })
 }
 
 /// The same network once more, as a model of its own.

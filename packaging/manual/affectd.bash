@@ -28,6 +28,9 @@ _affectd() {
             affectd,eval)
                 cmd="affectd__subcmd__eval"
                 ;;
+            affectd,fatigue)
+                cmd="affectd__subcmd__fatigue"
+                ;;
             affectd,help)
                 cmd="affectd__subcmd__help"
                 ;;
@@ -55,6 +58,9 @@ _affectd() {
             affectd__subcmd__help,eval)
                 cmd="affectd__subcmd__help__subcmd__eval"
                 ;;
+            affectd__subcmd__help,fatigue)
+                cmd="affectd__subcmd__help__subcmd__fatigue"
+                ;;
             affectd__subcmd__help,help)
                 cmd="affectd__subcmd__help__subcmd__help"
                 ;;
@@ -77,7 +83,7 @@ _affectd() {
 
     case "${cmd}" in
         affectd)
-            opts="-h -V --log --help --version run image detect eval devices check safe model help"
+            opts="-h -V --log --help --version run image detect eval fatigue devices check safe model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -258,8 +264,54 @@ _affectd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        affectd__subcmd__fatigue)
+            opts="-h --json --plot --open --shut --drowsy --microsleep-ms --asleep-ms --unresponsive-ms --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --plot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --open)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --shut)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drowsy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --microsleep-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --asleep-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unresponsive-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         affectd__subcmd__help)
-            opts="run image detect eval devices check safe model help"
+            opts="run image detect eval fatigue devices check safe model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -315,6 +367,20 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__help__subcmd__eval)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        affectd__subcmd__help__subcmd__fatigue)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

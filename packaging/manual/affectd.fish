@@ -31,6 +31,7 @@ complete -c affectd -n "__fish_affectd_needs_command" -f -a "run" -d 'Run the da
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "fatigue" -d 'Take a recording of eyes through the fatigue rules, and show what came of it'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "check" -d 'Report everything that is wrong with a board file'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
@@ -96,6 +97,16 @@ complete -c affectd -n "__fish_affectd_using_subcommand eval" -l without-copies 
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l no-verify -d 'Take every box of the cascade for a face, also those that the face net refuses'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l plot -d 'Also draw openness, closures, PERCLOS and states to this PNG file' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l open -d 'The value that open eyes usually have in the file [default: 1]' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l shut -d 'The value that shut eyes usually have in the file [default: 0.05 times the open one]' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l drowsy -d 'PERCLOS over 60 s from which a person counts as drowsy' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l microsleep-ms -d 'How long a microsleep is at least, in milliseconds' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l asleep-ms -d 'How long sleep is at least, in milliseconds' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l unresponsive-ms -d 'After how long with shut eyes a person does not respond, in milliseconds' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l json -d 'Print events as JSON Lines in place of the timeline'
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
@@ -106,12 +117,13 @@ complete -c affectd -n "__fish_affectd_using_subcommand safe" -s h -l help -d 'P
 complete -c affectd -n "__fish_affectd_using_subcommand model" -l runs -d 'How many runs to measure' -r
 complete -c affectd -n "__fish_affectd_using_subcommand model" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand model" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "run" -d 'Run the daemon: frames in, GPIO lines, displays and events out'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "check" -d 'Report everything that is wrong with a board file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "model" -d 'Show how a model runs on this machine'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval devices check safe model help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "run" -d 'Run the daemon: frames in, GPIO lines, displays and events out'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "fatigue" -d 'Take a recording of eyes through the fatigue rules, and show what came of it'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "check" -d 'Report everything that is wrong with a board file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "model" -d 'Show how a model runs on this machine'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe model help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::assets::{self, ModelChoice};
 use crate::host::{realtime, thermal, watchdog};
-use crate::output::{display, events, gpio};
+use crate::output::{display, events, gpio, record};
 use crate::{capture, decide, detect, track};
 pub use claims::{Claim, Resource, clashes};
 pub use reader::Problem;
@@ -42,6 +42,8 @@ pub struct Board {
     pub facing: Option<decide::FacingOptions>,
     /// The camera's horizontal angle of view in degrees.
     pub horizontal_fov: Option<f64>,
+    /// Whose eyes are watched, if any are.
+    pub fatigue: Option<FatigueOptions>,
     pub gpio: Option<gpio::Options>,
     pub displays: Vec<display::Options>,
     pub events: Option<events::Options>,
@@ -80,6 +82,13 @@ impl FaceOptions {
         let face = self.model.file(assets::DEFAULT_FACE)?;
         Some((face, self.eyes.file(assets::DEFAULT_EYES)))
     }
+}
+
+/// The board file's `[fatigue]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FatigueOptions {
+    pub rules: decide::fatigue::Options,
+    pub record: Option<record::Options>,
 }
 
 /// The board file's `[classify]`.
@@ -291,6 +300,12 @@ mod tests {
         assert_eq!(example.capture.repeat, least.capture.repeat);
         assert_eq!(example.capture.turn, least.capture.turn);
         assert_eq!(example.process, least.process);
+        let fatigue = example.fatigue.unwrap();
+        assert_eq!(fatigue.rules, decide::fatigue::Options::default());
+        assert_eq!(
+            fatigue.record.unwrap().max_bytes,
+            record::Options::MAX_BYTES
+        );
         let gpio = gpio::Options::default();
         let shown = example.gpio.unwrap();
         assert_eq!(shown.min_pulse, gpio.min_pulse);
@@ -387,6 +402,120 @@ angry = 7
             told.iter()
                 .any(|l| l.starts_with("3: name: must be a string in quotes"))
         );
+    }
+
+    #[test]
+    fn wrong_fatigue_settings_are_told_with_their_lines() {
+        let section = |text: &str| problems(&format!("{CAMERA}[fatigue]\n{text}\n"));
+        for (text, expected) in [
+            (
+                "watch = 'driver'",
+                "4: fatigue.watch: must be \"largest\", \"all\" or \"region\"",
+            ),
+            (
+                "watch = 'region'",
+                "4: fatigue.watch: watch is \"region\" but region is missing",
+            ),
+            (
+                "region = [0, 0, 1, 1]",
+                "4: fatigue.region: region has no effect",
+            ),
+            (
+                "watch = 'region'\nregion = [0.5, 0, 0.6, 1]",
+                "5: fatigue.region: region is [0.5, 0.0, 0.6, 1.0], which reaches out of the picture",
+            ),
+            (
+                "region = [1, 2]",
+                "4: fatigue.region: must be a list of 4 numbers",
+            ),
+            (
+                "asleep_ms = 1000",
+                "4: fatigue.asleep_ms: asleep_ms is 1000 and microsleep_ms 1500",
+            ),
+            (
+                "microsleep_ms = 5",
+                "4: fatigue.microsleep_ms: must be a whole number from 600",
+            ),
+            (
+                "drowsy = 0",
+                "4: fatigue.drowsy: must be a number from 0.02 to 0.9",
+            ),
+            (
+                "record_max_bytes = 9",
+                "4: fatigue.record_max_bytes: must be a whole number from 65536",
+            ),
+        ] {
+            let told = section(text);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with(expected), "{told:?} for {expected}");
+        }
+        let told = problems(&format!(
+            "{CAMERA}[gpio]\nchip = 'x'\n[gpio.lines]\ndrowsy = 4\n"
+        ));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("6: gpio.lines.drowsy: needs the section [fatigue]"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn wrong_patterns_are_told_with_their_lines() {
+        let gpio = "[fatigue]\n[gpio]\nchip = 'x'\n[gpio.lines]\nasleep = 5\n";
+        for (text, expected) in [
+            (
+                "asleep = { ms = [[200, 800, 200]] }",
+                "9: gpio.patterns.asleep.ms: list 1 has 3 times",
+            ),
+            (
+                "asleep = { ms = [[200, 800], [0, 9]] }",
+                "9: gpio.patterns.asleep.ms: list 2 has a time of 0",
+            ),
+            (
+                "asleep = { ms = [] }",
+                "9: gpio.patterns.asleep.ms: has no list",
+            ),
+            (
+                "asleep = { ms = [200, 800] }",
+                "9: gpio.patterns.asleep.ms: must be a list of lists",
+            ),
+            (
+                "asleep = { rise_after_s = 3 }",
+                "9: gpio.patterns.asleep.ms: is missing",
+            ),
+            (
+                "drowsy = { ms = [[200, 800]] }",
+                "9: gpio.patterns.drowsy.ms: there is no line for 'drowsy'",
+            ),
+            (
+                "asleap = { ms = [[200, 800]] }",
+                "9: gpio.patterns.asleap: unknown key",
+            ),
+        ] {
+            let told = problems(&format!("{CAMERA}{gpio}[gpio.patterns]\n{text}\n"));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with(expected), "{told:?} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_line_for_no_reading_is_safe_when_on() {
+        let text = format!(
+            "{CAMERA}[fatigue]\n[gpio]\nchip = 'x'\nsafe = 'off'\n[gpio.lines]\nno_reading = 4\nasleep = 5\n"
+        );
+        let safe = |text: &str| {
+            let gpio = Board::parse(text, Path::new("")).unwrap().gpio.unwrap();
+            let levels: Vec<_> = gpio
+                .lines
+                .iter()
+                .map(|line| (line.role.name(), line.safe))
+                .collect();
+            levels
+        };
+        let (off, on) = (gpio::SafeLevel::Off, gpio::SafeLevel::On);
+        assert_eq!(safe(&text), [("asleep", off), ("no_reading", on)]);
+        let text = text.replace("no_reading = 4", "no_reading = { line = 4, safe = 'off' }");
+        assert_eq!(safe(&text), [("asleep", off), ("no_reading", off)]);
     }
 
     #[test]

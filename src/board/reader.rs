@@ -336,6 +336,33 @@ impl<'r, 't> Section<'r, 't> {
         .map(|found| found.value)
     }
 
+    /// A list of exactly `N` numbers.
+    pub fn numbers<const N: usize>(&mut self, key: &str) -> Option<Found<'r, 't, [f64; N]>> {
+        self.typed(key, format_args!("a list of {N} numbers"), |value| {
+            let list = value.as_array()?;
+            let numbers: Option<Vec<f64>> = list
+                .iter()
+                .map(|item| real_number(item.get_ref()))
+                .collect();
+            numbers?.try_into().ok()
+        })
+    }
+
+    /// A list of lists of whole numbers from 0 on.
+    pub fn lists(&mut self, key: &str) -> Option<Found<'r, 't, Vec<Vec<u64>>>> {
+        let expected = "a list of lists of whole numbers, [[…, …], […, …]]";
+        self.typed(key, expected, |value| {
+            let numbers = |list: &DeValue<'_>| -> Option<Vec<u64>> {
+                let numbers = list.as_array()?.iter();
+                numbers
+                    .map(|item| u64::try_from(whole_number(item.get_ref())?).ok())
+                    .collect()
+            };
+            let lists = value.as_array()?.iter();
+            lists.map(|list| numbers(list.get_ref())).collect()
+        })
+    }
+
     /// A time in whole milliseconds in a range.
     pub fn millis(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Duration> {
         self.integer(key, range).map(Duration::from_millis)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::claims::Resource;
 use super::displays::display_section;
 use super::reader::{Found, IntegerOrString, Section};
-use super::{Board, ClassifyOptions, DetectOptions, FaceOptions};
+use super::{Board, ClassifyOptions, DetectOptions, FaceOptions, FatigueOptions};
 use crate::assets::{self, ModelChoice};
 use crate::capture::convert::Layout;
 use crate::capture::{self, Pace, PixelFormat, SourceSpec};
@@ -15,7 +15,7 @@ use crate::frame::MAX_SIDE;
 use crate::host::{memory, realtime, thermal, watchdog};
 use crate::image::turn::Rotation;
 use crate::observe::FieldOfView;
-use crate::output::{events, gpio};
+use crate::output::{events, gpio, record};
 use crate::{decide, detect, track};
 
 /// The longest time that a key takes: an hour.
@@ -54,7 +54,13 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let facing = root
         .section("facing")
         .map(|section| facing_section(section, &face));
-    let gpio = root.section("gpio").and_then(gpio_section);
+    let fatigue = root
+        .section("fatigue")
+        .map(|section| fatigue_section(section, &face, directory));
+    let watches_eyes = root.has("fatigue");
+    let gpio = root
+        .section("gpio")
+        .and_then(|section| gpio_section(section, watches_eyes));
     let displays = root
         .sections("display")
         .into_iter()
@@ -85,6 +91,7 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         baseline,
         facing,
         horizontal_fov,
+        fatigue,
         gpio,
         displays,
         events,
@@ -421,7 +428,76 @@ fn facing_section(mut section: Section<'_, '_>, face: &FaceOptions) -> decide::F
     options
 }
 
-fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
+fn fatigue_section(
+    mut section: Section<'_, '_>,
+    face: &FaceOptions,
+    directory: &Path,
+) -> FatigueOptions {
+    type Rules = decide::fatigue::Options;
+    let mut rules = Rules::default();
+    set(&mut rules.watch, section.parsed("watch"));
+    rules.region = section
+        .numbers("region")
+        .map(|found| found.value.map(|number| number as f32));
+    set(
+        &mut rules.keep_calibration,
+        section
+            .number("keep_calibration_s", Rules::KEEP_CALIBRATION_S)
+            .map(Duration::from_secs_f64),
+    );
+    // As written, without what the conversion from f32 adds.
+    let widened = |bound: f32| bound.to_string().parse().unwrap_or(f64::from(bound));
+    let drowsy = widened(*Rules::DROWSY.start())..=widened(*Rules::DROWSY.end());
+    set(
+        &mut rules.drowsy,
+        section.number("drowsy", drowsy).map(|share| share as f32),
+    );
+    set(
+        &mut rules.microsleep,
+        section.millis("microsleep_ms", Rules::CLOSURE_MS),
+    );
+    set(
+        &mut rules.asleep,
+        section.millis("asleep_ms", Rules::CLOSURE_MS),
+    );
+    set(
+        &mut rules.unresponsive,
+        section.millis("unresponsive_ms", Rules::CLOSURE_MS),
+    );
+    if face.model == ModelChoice::None || face.eyes == ModelChoice::None {
+        section.reject(
+            "needs the face net and the eye net, but face.model or face.eyes is \"none\": take that \
+             key out, or this section",
+        );
+    }
+    if let Err(error) = rules.validate() {
+        // A wrong order may come from the shorter one alone.
+        let key = [error.key(), "microsleep_ms", "asleep_ms", "watch"]
+            .into_iter()
+            .find(|key| section.has(key));
+        match key {
+            Some(key) => section.reject_key(key, error),
+            None => section.reject(error),
+        }
+    }
+    let file = own_path(&mut section, "record", directory);
+    let max_bytes = section.integer(
+        "record_max_bytes",
+        record::Options::MAX_BYTES_LEAST..=1 << 40,
+    );
+    let record = file.map(|file| record::Options {
+        file,
+        max_bytes: max_bytes.unwrap_or(record::Options::MAX_BYTES),
+        fatigue: rules,
+    });
+    if let Some(record) = &record {
+        section.claim("record", Resource::File(record.old_file()));
+    }
+    section.finish();
+    FatigueOptions { rules, record }
+}
+
+fn gpio_section(mut section: Section<'_, '_>, watches_eyes: bool) -> Option<gpio::Options> {
     let mut options = gpio::Options::default();
     let chip = section.string("chip").map(|found| found.value.to_owned());
     let chip_name = chip.clone().unwrap_or_default();
@@ -438,6 +514,10 @@ fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
     if let Some(mut lines) = section.section("lines") {
         for role in gpio::Role::all() {
             let key = role.name();
+            let safe = role.own_safe_level().unwrap_or(safe);
+            if matches!(role, gpio::Role::Fatigue(_)) && !watches_eyes && lines.has(key) {
+                lines.reject_key(key, "needs the section [fatigue], which watches the eyes");
+            }
             let (id, active_low, safe) = if lines.is_section(key) {
                 let Some(mut line) = lines.section(key) else {
                     continue;
@@ -461,9 +541,17 @@ fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
                 line: id,
                 active_low,
                 safe,
+                pattern: None,
             });
         }
         lines.finish();
+    }
+    if let Some(mut inputs) = section.section("inputs") {
+        options.acknowledge = input(&mut inputs, "acknowledge", &chip_name);
+        inputs.finish();
+    }
+    if let Some(patterns) = section.section("patterns") {
+        patterns_section(patterns, &mut options.lines);
     }
     match chip {
         Some(chip) => options.chip = chip,
@@ -475,6 +563,60 @@ fn gpio_section(mut section: Section<'_, '_>) -> Option<gpio::Options> {
     }
     section.finish();
     Some(options)
+}
+
+/// A button: a line's offset or name, or a section with more.
+fn input(section: &mut Section<'_, '_>, key: &str, chip: &str) -> Option<gpio::InputOptions> {
+    if !section.is_section(key) {
+        let line = line_id(section, key, chip)?;
+        return Some(gpio::InputOptions {
+            line,
+            active_low: false,
+        });
+    }
+    let mut input = section.section(key)?;
+    let line = line_id(&mut input, "line", chip);
+    if line.is_none() && !input.has("line") {
+        input.missing("line", "the line's offset or name");
+    }
+    let active_low = input.boolean("active_low").unwrap_or(false);
+    input.finish();
+    line.map(|line| gpio::InputOptions { line, active_low })
+}
+
+/// Patterns of lines for states of fatigue.
+fn patterns_section(mut section: Section<'_, '_>, lines: &mut [gpio::LineOptions]) {
+    let roles = gpio::FatigueRole::ALL.into_iter();
+    for role in roles.filter(|role| *role != gpio::FatigueRole::Ok) {
+        let Some(mut pattern) = section.section(role.name()) else {
+            continue;
+        };
+        let rise_after = pattern
+            .number("rise_after_s", 0.1..=3600.0)
+            .map(Duration::from_secs_f64);
+        let lists = pattern.lists("ms");
+        if lists.is_none() && !pattern.has("ms") {
+            pattern.missing("ms", "lists of on and off times, such as [[200, 800]]");
+        }
+        if let Some(found) = lists {
+            let times = |list: &Vec<u64>| list.iter().copied().map(Duration::from_millis).collect();
+            let lists: Vec<Vec<Duration>> = found.value.iter().map(times).collect();
+            match gpio::Pattern::new(lists, rise_after) {
+                Ok(made) => {
+                    let role = gpio::Role::Fatigue(role);
+                    match lines.iter_mut().find(|line| line.role == role) {
+                        Some(line) => line.pattern = Some(made),
+                        None => found.reject(format_args!(
+                            "there is no line for '{role}': add it to [gpio.lines]"
+                        )),
+                    }
+                }
+                Err(error) => found.reject(error),
+            }
+        }
+        pattern.finish();
+    }
+    section.finish();
 }
 
 fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Options {

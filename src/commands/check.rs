@@ -16,7 +16,7 @@ use crate::detect::{Cascade, Detector, Search};
 use crate::host::realtime;
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks};
-use crate::output::{display, events, gpio};
+use crate::output::{display, events, gpio, record};
 
 /// How long to wait for a camera's first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -101,6 +101,14 @@ fn hardware(board: &Board, findings: &mut Findings) {
         for error in errors {
             findings.note("events", Err(error.into()));
         }
+    }
+    let record = board
+        .fatigue
+        .as_ref()
+        .and_then(|fatigue| fatigue.record.as_ref());
+    if let Some(options) = record {
+        let answer = record::probe(options).map(|()| "can be written".to_owned());
+        findings.note("record", answer.map_err(Into::into));
     }
     if let Some(options) = &board.thermal {
         for path in [&options.zone, &options.throttled].into_iter().flatten() {

@@ -6,6 +6,7 @@ pub mod detect;
 pub mod devices;
 pub mod eval;
 pub mod faces;
+pub mod fatigue;
 pub mod image;
 pub mod model;
 pub mod pictures;
@@ -57,6 +58,7 @@ pub enum Command {
     Image(image::Args),
     Detect(detect::Args),
     Eval(eval::Args),
+    Fatigue(fatigue::Args),
     Devices(devices::Args),
     Check(check::Args),
     Safe(safe::Args),
@@ -74,6 +76,7 @@ impl Cli {
             Command::Image(args) => image::run(args),
             Command::Detect(args) => detect::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Fatigue(args) => fatigue::run(args),
             Command::Devices(args) => devices::run(args),
             Command::Check(args) => check::run(args),
             Command::Safe(args) => safe::run(args),

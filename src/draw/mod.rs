@@ -7,6 +7,7 @@ mod lettering;
 pub(crate) mod paint;
 pub(crate) mod palette;
 pub(crate) mod text;
+pub mod timeline;
 
 pub use canvas::{Canvas, Grain};
 pub use palette::{Mood, Part, Theme};

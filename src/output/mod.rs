@@ -5,20 +5,26 @@ pub mod display;
 pub mod events;
 pub mod gpio;
 pub mod latest;
+pub mod record;
 
-pub use crate::report::{Camera, FaceReport, Heat, Report, Shutdown};
+pub use crate::report::{Camera, FaceReport, FatigueReport, Heat, Report, Shutdown};
 
-/// What an output changed on hardware by a report.
+/// What an output changed on hardware by a report, and what it heard from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Level changes of GPIO lines. The loop notes how long after its frame they
     /// come.
     pub edges: u64,
+    /// Whether somebody has just acknowledged the alarm.
+    pub is_acknowledged: bool,
 }
 
 impl Changes {
     /// What an output returns that drives no GPIO lines.
-    pub const NONE: Self = Self { edges: 0 };
+    pub const NONE: Self = Self {
+        edges: 0,
+        is_acknowledged: false,
+    };
 }
 
 /// Something that shows reports.

@@ -106,13 +106,17 @@ impl Pipeline {
                     self.last.nobody_since = None;
                 }
                 self.stats.count_frame(self.last.advance(&frame));
-                let faces = self.stages.look(&frame, &mut self.stats);
+                self.stages.look(&frame, &mut self.stats);
+                let faces = self.stages.faces();
                 self.last.note_faces(faces);
                 let report = Report {
                     is_new: true,
+                    fatigue: self.stages.fatigue(true),
                     ..self.last.report(faces)
                 };
-                tell(&mut self.outputs, &report, &mut self.stats, Some(ready));
+                if tell(&mut self.outputs, &report, &mut self.stats, Some(ready)) {
+                    self.stages.acknowledge();
+                }
                 self.stats.note(Stage::Frame, ready.elapsed());
                 self.arena.look(self.last.frame_size);
                 return Step::Frame;
@@ -125,8 +129,15 @@ impl Pipeline {
         if live {
             self.last.timestamp = self.last.timestamp.max(Timestamp::now());
         }
-        let report = self.last.report(self.stages.faces());
-        tell(&mut self.outputs, &report, &mut self.stats, None);
+        let is_lost = self.last.camera == CameraState::Lost;
+        let is_news = is_lost && self.stages.lose_camera(self.last.timestamp);
+        let report = Report {
+            fatigue: self.stages.fatigue(is_news),
+            ..self.last.report(self.stages.faces())
+        };
+        if tell(&mut self.outputs, &report, &mut self.stats, None) {
+            self.stages.acknowledge();
+        }
         Step::NoFrame
     }
 
@@ -172,7 +183,10 @@ impl Pipeline {
         self.last.is_hot = hot;
         self.last.heat_reason.clear();
         self.last.heat_reason.push_str(reason);
-        let mut report = self.last.report(self.stages.faces());
+        let mut report = Report {
+            fatigue: self.stages.fatigue(false),
+            ..self.last.report(self.stages.faces())
+        };
         if self.source.is_live() {
             report.timestamp = report.timestamp.max(Timestamp::now());
         }
@@ -249,6 +263,7 @@ impl Pipeline {
         self.suspend();
         self.source = source;
         self.stages.forget();
+        self.stages.forget_eyes();
         let (is_hot, heat_reason) = (self.last.is_hot, std::mem::take(&mut self.last.heat_reason));
         self.last = Last {
             is_hot,
@@ -345,6 +360,7 @@ impl Last {
             },
             frame_size: self.frame_size,
             faces: if is_streaming { faces } else { &[] },
+            fatigue: None,
             nobody_since: self.nobody_since.filter(|_| is_streaming),
             heat: Heat {
                 is_hot: self.is_hot,
@@ -355,16 +371,19 @@ impl Last {
     }
 }
 
-/// `ready`: since when the report's frame was there, if it is a new one.
+/// `ready`: since when the report's frame was there, if it is a new one. Returns
+/// whether somebody has acknowledged the alarm.
 fn tell(
     outputs: &mut [Box<dyn Output>],
     report: &Report<'_>,
     stats: &mut Stats,
     ready: Option<Instant>,
-) {
+) -> bool {
     let start = Instant::now();
+    let mut is_acknowledged = false;
     for output in outputs {
         let changes = output.update(report);
+        is_acknowledged |= changes.is_acknowledged;
         if let Some(ready) = ready
             && changes.edges > 0
         {
@@ -372,4 +391,5 @@ fn tell(
         }
     }
     stats.note(Stage::Output, start.elapsed());
+    is_acknowledged
 }

@@ -6,6 +6,7 @@ use super::arena::ArenaTooSmall;
 use super::stats::{Stage, Stats};
 use crate::capture::Frame;
 use crate::decide::Decider;
+use crate::decide::fatigue::{self, EyeSample, FaceSample, Fatigue};
 use crate::detect::{Expected, Search};
 use crate::fault::FaultLog;
 use crate::frame::{LumaView, Rect, Timestamp};
@@ -14,7 +15,7 @@ use crate::image::jpeg;
 use crate::observe::{
     ClassifyError, FaceBox, FaceObservation, FieldOfView, Observations, Observer,
 };
-use crate::report::FaceReport;
+use crate::report::{FaceReport, FatigueReport};
 use crate::track::{BySlot, FaceKey, Prediction, SLOTS, Track, Tracker};
 
 /// Finds, follows, observes and decides on the faces of each frame.
@@ -29,6 +30,7 @@ pub struct Stages {
     observers: Vec<Watch>,
     decider: Decider,
     field_of_view: Option<FieldOfView>,
+    eyes: Option<Eyes>,
     /// The frame size that the observers have their buffers for.
     reserved_for: (u32, u32),
     expected: Vec<Expected>,
@@ -48,6 +50,7 @@ impl Stages {
             observers: Vec::new(),
             decider,
             field_of_view: None,
+            eyes: None,
             reserved_for: (0, 0),
             expected: Vec::with_capacity(SLOTS),
             learned: BySlot::default(),
@@ -80,6 +83,14 @@ impl Stages {
     #[must_use]
     pub const fn with_field_of_view(mut self, view: FieldOfView) -> Self {
         self.field_of_view = Some(view);
+        self
+    }
+
+    /// Watches the eyes of the faces that are followed, from what the verifier
+    /// sees of them.
+    #[must_use]
+    pub fn with_fatigue(mut self, options: fatigue::Options) -> Self {
+        self.eyes = Some(Eyes::new(options));
         self
     }
 
@@ -165,7 +176,89 @@ impl Stages {
             });
         }
         stats.note(Stage::Decide, deciding);
+        if self.eyes.is_some() {
+            self.watch_eyes(luma, now, stats);
+        }
         &self.faces
+    }
+
+    /// Decides on the eyes of all faces that are followed. Those that count were
+    /// looked at already.
+    fn watch_eyes(&mut self, luma: &LumaView<'_>, now: Timestamp, stats: &mut Stats) {
+        let Some(mut eyes) = self.eyes.take() else {
+            return;
+        };
+        let size = (luma.width(), luma.height());
+        eyes.samples.clear();
+        for index in 0..self.tracker.tracks().len() {
+            let track = self.tracker.tracks()[index];
+            let counted = self.faces.iter().find(|face| face.id == track.id);
+            let (rect, seen) = match counted {
+                Some(face) => (face.rect, face.observed),
+                None => (track.rect, self.verify(luma, &track, stats)),
+            };
+            eyes.samples.push(FaceSample {
+                track: track.id,
+                eyes: sample(rect, size, &seen),
+            });
+        }
+        let start = Instant::now();
+        eyes.fatigue.look(now, &eyes.samples);
+        stats.note(Stage::Decide, start.elapsed());
+        self.eyes = Some(eyes);
+    }
+
+    /// Asks the verifier about a face that does not count.
+    fn verify(&mut self, luma: &LumaView<'_>, track: &Track, stats: &mut Stats) -> Observations {
+        let mut seen = Observations::default();
+        let face = FaceBox {
+            rect: track.rect,
+            roll: track.roll,
+        };
+        if let Some(verifier) = &mut self.verifier {
+            stats.time(Stage::Observe, || verifier.look(luma, face, &mut seen));
+            *self.learned.of(track.key()) = seen.face.map(prediction);
+        }
+        seen
+    }
+
+    /// Notes that no frames come. Returns whether that changed anything, or a
+    /// second is over.
+    pub fn lose_camera(&mut self, now: Timestamp) -> bool {
+        self.eyes.as_mut().is_some_and(|eyes| {
+            eyes.samples.clear();
+            eyes.fatigue.lose_camera(now)
+        })
+    }
+
+    /// What is decided of eyes; `is_new`: whether since the last report.
+    #[must_use]
+    pub fn fatigue(&self, is_new: bool) -> Option<FatigueReport<'_>> {
+        self.eyes.as_ref().map(|eyes| FatigueReport {
+            decision: eyes.fatigue.decision(),
+            events: if is_new { eyes.fatigue.events() } else { &[] },
+            samples: &eyes.samples,
+            is_acknowledged: eyes
+                .fatigue
+                .alarm()
+                .is_some_and(|alarm| alarm.is_acknowledged),
+            is_new,
+        })
+    }
+
+    /// Acknowledges the alarm that is on.
+    pub const fn acknowledge(&mut self) {
+        if let Some(eyes) = &mut self.eyes {
+            eyes.fatigue.acknowledge();
+        }
+    }
+
+    /// Forgets what is known of eyes, as for frames with another clock.
+    pub fn forget_eyes(&mut self) {
+        if let Some(eyes) = &mut self.eyes {
+            eyes.fatigue.clear();
+            eyes.samples.clear();
+        }
     }
 
     /// Takes the detector, the observers and the options of `next`, and leaves
@@ -179,6 +272,10 @@ impl Stages {
         std::mem::swap(&mut self.reserved_for, &mut next.reserved_for);
         self.tracker.set_options(*next.tracker.options());
         self.decider.take_options_of(&next.decider);
+        let options = |eyes: &Option<Eyes>| eyes.as_ref().map(|eyes| *eyes.fatigue.options());
+        if options(&self.eyes) != options(&next.eyes) {
+            std::mem::swap(&mut self.eyes, &mut next.eyes);
+        }
         // A verifier always looks, so that it alone has nothing to keep.
         let watches = self.observers.iter_mut().zip(&mut next.observers);
         for (now, before) in watches {
@@ -287,6 +384,61 @@ impl Stages {
             }
         }
         (seen, face.rect)
+    }
+}
+
+/// The eyes that are watched.
+struct Eyes {
+    fatigue: Fatigue,
+    /// What the last frame shows of all faces.
+    samples: Vec<FaceSample>,
+}
+
+impl Eyes {
+    fn new(options: fatigue::Options) -> Self {
+        Self {
+            fatigue: Fatigue::new(options),
+            samples: Vec::with_capacity(SLOTS),
+        }
+    }
+}
+
+/// What the verifier saw of a face, as the rules about eyes take it. `size` is
+/// that of the frame.
+fn sample(rect: Rect, size: (u32, u32), seen: &Observations) -> EyeSample {
+    let of = |pixels: f64, side: u32| (pixels / f64::from(side)) as f32;
+    let rect = [
+        of(f64::from(rect.x), size.0),
+        of(f64::from(rect.y), size.1),
+        of(f64::from(rect.width), size.0),
+        of(f64::from(rect.height), size.1),
+    ];
+    let Some(face) = seen.face else {
+        return EyeSample {
+            rect: Some(rect),
+            ..EyeSample::default()
+        };
+    };
+    let eyes = [face.left_eye, face.right_eye];
+    let lids = || eyes.iter().filter_map(|eye| eye.lids);
+    EyeSample {
+        left: face.left_eye.openness(),
+        right: face.right_eye.openness(),
+        // An eye that is covered says nothing of the gaze.
+        gaze_down: eyes
+            .iter()
+            .filter(|eye| eye.openness().is_some())
+            .filter_map(|eye| eye.lids.map(|lids| lids.gaze_down))
+            .reduce(f32::max),
+        covered: lids().map(|lids| lids.covered).reduce(f32::min),
+        jaw: Some(face.jaw),
+        smile: Some(face.smile),
+        yaw: Some(face.yaw),
+        pitch: Some(face.pitch),
+        roll: Some(face.roll),
+        presence: Some(face.presence),
+        rect: Some(rect),
+        reason: None,
     }
 }
 

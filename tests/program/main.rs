@@ -7,6 +7,7 @@ mod daemon;
 mod detect_command;
 mod documentation;
 mod eval;
+mod fatigue;
 mod faults;
 mod image;
 mod manual;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::reports;
+use affectd::decide::fatigue::{self, Alarm, ClosureKind, FatigueDecision, State, What};
 use affectd::decide::{Facing, Label};
 use affectd::frame::{Rect, Timestamp};
 use affectd::observe::expression::{Expression, Probabilities};
@@ -17,7 +18,7 @@ use affectd::observe::{FaceObservation, Lids};
 use affectd::output::events::{
     Error, Events, Hello, Options, QUEUE, READER_QUEUE, READERS, SCHEMA,
 };
-use affectd::output::{Camera, FaceReport, Heat, Output, Report, Shutdown};
+use affectd::output::{Camera, FaceReport, FatigueReport, Heat, Output, Report, Shutdown};
 use rustix::fs::{FileType, Mode};
 use serde_json::Value;
 
@@ -160,6 +161,71 @@ fn story(run: &mut Run) {
         ..Report::default()
     };
     run.report(2000, hot);
+    let decision = FatigueDecision {
+        track: Some(9),
+        state: State::Asleep,
+        since: Timestamp::from_millis(1990),
+        openness: [Some(0.25), None],
+        perclos: Some(0.1),
+        window: Duration::from_secs(60),
+        valid: 0.75,
+        closure: Some(Duration::from_millis(3010)),
+        yawns: Some(0),
+        calibrated: true,
+        fps: Some(30.0),
+        confidence: 0.75,
+        ..FatigueDecision::default()
+    };
+    let events = [
+        What::State {
+            decision,
+            change: true,
+        },
+        What::Closure {
+            track: 9,
+            kind: ClosureKind::Sleep,
+            duration: Duration::from_micros(3_010_600),
+        },
+        What::Yawn {
+            track: 9,
+            duration: Duration::from_secs(4),
+        },
+        What::Alarm(Alarm {
+            state: State::Asleep,
+            is_on: true,
+            is_acknowledged: false,
+        }),
+    ]
+    .map(|what| fatigue::Event {
+        time: Timestamp::from_millis(2000),
+        what,
+    });
+    let eyes = FatigueReport {
+        decision: &decision,
+        events: &events,
+        samples: &[],
+        is_acknowledged: false,
+        is_new: true,
+    };
+    run.report(
+        2000,
+        Report {
+            fatigue: Some(eyes),
+            ..hot
+        },
+    );
+    // What was told already is not told again.
+    let old = FatigueReport {
+        is_new: false,
+        ..eyes
+    };
+    run.report(
+        2000,
+        Report {
+            fatigue: Some(old),
+            ..hot
+        },
+    );
     let last = Report {
         shutdown: Some(Shutdown {
             reason: "SIGTERM",
@@ -196,6 +262,10 @@ fn every_line_is_as_the_schema_says() {
         r#"{"schema":1,"type":"camera_back","time":2.0,"frame":4,"after":1.38}"#,
         r#"{"schema":1,"type":"none","time":2.0,"frame":4,"since":2.0,"change":true}"#,
         r#"{"schema":1,"type":"temperature","time":2.0,"frame":4,"hot":true,"reason":"75.0 degrees"}"#,
+        r#"{"schema":1,"type":"fatigue","time":2.0,"frame":4,"track":9,"state":"asleep","reason":null,"since":1.99,"openness_left":0.25,"openness_right":null,"perclos":0.1,"perclos_180":null,"window_s":60.0,"valid":0.75,"closure_ms":3010,"blink_rate":null,"blink_duration_ms":null,"yawns":0,"nods":null,"winks":0,"calibrated":true,"fps":30.0,"confidence":0.75,"change":true}"#,
+        r#"{"schema":1,"type":"closure","time":2.0,"frame":4,"track":9,"kind":"sleep","duration_ms":3011}"#,
+        r#"{"schema":1,"type":"yawn","time":2.0,"frame":4,"track":9,"duration_ms":4000}"#,
+        r#"{"schema":1,"type":"alarm","time":2.0,"frame":4,"state":"asleep","on":true,"acknowledged":false}"#,
         r#"{"schema":1,"type":"goodbye","time":2.0,"frame":4,"reason":"SIGTERM","frames":4,"counters":{"late":2,"camera_errors":1}}"#,
     ];
     let found = lines(None, false, story);
@@ -294,25 +364,27 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
                     .unwrap_or_else(|| panic!("{key} is missing or out of order in {line}"));
                 place += found + quoted.len();
                 let value = &object[key];
-                let fits = match kind {
-                    "integer" => value.is_u64(),
-                    "number" => value.is_f64(),
-                    "string" => value.is_string(),
-                    "boolean" => value.is_boolean(),
-                    "object" => value.is_object(),
-                    "array of 14 pairs" => value
-                        .as_array()
-                        .is_some_and(|a| a.len() == 14 && a.iter().all(|pair| pair[1].is_f64())),
-                    "array of strings" => value.as_array().is_some_and(|a| a[0].is_string()),
-                    kind => {
-                        let count = kind
-                            .strip_prefix("array of ")
-                            .and_then(|k| k.strip_suffix(" integers"))
-                            .unwrap_or_else(|| panic!("unknown kind {kind}"));
-                        let array = value.as_array().unwrap();
-                        array.len().to_string() == count && array.iter().all(Value::is_i64)
-                    }
-                };
+                let known = kind.strip_suffix(" or null");
+                let fits = value.is_null() && known.is_some()
+                    || match known.unwrap_or(kind) {
+                        "integer" => value.is_u64(),
+                        "number" => value.is_f64(),
+                        "string" => value.is_string(),
+                        "boolean" => value.is_boolean(),
+                        "object" => value.is_object(),
+                        "array of 14 pairs" => value.as_array().is_some_and(|a| {
+                            a.len() == 14 && a.iter().all(|pair| pair[1].is_f64())
+                        }),
+                        "array of strings" => value.as_array().is_some_and(|a| a[0].is_string()),
+                        kind => {
+                            let count = kind
+                                .strip_prefix("array of ")
+                                .and_then(|k| k.strip_suffix(" integers"))
+                                .unwrap_or_else(|| panic!("unknown kind {kind}"));
+                            let array = value.as_array().unwrap();
+                            array.len().to_string() == count && array.iter().all(Value::is_i64)
+                        }
+                    };
                 assert!(fits, "{key} is no {kind} in {line}");
             }
             assert_eq!(object.as_object().unwrap().len(), count, "{line}");

@@ -8,12 +8,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::reports::face;
+use affectd::decide::fatigue::{FatigueDecision, State};
 use affectd::decide::{Facing, Label};
 use affectd::frame::Timestamp;
 use affectd::observe::expression::Expression;
-use affectd::output::gpio::{Bank, LineId, LineOptions, Lines, Options, Role, SafeLevel};
-use affectd::output::{Camera, Output, Report};
-use embedded_hal::digital::{ErrorKind, ErrorType, OutputPin, PinState};
+use affectd::output::gpio::{
+    Bank, FatigueRole, InputOptions, LineId, LineOptions, Lines, Options, Pattern, Role, SafeLevel,
+};
+use affectd::output::{Camera, FatigueReport, Output, Report};
+use embedded_hal::digital::{ErrorKind, ErrorType, InputPin, OutputPin, PinState};
 
 /// The physical side: levels by line, what happened in order, and what is to
 /// fail.
@@ -81,8 +84,23 @@ impl Drop for Pin {
     }
 }
 
+impl InputPin for Pin {
+    fn is_high(&mut self) -> Result<bool, Broken> {
+        let wires = self.wires.borrow();
+        if wires.failing.contains(&self.line) {
+            return Err(Broken);
+        }
+        Ok(wires.levels.get(&self.line).copied().unwrap_or(false))
+    }
+
+    fn is_low(&mut self) -> Result<bool, Broken> {
+        Ok(!self.is_high()?)
+    }
+}
+
 impl Bank for Board {
     type Pin = Pin;
+    type Input = Pin;
     type Error = String;
 
     fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Pin, String> {
@@ -104,9 +122,27 @@ impl Bank for Board {
             wires: Rc::clone(&self.0),
         })
     }
+
+    fn request_input(&mut self, line: &LineId) -> Result<Pin, String> {
+        let LineId::Name(name) = line else {
+            return Err("the tests use names".to_owned());
+        };
+        if self.0.borrow().refusing.contains(name) {
+            return Err(format!("{name} is taken"));
+        }
+        Ok(Pin {
+            line: name.clone(),
+            wires: Rc::clone(&self.0),
+        })
+    }
 }
 
 impl Board {
+    /// Presses a button, or lets go of it.
+    fn press(&self, line: &str, high: bool) {
+        self.0.borrow_mut().levels.insert(line.to_owned(), high);
+    }
+
     /// The lines that are high, by name.
     fn high(&self) -> Vec<String> {
         let wires = self.0.borrow();
@@ -119,15 +155,21 @@ impl Board {
     }
 }
 
+/// Every role but those of fatigue, which have tests of their own.
+fn roles() -> impl Iterator<Item = Role> {
+    Role::all().filter(|role| !matches!(role, Role::Fatigue(_)))
+}
+
 /// A line for each role, named after it.
 fn options() -> Options {
     Options {
         chip: "pinctrl-test".to_owned(),
-        lines: Role::all()
+        lines: roles()
             .map(|role| LineOptions::new(role, LineId::Name(role.to_string())))
             .collect(),
         min_pulse: Duration::ZERO,
         safe_after: Duration::from_millis(500),
+        ..Options::default()
     }
 }
 
@@ -304,7 +346,7 @@ fn with_safe_lines() -> Options {
 fn lines_are_safe_from_the_first_moment() {
     let rig = Rig::new(&with_safe_lines());
     // Requested with the right level at once: no glitch before the first set.
-    let mut expected: Vec<_> = Role::all()
+    let mut expected: Vec<_> = roles()
         .filter(|role| *role != Role::Heartbeat)
         .map(|role| format!("{role} requested={}", u8::from(role == Role::Uncertain)))
         .collect();
@@ -323,7 +365,7 @@ fn lines_are_safe_at_the_end() {
     let log = rig.board.take_log();
     let released = log.iter().filter(|entry| entry.ends_with("released"));
     // All roles but heartbeat.
-    assert_eq!(released.count(), Role::all().count() - 1);
+    assert_eq!(released.count(), roles().count() - 1);
     // Nothing after the end, neither a report nor dropping.
     rig.frame(40, HAPPY);
     drop(rig.lines);
@@ -409,7 +451,7 @@ fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
     assert_eq!(rig.lines.failing(), 1);
     // The others are set once more, in case the whole chip went.
     rig.frame(80, HAPPY);
-    assert_eq!(rig.board.take_log().len(), Role::all().count() - 2);
+    assert_eq!(rig.board.take_log().len(), roles().count() - 2);
 
     // At growing distances: 100 ms, 200 ms, 400 ms, ….
     let mut attempts = Vec::new();
@@ -438,11 +480,11 @@ fn a_chip_that_went_is_noticed_on_lines_that_do_not_change() {
     let mut rig = Rig::new(&with_safe_lines());
     rig.frame(0, HAPPY);
     // All lines fail, and two are set by this change.
-    let names: Vec<_> = Role::all().map(|role| role.to_string()).collect();
+    let names: Vec<_> = roles().map(|role| role.to_string()).collect();
     rig.board.0.borrow_mut().failing = names;
     rig.frame(40, SAD);
     rig.frame(80, SAD);
-    assert_eq!(rig.lines.failing(), Role::all().count() - 1);
+    assert_eq!(rig.lines.failing(), roles().count() - 1);
     // The chip is back, with all its lines low.
     {
         let mut wires = rig.board.0.borrow_mut();
@@ -461,7 +503,7 @@ fn lines_that_cannot_be_had_are_all_named_and_the_others_let_go() {
     let log = board.take_log();
     let count = |end: &str| log.iter().filter(|entry| entry.ends_with(end)).count();
     // All but the two.
-    let taken = Role::all().count() - 2;
+    let taken = roles().count() - 2;
     assert_eq!((count("requested=0"), count("released")), (taken, taken));
 }
 
@@ -539,4 +581,201 @@ fn a_line_is_on_while_a_face_points_to_the_camera() {
     // For at least a pulse.
     assert!(high(1080, [false, false]));
     assert!(!high(1200, [false, false]));
+}
+
+/// Lines for all states of fatigue.
+fn fatigue_lines() -> (Board, Lines<Board>) {
+    let roles = FatigueRole::ALL.map(Role::Fatigue);
+    let options = Options {
+        lines: roles
+            .map(|role| LineOptions::new(role, LineId::Name(role.to_string())))
+            .into(),
+        min_pulse: Duration::from_secs(5),
+        ..options()
+    };
+    let board = Board::default();
+    let lines = Lines::new(board.clone(), &options).unwrap();
+    (board, lines)
+}
+
+fn show_state(lines: &mut Lines<Board>, millis: u64, state: State, is_new: bool) {
+    let decision = FatigueDecision {
+        state,
+        ..FatigueDecision::default()
+    };
+    lines.update(&Report {
+        timestamp: Timestamp::from_millis(millis),
+        is_new,
+        camera: Camera::Streaming,
+        fatigue: Some(FatigueReport {
+            decision: &decision,
+            events: &[],
+            samples: &[],
+            is_acknowledged: false,
+            is_new,
+        }),
+        ..Report::default()
+    });
+}
+
+#[test]
+fn each_state_of_fatigue_has_its_lines_and_those_of_milder_ones() {
+    let (board, mut lines) = fatigue_lines();
+    // Nothing is known at the start.
+    assert_eq!(board.high(), ["no_reading"]);
+    for (second, state, expected) in [
+        (1, State::Calibrating, vec![]),
+        (2, State::Ok, vec!["fatigue_ok"]),
+        (3, State::Drowsy, vec!["drowsy"]),
+        (4, State::Microsleep, vec!["drowsy", "microsleep"]),
+        (5, State::Asleep, vec!["asleep", "drowsy", "microsleep"]),
+        (
+            6,
+            State::Unresponsive,
+            vec!["asleep", "drowsy", "microsleep", "unresponsive"],
+        ),
+        (7, State::Nobody, vec!["nobody"]),
+        (8, State::NoReading, vec!["no_reading"]),
+    ] {
+        // The minimum pulse of 5 s is not theirs.
+        show_state(&mut lines, second * 1000, state, true);
+        assert_eq!(board.high(), expected, "{state}");
+    }
+}
+
+#[test]
+fn without_frames_it_is_not_ok() {
+    let (board, mut lines) = fatigue_lines();
+    show_state(&mut lines, 1000, State::Ok, true);
+    show_state(&mut lines, 1400, State::Ok, false);
+    assert_eq!(board.high(), ["fatigue_ok"]);
+    show_state(&mut lines, 1500, State::Ok, false);
+    assert_eq!(board.high(), ["no_reading"]);
+    show_state(&mut lines, 1600, State::Ok, true);
+    assert_eq!(board.high(), ["fatigue_ok"]);
+    lines.update(&Report {
+        timestamp: Timestamp::from_millis(1700),
+        camera: Camera::Lost { reason: "gone" },
+        ..Report::default()
+    });
+    assert_eq!(board.high(), ["no_reading"]);
+    lines.finish();
+    assert_eq!(board.high(), ["no_reading"]);
+}
+
+#[test]
+fn a_line_follows_its_pattern_while_its_state_holds() {
+    let millis = Duration::from_millis;
+    let pattern = Pattern::new(
+        vec![
+            vec![millis(200), millis(300)],
+            vec![millis(100), millis(100)],
+        ],
+        Some(millis(2000)),
+    );
+    let role = Role::Fatigue(FatigueRole::Asleep);
+    let options = Options {
+        lines: vec![LineOptions {
+            pattern: Some(pattern.unwrap()),
+            ..LineOptions::new(role, LineId::Name("buzzer".to_owned()))
+        }],
+        ..options()
+    };
+    let board = Board::default();
+    let mut lines = Lines::new(board.clone(), &options).unwrap();
+    show_state(&mut lines, 0, State::Ok, true);
+    let mut course = String::new();
+    for step in 0..80 {
+        let state = if step < 60 { State::Asleep } else { State::Ok };
+        show_state(&mut lines, 1000 + 50 * step, state, true);
+        course.push(if board.high().is_empty() { '.' } else { '#' });
+    }
+    let slow = "####......".repeat(4);
+    let fast = "##..".repeat(5);
+    assert_eq!(course, format!("{slow}{fast}{}", ".".repeat(20)));
+}
+
+#[test]
+fn a_button_is_told_of_once_per_press() {
+    let options = Options {
+        lines: vec![],
+        acknowledge: Some(InputOptions {
+            line: LineId::Name("button".to_owned()),
+            active_low: true,
+        }),
+        ..options()
+    };
+    let board = Board::default();
+    // Held from the start.
+    board.press("button", false);
+    let mut lines = Lines::new(board.clone(), &options).unwrap();
+    let mut millis = 0;
+    let mut pressed = |levels: &[bool]| {
+        let told = levels.iter().map(|level| {
+            board.press("button", *level);
+            millis += 50;
+            let changes = lines.update(&Report {
+                timestamp: Timestamp::from_millis(millis),
+                is_new: true,
+                camera: Camera::Streaming,
+                ..Report::default()
+            });
+            changes.is_acknowledged
+        });
+        told.filter(|told| *told).count()
+    };
+    assert_eq!(pressed(&[false, false]), 0);
+    assert_eq!(pressed(&[true, true, false, false, false]), 1);
+    assert_eq!(pressed(&[true, false, true]), 1);
+    // It cannot be read for a while, in which it is pressed.
+    board.0.borrow_mut().failing.push("button".to_owned());
+    assert_eq!(pressed(&[true, false]), 0);
+    board.0.borrow_mut().failing.clear();
+    assert_eq!(pressed(&[false; 20]), 0);
+    assert_eq!(pressed(&[true, false]), 1);
+    board.0.borrow_mut().refusing.push("button".to_owned());
+    assert_eq!(
+        Lines::new(board.clone(), &options).err().unwrap(),
+        ["button is taken"]
+    );
+}
+
+#[test]
+fn an_acknowledged_alarm_silences_patterns_only() {
+    let pattern = Pattern::new(vec![vec![Duration::from_secs(9); 2]], None).unwrap();
+    let line = |role: FatigueRole| {
+        let role = Role::Fatigue(role);
+        LineOptions::new(role, LineId::Name(role.to_string()))
+    };
+    let buzzer = LineOptions {
+        pattern: Some(pattern),
+        ..line(FatigueRole::Asleep)
+    };
+    let options = Options {
+        lines: vec![buzzer, line(FatigueRole::Drowsy)],
+        ..options()
+    };
+    let board = Board::default();
+    let mut lines = Lines::new(board.clone(), &options).unwrap();
+    let decision = FatigueDecision {
+        state: State::Asleep,
+        ..FatigueDecision::default()
+    };
+    let mut high = |is_acknowledged: bool| {
+        lines.update(&Report {
+            is_new: true,
+            camera: Camera::Streaming,
+            fatigue: Some(FatigueReport {
+                decision: &decision,
+                events: &[],
+                samples: &[],
+                is_acknowledged,
+                is_new: true,
+            }),
+            ..Report::default()
+        });
+        board.high()
+    };
+    assert_eq!(high(false), ["asleep", "drowsy"]);
+    assert_eq!(high(true), ["drowsy"]);
 }

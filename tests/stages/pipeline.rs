@@ -22,7 +22,7 @@ use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
 use affectd::output::{Camera, Changes, Output, Report};
 use affectd::pipeline::{Pipeline, Stages, Step};
 use affectd::track::{self, Tracker};
-use embedded_hal::digital::{ErrorType, OutputPin, PinState};
+use embedded_hal::digital::{ErrorType, InputPin, OutputPin, PinState};
 
 /// What the camera does, call by call.
 #[derive(Clone, Copy)]
@@ -127,8 +127,25 @@ impl OutputPin for Pin {
     }
 }
 
+impl InputPin for Pin {
+    fn is_high(&mut self) -> Result<bool, Infallible> {
+        Ok(self
+            .wires
+            .0
+            .borrow()
+            .get(&self.name)
+            .copied()
+            .unwrap_or(false))
+    }
+
+    fn is_low(&mut self) -> Result<bool, Infallible> {
+        Ok(!self.is_high()?)
+    }
+}
+
 impl Bank for Wires {
     type Pin = Pin;
+    type Input = Pin;
     type Error = String;
 
     fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Pin, String> {
@@ -138,6 +155,13 @@ impl Bank for Wires {
         };
         let Ok(()) = pin.set_state(level);
         Ok(pin)
+    }
+
+    fn request_input(&mut self, line: &LineId) -> Result<Pin, String> {
+        Ok(Pin {
+            name: line.to_string(),
+            wires: self.clone(),
+        })
     }
 }
 
@@ -204,7 +228,10 @@ fn lines(wires: &Wires) -> Lines<Wires> {
     let line = |(offset, role)| LineOptions::new(role, LineId::Offset(offset));
     let options = gpio::Options {
         chip: "wires".to_owned(),
-        lines: (0..).zip(Role::all()).map(line).collect(),
+        lines: (0..)
+            .zip(Role::all().filter(|role| !matches!(role, Role::Fatigue(_))))
+            .map(line)
+            .collect(),
         min_pulse: Duration::ZERO,
         ..gpio::Options::default()
     };

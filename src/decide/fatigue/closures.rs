@@ -25,7 +25,8 @@ const SLOW: Duration = Duration::from_millis(100);
 pub(super) const BLINK_LONGEST: Duration = Duration::from_millis(500);
 /// Closures shorter than this are not in PERCLOS.
 const PERCLOS_LEAST: Duration = Duration::from_millis(250);
-/// Intervals of less than [`PERCLOS_LEAST`] that wait for it to be reached.
+/// Deep times within one closure that wait for it to count. More of them are
+/// left out: lids that flutter so often are not shut.
 const WAITING: usize = 32;
 
 /// A closure that ended.
@@ -36,8 +37,6 @@ pub(super) struct Ended {
     pub minima: [Option<f32>; 2],
     /// Whether it ended because frames or eyes were missing.
     pub is_cut: bool,
-    /// Whether the lids were below 0.3 in any frame.
-    pub is_full: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ struct Shut {
     is_full: bool,
     /// Whether the last frame was deep.
     was_deep: bool,
-    /// Deep intervals that are not in PERCLOS yet.
+    /// Deep times that are not in PERCLOS yet.
     waiting: [(Duration, Duration); WAITING],
     waiting_count: usize,
 }
@@ -119,16 +118,16 @@ impl Closures {
             return;
         }
         if shut.was_deep {
-            match shut.waiting.get_mut(shut.waiting_count) {
-                Some(place) => {
-                    *place = (from, to);
-                    shut.waiting_count += 1;
-                }
-                // More than 128 frames per second: the last two go together.
-                None => shut.waiting[WAITING - 1].1 = to,
+            let count = shut.waiting_count;
+            if count > 0 && shut.waiting[count - 1].1 == from {
+                shut.waiting[count - 1].1 = to;
+            } else if let Some(place) = shut.waiting.get_mut(count) {
+                *place = (from, to);
+                shut.waiting_count += 1;
             }
         }
-        if shut.length >= PERCLOS_LEAST {
+        let is_closure = shut.length <= BLINK_LONGEST || is_half(shut.deep, shut.length);
+        if shut.length >= PERCLOS_LEAST && is_closure {
             for (from, to) in &shut.waiting[..shut.waiting_count] {
                 windows.add(*from, *to, Kind::Shut);
             }
@@ -206,13 +205,12 @@ impl Closures {
         let is_closure = if is_short {
             !is_cut
         } else {
-            shut.is_full && length > Duration::ZERO
+            shut.is_full && length > BLINK_LONGEST
         };
         is_closure.then_some(Ended {
             length,
             minima: shut.minima,
             is_cut,
-            is_full: shut.is_full,
         })
     }
 }

@@ -74,6 +74,7 @@ mod pace;
 mod person;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod watch;
 mod windows;
 
@@ -330,6 +331,17 @@ impl ClosureKind {
     }
 }
 
+/// What should wake a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Drowsy or graver; the last one when the alarm is over.
+    pub state: State,
+    /// Whether it is on, acknowledged or not.
+    pub is_on: bool,
+    /// Whether somebody has acknowledged it, which a graver state undoes.
+    pub is_acknowledged: bool,
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
@@ -353,4 +365,6 @@ pub enum What {
     },
     /// A yawn has ended.
     Yawn { track: u32, duration: Duration },
+    /// An alarm began, changed its state, was acknowledged, or ended.
+    Alarm(Alarm),
 }

@@ -31,6 +31,8 @@ const OPEN_AFTER_MICROSLEEP: Duration = Duration::from_secs(2);
 const OPEN_AFTER_SLEEP: Duration = Duration::from_secs(3);
 /// Eyes that were shut for so long when they were lost were not just blinking.
 const LOST_CLOSED: Duration = Duration::from_millis(250);
+/// Blinks of up to this length tell the shut level: 100 to 400 ms are usual.
+const ORDINARY_BLINK: Duration = Duration::from_millis(400);
 /// A closure of this length begins the count of open time anew.
 const OPEN_BROKEN_BY: Duration = Duration::from_millis(500);
 /// `drowsy` over 180 s, as a part of the threshold over 60 s.
@@ -154,7 +156,11 @@ impl Person {
     /// Frees the place.
     pub fn release(&mut self) {
         self.track = None;
+        self.seen = None;
+        self.last_frame = Duration::ZERO;
+        self.last_seen = Duration::ZERO;
         self.decision = FatigueDecision::default();
+        self.next_report = Duration::ZERO;
     }
 
     /// Forgets what was measured.
@@ -400,14 +406,14 @@ impl Person {
         } else {
             ClosureKind::Sleep
         };
-        if kind == ClosureKind::Blink {
-            if ended.is_full {
-                for (levels, minimum) in self.levels.iter_mut().zip(ended.minima) {
-                    if let Some(minimum) = minimum {
-                        levels.note_blink(minimum);
-                    }
+        if ended.length <= ORDINARY_BLINK {
+            for (levels, minimum) in self.levels.iter_mut().zip(ended.minima) {
+                if let Some(minimum) = minimum {
+                    levels.note_blink(minimum);
                 }
             }
+        }
+        if kind == ClosureKind::Blink {
             self.blinks.note(frame.now, ended.length);
         }
         self.raise(ended.length, frame.options);

@@ -392,6 +392,36 @@ fn who_falls_asleep_while_calibrating_is_asleep() {
 }
 
 #[test]
+fn an_alarm_is_acknowledged_until_it_becomes_graver() {
+    let mut fatigue = Fatigue::new(Options::default());
+    let mut alarms = Vec::new();
+    for frame in 0..1000 {
+        let time = f64::from(frame) / 20.0;
+        if frame == 20 || frame == 690 || frame == 700 {
+            fatigue.acknowledge();
+        }
+        let shut = (33.0..40.0).contains(&time);
+        fatigue.look(at(time), &one(both(raw(if shut { 0.0 } else { 1.0 }))));
+        for event in fatigue.events() {
+            if let What::Alarm(alarm) = event.what {
+                alarms.push((alarm.state, alarm.is_on, alarm.is_acknowledged));
+            }
+        }
+    }
+    assert_eq!(
+        alarms,
+        [
+            (State::Microsleep, true, false),
+            (State::Microsleep, true, true),
+            (State::Asleep, true, false),
+            (State::Unresponsive, true, false),
+            (State::Unresponsive, false, false),
+        ]
+    );
+    assert_eq!(fatigue.alarm(), None);
+}
+
+#[test]
 fn drowsiness_needs_both_windows_and_ends_late() {
     // A second shut in five, then a second in thirty.
     let samples = (0..9000).map(|frame| {
@@ -696,6 +726,24 @@ fn a_look_over_the_shoulder_keeps_the_calibration() {
     assert!(!comes_back(4, 0.45, 0.7, false).calibrated);
     assert!(!comes_back(12, 0.45, 1.0, false).calibrated);
     assert!(!comes_back(4, 0.45, 1.0, true).calibrated);
+}
+
+#[test]
+fn a_recording_that_begins_again_starts_anew() {
+    let mut fatigue = Fatigue::new(Options::default());
+    let mut now = 0;
+    look_for(&mut fatigue, &mut now, 40, &[face(1, 0.4, 0.2, 1.0)]);
+    assert_eq!(fatigue.decision().state, State::Ok);
+    now = 0;
+    look_for(&mut fatigue, &mut now, 2, &[face(1, 0.4, 0.2, 1.0)]);
+    let decision = *fatigue.decision();
+    assert_eq!(
+        (decision.state, decision.calibrated),
+        (State::Calibrating, false)
+    );
+    assert!(decision.window < Duration::from_secs(2));
+    look_for(&mut fatigue, &mut now, 30, &[face(1, 0.4, 0.2, 1.0)]);
+    assert_eq!(fatigue.decision().state, State::Ok);
 }
 
 #[test]

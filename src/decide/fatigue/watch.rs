@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::options::{Options, Watch};
 use super::pace::Pace;
 use super::person::{BLIND, Frame, Person, push};
-use super::{Event, FaceSample, FatigueDecision, Reason, State, What};
+use super::{Alarm, Event, FaceSample, FatigueDecision, Reason, State, What};
 use crate::frame::Timestamp;
 use crate::track::SLOTS;
 
@@ -45,6 +45,8 @@ pub struct Fatigue {
     empty: FatigueDecision,
     next_report: Duration,
     camera_lost_at: Option<Duration>,
+    alarm: Option<Alarm>,
+    is_acknowledgement_asked: bool,
 }
 
 impl Fatigue {
@@ -57,7 +59,7 @@ impl Fatigue {
         };
         Self {
             persons: (0..count).map(|_| Person::new(&options)).collect(),
-            events: Vec::with_capacity(EVENTS_EACH * count + 1),
+            events: Vec::with_capacity(EVENTS_EACH * count + 2),
             pace: Pace::default(),
             other_seen: false,
             larger_since: None,
@@ -66,6 +68,8 @@ impl Fatigue {
             empty: FatigueDecision::default(),
             next_report: Duration::ZERO,
             camera_lost_at: None,
+            alarm: None,
+            is_acknowledgement_asked: false,
             options,
         }
     }
@@ -83,10 +87,7 @@ impl Fatigue {
         let before = self.now;
         let now = match before {
             Some(before) if before.since(now) > CLOCK_SET_BACK => {
-                *self = Self {
-                    events: std::mem::take(&mut self.events),
-                    ..Self::new(self.options)
-                };
+                self.clear();
                 now
             }
             Some(before) => now.max(before),
@@ -105,6 +106,24 @@ impl Fatigue {
             Watch::All => self.look_at_all(now.0, faces),
         }
         self.look_at_nobody(now.0, None);
+        self.follow_alarm(now.0);
+    }
+
+    /// Forgets everybody, as for frames with another clock.
+    pub fn clear(&mut self) {
+        for person in &mut self.persons {
+            person.release();
+        }
+        self.pace.clear();
+        self.other_seen = false;
+        self.larger_since = None;
+        self.events.clear();
+        self.now = None;
+        self.empty = FatigueDecision::default();
+        self.next_report = Duration::ZERO;
+        self.camera_lost_at = None;
+        self.alarm = None;
+        self.is_acknowledgement_asked = false;
     }
 
     /// Notes that no frames come. May be called as often as one likes; it has an
@@ -129,7 +148,44 @@ impl Fatigue {
             }
         }
         self.look_at_nobody(now.0, Some(Reason::CameraLost));
+        self.follow_alarm(now.0);
         true
+    }
+
+    /// Acknowledges the alarm that is on, with the next frame. It stays
+    /// acknowledged until it ends or becomes graver.
+    pub const fn acknowledge(&mut self) {
+        self.is_acknowledgement_asked = true;
+    }
+
+    /// The alarm that is on.
+    #[must_use]
+    pub const fn alarm(&self) -> Option<Alarm> {
+        self.alarm
+    }
+
+    fn follow_alarm(&mut self, now: Duration) {
+        let state = self.decision().state;
+        let is_asked = std::mem::take(&mut self.is_acknowledgement_asked);
+        let before = self.alarm;
+        self.alarm = state.is_alarm().then(|| {
+            let is_graver = before.is_none_or(|before| state > before.state);
+            let was_acknowledged = before.is_some_and(|before| before.is_acknowledged);
+            Alarm {
+                state,
+                is_on: true,
+                is_acknowledged: (was_acknowledged || is_asked && before.is_some()) && !is_graver,
+            }
+        });
+        if self.alarm != before {
+            let over = before.map(|before| Alarm {
+                is_on: false,
+                ..before
+            });
+            if let Some(alarm) = self.alarm.or(over) {
+                push(&mut self.events, now, What::Alarm(alarm));
+            }
+        }
     }
 
     /// What happened in the last frame, in order.

@@ -130,8 +130,8 @@ impl Windows {
         }
     }
 
-    /// Adds the time from `from` to `to`, which is at most the last advance and
-    /// at most a few seconds ago.
+    /// Adds the time from `from` to `to`, which is at most the last advance. What
+    /// is in no window any more is left out.
     pub fn add(&mut self, from: Duration, to: Duration, kind: Kind) {
         let mut start = from.max(self.origin);
         while start < to {
@@ -140,6 +140,10 @@ impl Windows {
                 (self.origin + BUCKET * u32::try_from(number + 1).unwrap_or(u32::MAX)).min(to);
             if end <= start {
                 return;
+            }
+            if self.head >= number + LONG_BUCKETS {
+                start = end;
+                continue;
             }
             // Differences of rounded ends, so that rounding does not add up.
             let unit = |time: Duration| time.as_nanos() / UNIT_NANOS;

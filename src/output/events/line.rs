@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::SCHEMA;
+use super::{SCHEMA, fatigue};
 use crate::decide::Facing;
+use crate::decide::fatigue::What;
 use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::observe::record::{self, to_decimals};
@@ -91,6 +92,7 @@ pub(super) enum Body {
         hot: bool,
         reason: Arc<str>,
     },
+    Fatigue(What),
     Dropped {
         lines: u64,
     },
@@ -106,6 +108,7 @@ impl Event {
             Body::Face { change: false, .. }
                 | Body::None { change: false, .. }
                 | Body::CameraLost { change: false, .. }
+                | Body::Fatigue(What::State { change: false, .. })
         )
     }
 
@@ -147,6 +150,10 @@ impl Body {
             Self::CameraLost { .. } => "camera_lost",
             Self::CameraBack { .. } => "camera_back",
             Self::Temperature { .. } => "temperature",
+            Self::Fatigue(What::State { .. }) => "fatigue",
+            Self::Fatigue(What::Closure { .. }) => "closure",
+            Self::Fatigue(What::Yawn { .. }) => "yawn",
+            Self::Fatigue(What::Alarm(_)) => "alarm",
             Self::Dropped { .. } => "dropped",
             Self::Goodbye(_) => "goodbye",
         }
@@ -210,6 +217,7 @@ impl Body {
                 map.serialize_entry("hot", hot)?;
                 map.serialize_entry("reason", &**reason)
             }
+            Self::Fatigue(what) => fatigue::serialize(what, map),
             Self::Dropped { lines } => map.serialize_entry("lines", lines),
             Self::Goodbye(goodbye) => {
                 map.serialize_entry("reason", &goodbye.reason)?;
@@ -276,13 +284,13 @@ impl Serialize for Counters<'_> {
 }
 
 /// A probability to 4 decimals.
-fn rounded(value: f32) -> f64 {
+pub(super) fn rounded(value: f32) -> f64 {
     to_decimals(value, 4)
 }
 
 /// Seconds to the millisecond, from whole numbers so that nothing depends on
 /// how a sum was rounded.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1e3
 }
 

@@ -10,6 +10,7 @@
 //!
 #![doc = include_str!("../../../docs/events.md")]
 
+mod fatigue;
 mod file;
 mod line;
 mod queue;
@@ -28,6 +29,7 @@ use crate::track::BySlot;
 use line::{Body, Detail, Event, Goodbye};
 use queue::Queue;
 
+pub use fatigue::FatigueLine;
 pub use line::Hello;
 pub use queue::QUEUE;
 pub use socket::{READER_QUEUE, READERS};
@@ -460,7 +462,28 @@ impl Events {
         });
     }
 
+    /// Says what happened to eyes. The times are those of the frames, also of
+    /// what the pipeline learned without one.
+    fn fatigue(&mut self, report: &Report<'_>) {
+        let Some(fatigue) = report.fatigue.filter(|fatigue| fatigue.is_new) else {
+            return;
+        };
+        for event in fatigue.events {
+            self.push(Event {
+                time: event.time,
+                wall: self.live.then(SystemTime::now),
+                frame: report.frame,
+                body: Body::Fatigue(event.what),
+            });
+        }
+    }
+
     fn tell(&mut self, report: &Report<'_>) {
+        self.tell_all_but_eyes(report);
+        self.fatigue(report);
+    }
+
+    fn tell_all_but_eyes(&mut self, report: &Report<'_>) {
         self.now = report.timestamp;
         self.temperature(report.heat);
         match report.camera {

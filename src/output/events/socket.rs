@@ -374,7 +374,8 @@ impl Latest {
             Body::Temperature { hot, .. } => self.temperature = hot.then_some(event),
             Body::CameraBack { .. } => self.state.clear(),
             Body::Goodbye(_) => self.goodbye = Some(event),
-            Body::Dropped { .. } => {}
+            // The next state of eyes comes within a second.
+            Body::Dropped { .. } | Body::Fatigue(_) => {}
         }
     }
 

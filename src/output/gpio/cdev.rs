@@ -74,11 +74,22 @@ impl Cdev {
         purpose: &str,
         level: PinState,
     ) -> Result<CdevPin, Error> {
+        let level = u8::from(level == PinState::High);
+        self.take_as(line, purpose, LineRequestFlags::OUTPUT, level)
+    }
+
+    fn take_as(
+        &mut self,
+        line: &LineId,
+        purpose: &str,
+        flags: LineRequestFlags,
+        level: u8,
+    ) -> Result<CdevPin, Error> {
         let mut chip = match self.chip.take() {
             Some(chip) => chip,
             None => find(&self.wanted)?,
         };
-        let pin = self.take_from(&mut chip, line, purpose, level)?;
+        let pin = self.take_from(&mut chip, line, purpose, (flags, level))?;
         self.chip = Some(chip);
         Ok(pin)
     }
@@ -88,7 +99,7 @@ impl Cdev {
         chip: &mut Chip,
         id: &LineId,
         purpose: &str,
-        level: PinState,
+        (flags, level): (LineRequestFlags, u8),
     ) -> Result<CdevPin, Error> {
         let offset = self.offset(chip, id)?;
         let failed = |source| Error::Line {
@@ -100,26 +111,20 @@ impl Cdev {
         let line = chip.get_line(offset).map_err(failed)?;
         let consumer = format!("affectd {purpose}");
         // Without ACTIVE_LOW: see the module above.
-        let handle = line
-            .request(
-                LineRequestFlags::OUTPUT,
-                u8::from(level == PinState::High),
-                &consumer,
-            )
-            .map_err(|source| {
-                if io_kind(&source) == Some(io::ErrorKind::ResourceBusy) {
-                    let user = line.info().ok();
-                    let user = user.as_ref().and_then(gpio_cdev::LineInfo::consumer);
-                    Error::LineInUse {
-                        chip: self.wanted.clone(),
-                        line: id.clone(),
-                        purpose: purpose.to_owned(),
-                        user: user.unwrap_or("unknown").to_owned(),
-                    }
-                } else {
-                    failed(source)
+        let handle = line.request(flags, level, &consumer).map_err(|source| {
+            if io_kind(&source) == Some(io::ErrorKind::ResourceBusy) {
+                let user = line.info().ok();
+                let user = user.as_ref().and_then(gpio_cdev::LineInfo::consumer);
+                Error::LineInUse {
+                    chip: self.wanted.clone(),
+                    line: id.clone(),
+                    purpose: purpose.to_owned(),
+                    user: user.unwrap_or("unknown").to_owned(),
                 }
-            })?;
+            } else {
+                failed(source)
+            }
+        })?;
         CdevPin::new(handle).map_err(failed)
     }
 
@@ -151,10 +156,15 @@ impl Cdev {
 
 impl Bank for Cdev {
     type Pin = CdevPin;
+    type Input = CdevPin;
     type Error = Error;
 
     fn request(&mut self, line: &LineOptions, level: PinState) -> Result<CdevPin, Error> {
         self.take(&line.line, line.role.name(), level)
+    }
+
+    fn request_input(&mut self, line: &LineId) -> Result<CdevPin, Error> {
+        self.take_as(line, "acknowledge", LineRequestFlags::INPUT, 0)
     }
 }
 

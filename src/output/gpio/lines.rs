@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use embedded_hal::digital::{OutputPin, PinState};
+use embedded_hal::digital::{InputPin, OutputPin, PinState};
 
-use super::{LineOptions, Options, Role, SafeLevel};
+use super::{InputOptions, LineId, LineOptions, Options, Role, SafeLevel};
 use crate::decide::Label;
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
@@ -26,6 +26,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(10);
 /// Where pins come from: a chip of this machine, or a test's double.
 pub trait Bank {
     type Pin: OutputPin<Error: Display>;
+    type Input: InputPin<Error: Display>;
     type Error: Display;
 
     /// Takes a line as an output that has this level from the start, without
@@ -35,16 +36,23 @@ pub trait Bank {
     /// # Errors
     /// The line cannot be had, at least for now.
     fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Self::Pin, Self::Error>;
+
+    /// Takes a line as an input.
+    ///
+    /// # Errors
+    /// The line cannot be had, at least for now.
+    fn request_input(&mut self, line: &LineId) -> Result<Self::Input, Self::Error>;
 }
 
 /// Lines of a [`Bank`] that follow reports.
 ///
 /// Allocates nothing after it is built, and makes a system call only for a
-/// level that changes.
+/// level that changes, and one per report to read a button.
 #[derive(Debug)]
 pub struct Lines<B: Bank> {
     bank: B,
     lines: Vec<Line<B::Pin>>,
+    button: Option<Button<B::Input>>,
     min_pulse: Duration,
     safe_after: Duration,
     /// What the one-hot group shows, and since when it does.
@@ -71,11 +79,24 @@ enum Shown {
 }
 
 #[derive(Debug)]
+struct Button<I> {
+    options: InputOptions,
+    /// `None` while the line cannot be had.
+    pin: Option<I>,
+    is_pressed: bool,
+    fault: FaultLog,
+    retry_at: Timestamp,
+    retry_after: Duration,
+}
+
+#[derive(Debug)]
 struct Line<P> {
     options: LineOptions,
     /// `None` while the line cannot be had.
     pin: Option<P>,
     on: bool,
+    /// Since when the line follows its pattern.
+    pattern_since: Option<Timestamp>,
     /// The level is to be set even if it does not change.
     suspect: bool,
     fault: FaultLog,
@@ -86,6 +107,15 @@ struct Line<P> {
 impl<P> Line<P> {
     fn level(&self, on: bool) -> PinState {
         PinState::from(on != self.options.active_low)
+    }
+
+    /// Whether the line is on at this time of its pattern, if it follows one.
+    fn is_on_in_pattern(&self, now: Timestamp, is_silent: bool) -> bool {
+        match (&self.options.pattern, self.pattern_since) {
+            (Some(_), _) if is_silent => false,
+            (Some(pattern), Some(since)) => pattern.is_on(now.since(since)),
+            _ => true,
+        }
     }
 
     fn safe(&self) -> bool {
@@ -107,6 +137,7 @@ impl<B: Bank> Lines<B> {
                 options: options.clone(),
                 pin: None,
                 on: options.safe == SafeLevel::On,
+                pattern_since: None,
                 suspect: false,
                 fault: FaultLog::new(format!(
                     "GPIO chip '{chip}', {} for {}",
@@ -123,12 +154,30 @@ impl<B: Bank> Lines<B> {
                 Err(error) => errors.push(error),
             }
         }
+        let button = options.acknowledge.as_ref().and_then(|input| {
+            let pin = bank.request_input(&input.line);
+            pin.map_err(|error| errors.push(error))
+                .ok()
+                .map(|pin| Button {
+                    options: input.clone(),
+                    pin: Some(pin),
+                    // What is held from the start acknowledges nothing.
+                    is_pressed: true,
+                    fault: FaultLog::new(format!(
+                        "GPIO chip '{chip}', {} for acknowledge",
+                        input.line
+                    )),
+                    retry_at: Timestamp::default(),
+                    retry_after: RETRY_FIRST,
+                })
+        });
         if !errors.is_empty() {
             return Err(errors);
         }
         Ok(Self {
             bank,
             lines,
+            button,
             min_pulse: options.min_pulse,
             safe_after: options.safe_after,
             shown: Shown::Nothing,
@@ -172,6 +221,7 @@ impl<B: Bank> Lines<B> {
             self.last_frame = self.last_frame.map(|_| now);
             for line in &mut self.lines {
                 line.retry_at = now;
+                line.pattern_since = line.pattern_since.map(|_| now);
             }
         }
         self.now = now;
@@ -185,6 +235,9 @@ impl<B: Bank> Lines<B> {
         self.facing_since = None;
         self.beat = false;
         self.beat_since = None;
+        for line in &mut self.lines {
+            line.pattern_since = None;
+        }
         self.drive(|line| line.safe());
     }
 
@@ -260,7 +313,47 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
     result
 }
 
+/// Whether a button was pressed since it was last read.
+fn is_pressed_now<B: Bank>(bank: &mut B, button: &mut Button<B::Input>, now: Timestamp) -> bool {
+    let (was_lost, read) = match &mut button.pin {
+        Some(pin) => (false, pin.is_high().map_err(|error| error.to_string())),
+        None if now < button.retry_at => return false,
+        None => match bank.request_input(&button.options.line) {
+            Ok(mut pin) => {
+                let read = pin.is_high().map_err(|error| error.to_string());
+                button.pin = Some(pin);
+                (true, read)
+            }
+            Err(error) => (true, Err(error.to_string())),
+        },
+    };
+    match read {
+        Ok(is_high) => {
+            let is_pressed = is_high != button.options.active_low;
+            button.fault.cleared();
+            button.retry_after = RETRY_FIRST;
+            let was_pressed = std::mem::replace(&mut button.is_pressed, is_pressed);
+            is_pressed && !was_pressed && !was_lost
+        }
+        Err(error) => {
+            button.pin = None;
+            button.fault.occurred(&error);
+            button.retry_at = Timestamp(now.0.saturating_add(button.retry_after));
+            button.retry_after = (button.retry_after * 2).min(RETRY_LONGEST);
+            false
+        }
+    }
+}
+
 impl<B: Bank> Lines<B> {
+    /// Whether the button was pressed.
+    fn read_button(&mut self) -> bool {
+        let Some(button) = self.button.as_mut().filter(|_| !self.finished) else {
+            return false;
+        };
+        is_pressed_now(&mut self.bank, button, self.now)
+    }
+
     fn show(&mut self, report: &Report<'_>) {
         if self.finished {
             return;
@@ -313,12 +406,29 @@ impl<B: Bank> Lines<B> {
 
         let (shown, beat) = (self.shown, self.beat);
         let (face, facing) = (self.face_since.is_some(), self.facing_since.is_some());
+        let fatigue = report.fatigue.map(|fatigue| fatigue.decision.state);
+        for line in &mut self.lines {
+            if let Role::Fatigue(role) = line.options.role
+                && fatigue.is_some_and(|state| role.is_on(state))
+            {
+                line.pattern_since.get_or_insert(now);
+            } else {
+                line.pattern_since = None;
+            }
+        }
+        let is_silent = report
+            .fatigue
+            .is_some_and(|fatigue| fatigue.is_acknowledged);
         self.drive(|line| match line.options.role {
             Role::Expression(expression) => shown == Shown::Face(Label::Expression(expression)),
             Role::Uncertain => shown == Shown::Face(Label::Uncertain),
             Role::Face => face,
             Role::Facing => facing,
             Role::Heartbeat => beat,
+            Role::Fatigue(role) => {
+                fatigue.is_some_and(|state| role.is_on(state))
+                    && line.is_on_in_pattern(now, is_silent)
+            }
         });
     }
 }
@@ -329,6 +439,7 @@ impl<B: Bank> Output for Lines<B> {
         self.show(report);
         Changes {
             edges: self.edges - before,
+            is_acknowledged: self.read_button(),
         }
     }
 
@@ -338,6 +449,7 @@ impl<B: Bank> Output for Lines<B> {
         if !self.finished {
             self.make_safe();
             self.finished = true;
+            self.button = None;
             for line in &mut self.lines {
                 line.pin = None;
             }

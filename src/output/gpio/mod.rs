@@ -19,6 +19,15 @@
 //! `face` is on while any face counts. `heartbeat` toggles with processed
 //! frames, at most every [`HEARTBEAT`]; it stands still when frames do.
 //!
+//! Lines for states of fatigue ([`Role::Fatigue`]) are not part of the one-hot
+//! group and have no minimum pulse: they show the state of the watched person,
+//! or the gravest of several. A graver state also has the lines of those below
+//! it. Without frames they go to their safe levels like all others, which for
+//! `no_reading` is on unless the board file says otherwise.
+//!
+//! A line with a [`Pattern`] follows it in place of being on, and is off once the
+//! alarm is acknowledged, by a button that is read with each report.
+//!
 //! Time is the reports' time, so a recording moves the lines in the same way at
 //! any speed.
 //!
@@ -60,6 +69,7 @@ use std::time::Duration;
 pub use cdev::{Cdev, chips, locate, open, set_safe};
 pub use lines::{Bank, HEARTBEAT, Lines};
 
+use crate::decide::fatigue::State;
 use crate::observe::expression::Expression;
 use crate::suggest::nearest;
 
@@ -76,21 +86,82 @@ pub enum Role {
     Uncertain,
     /// Toggles while frames are processed.
     Heartbeat,
+    /// Shows how awake the watched person is. Needs `[fatigue]`.
+    Fatigue(FatigueRole),
+}
+
+/// Which states of fatigue a line shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FatigueRole {
+    /// On while the person is drowsy, or worse.
+    Drowsy,
+    /// On in a microsleep, or worse.
+    Microsleep,
+    /// On while the person is asleep, or worse.
+    Asleep,
+    /// On while the person does not respond.
+    Unresponsive,
+    /// On while there is no reading.
+    NoReading,
+    /// On while there is no face in the watched region.
+    Nobody,
+    /// On only while the state is `ok`.
+    Ok,
+}
+
+impl FatigueRole {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Drowsy,
+        Self::Microsleep,
+        Self::Asleep,
+        Self::Unresponsive,
+        Self::NoReading,
+        Self::Nobody,
+        Self::Ok,
+    ];
+
+    /// The name used in board files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drowsy => "drowsy",
+            Self::Microsleep => "microsleep",
+            Self::Asleep => "asleep",
+            Self::Unresponsive => "unresponsive",
+            Self::NoReading => "no_reading",
+            Self::Nobody => "nobody",
+            Self::Ok => "fatigue_ok",
+        }
+    }
+
+    /// Whether the line is on in a state.
+    #[must_use]
+    pub fn is_on(self, state: State) -> bool {
+        match self {
+            Self::Drowsy => state >= State::Drowsy,
+            Self::Microsleep => state >= State::Microsleep,
+            Self::Asleep => state >= State::Asleep,
+            Self::Unresponsive => state >= State::Unresponsive,
+            Self::NoReading => state == State::NoReading,
+            Self::Nobody => state == State::Nobody,
+            Self::Ok => state == State::Ok,
+        }
+    }
 }
 
 impl Role {
     /// Every role, in the order of the expressions and then of this enum.
     pub fn all() -> impl Iterator<Item = Self> {
-        Expression::ALL.into_iter().map(Self::Expression).chain([
-            Self::Face,
-            Self::Facing,
-            Self::Uncertain,
-            Self::Heartbeat,
-        ])
+        Expression::ALL
+            .into_iter()
+            .map(Self::Expression)
+            .chain([Self::Face, Self::Facing, Self::Uncertain, Self::Heartbeat])
+            .chain(FatigueRole::ALL.map(Self::Fatigue))
     }
 
     /// The name used in board files: an expression's, `face`, `facing`,
-    /// `uncertain` or `heartbeat`.
+    /// `uncertain`, `heartbeat`, or a [`FatigueRole`]'s.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -99,6 +170,18 @@ impl Role {
             Self::Facing => "facing",
             Self::Uncertain => "uncertain",
             Self::Heartbeat => "heartbeat",
+            Self::Fatigue(role) => role.name(),
+        }
+    }
+
+    /// The safe level of a line that does not say otherwise, if the role has one
+    /// of its own: a line that warns that nothing is known also warns while
+    /// nothing runs.
+    #[must_use]
+    pub const fn own_safe_level(self) -> Option<SafeLevel> {
+        match self {
+            Self::Fatigue(FatigueRole::NoReading) => Some(SafeLevel::On),
+            _ => None,
         }
     }
 }
@@ -191,6 +274,90 @@ impl FromStr for SafeLevel {
     }
 }
 
+/// On and off times of a line in place of a steady level, for a buzzer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// Each an even number of times, none zero: on, off, on, off, and so on.
+    lists: Vec<Vec<Duration>>,
+    rise_after: Option<Duration>,
+}
+
+/// A pattern that no line can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("has no list; write [[on, off]] in milliseconds, such as [[200, 800]]")]
+    Empty,
+    #[error(
+        "list {list} has {count} times; it needs an even number of them: on, off, on, off, and so on"
+    )]
+    Odd { list: usize, count: usize },
+    #[error("list {list} has a time of 0; each is 1 ms or more")]
+    Zero { list: usize },
+}
+
+impl Pattern {
+    /// A pattern from lists of on and off times. The first list repeats; after
+    /// each `rise_after` the next one does; the last one stays.
+    ///
+    /// # Errors
+    /// There is no list, or one is empty, has an odd number of times or a zero.
+    pub fn new(
+        lists: Vec<Vec<Duration>>,
+        rise_after: Option<Duration>,
+    ) -> Result<Self, PatternError> {
+        if lists.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        for (list, times) in (1..).zip(&lists) {
+            if times.is_empty() || times.len() % 2 == 1 {
+                let count = times.len();
+                return Err(PatternError::Odd { list, count });
+            }
+            if times.iter().any(Duration::is_zero) {
+                return Err(PatternError::Zero { list });
+            }
+        }
+        Ok(Self { lists, rise_after })
+    }
+
+    /// Whether a line that has followed the pattern for so long is on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use affectd::output::gpio::Pattern;
+    ///
+    /// let millis = Duration::from_millis;
+    /// let lists = vec![vec![millis(200), millis(800)], vec![millis(100), millis(100)]];
+    /// let pattern = Pattern::new(lists, Some(millis(5000))).unwrap();
+    /// assert!(pattern.is_on(millis(100)) && !pattern.is_on(millis(900)));
+    /// assert!(pattern.is_on(millis(5250)) && !pattern.is_on(millis(5350)));
+    /// ```
+    #[must_use]
+    pub fn is_on(&self, time: Duration) -> bool {
+        let rise = self.rise_after.filter(|rise| !rise.is_zero());
+        let (index, into) = match rise {
+            Some(rise) => {
+                let index = time.as_nanos() / rise.as_nanos();
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let index = index.min(self.lists.len() - 1);
+                let begun = rise.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+                (index, time.saturating_sub(begun))
+            }
+            None => (0, time),
+        };
+        let times = &self.lists[index];
+        let length: Duration = times.iter().sum();
+        let mut left = Duration::from_nanos((into.as_nanos() % length.as_nanos()) as u64);
+        for (place, time) in times.iter().enumerate() {
+            if left < *time {
+                return place % 2 == 0;
+            }
+            left -= *time;
+        }
+        false
+    }
+}
+
 /// One line of `[gpio]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineOptions {
@@ -198,21 +365,34 @@ pub struct LineOptions {
     pub line: LineId,
     /// Whether the line is on when its pin is low. Default: false.
     pub active_low: bool,
-    /// Default: off.
+    /// Default: off; for `no_reading` on.
     pub safe: SafeLevel,
+    /// What the line does in place of being on. Safe levels are steady. Only
+    /// lines for states of fatigue follow one.
+    pub pattern: Option<Pattern>,
 }
 
 impl LineOptions {
-    /// A line that is on when high and safe when off.
+    /// A line that is on when high, and safe when off unless its role says
+    /// otherwise.
     #[must_use]
-    pub const fn new(role: Role, line: LineId) -> Self {
+    pub fn new(role: Role, line: LineId) -> Self {
         Self {
             role,
             line,
             active_low: false,
-            safe: SafeLevel::Off,
+            safe: role.own_safe_level().unwrap_or_default(),
+            pattern: None,
         }
     }
+}
+
+/// A button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputOptions {
+    pub line: LineId,
+    /// Whether the button is pressed when its pin is low.
+    pub active_low: bool,
 }
 
 /// The board file's `[gpio]`.
@@ -223,6 +403,8 @@ pub struct Options {
     /// where numbers change from boot to boot.
     pub chip: String,
     pub lines: Vec<LineOptions>,
+    /// The button that silences patterns until the state ends or becomes graver.
+    pub acknowledge: Option<InputOptions>,
     /// A line that went on stays on at least so long. Default: 100 ms.
     pub min_pulse: Duration,
     /// With no new frame for so long, lines go to their safe level. Default:
@@ -235,6 +417,7 @@ impl Default for Options {
         Self {
             chip: String::new(),
             lines: Vec::new(),
+            acknowledge: None,
             min_pulse: Duration::from_millis(100),
             safe_after: Duration::from_millis(500),
         }
