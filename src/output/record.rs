@@ -1,5 +1,5 @@
 //! The recording of eyes (`[fatigue] record`): a row per face and frame, numbers
-//! only. The format is that of [`trace`](crate::decide::fatigue::trace), which
+//! only. The format is that of [`trace`], which
 //! `affectd fatigue` reads again.
 //!
 //! A thread writes, so that a slow card does not hold up the loop. Rows that do
