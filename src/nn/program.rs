@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use super::kernels::{
-    self, Add, Aligned, Dense, Depthwise, Geometry, Pool, Quantization, Requantizer, Scratch,
+    self, Add, Aligned, Dense, Depthwise, Geometry, Pool, Quantization, Requantizer,
 };
 use crate::isa::Isa;
 
@@ -183,27 +183,22 @@ pub struct Program {
     scratch: usize,
 }
 
-/// The memory that programs run in, one after the other.
+/// The memory that programs run in, one after the other: the values of a
+/// program, and the scratch memory of its kernels behind them.
 #[derive(Debug, Default)]
-pub struct Memory {
-    values: Aligned<u8>,
-    scratch: Scratch,
-}
+pub struct Memory(Aligned<u8>);
 
 impl Memory {
     /// Grows to what a program needs. Nothing in it outlives a run.
     pub fn reserve_for(&mut self, program: &Program) {
-        if self.values.len() < program.memory {
-            self.values = Aligned::new(program.memory);
-        }
-        if self.scratch.bytes() < program.scratch {
-            self.scratch = Scratch::new(program.scratch);
+        if self.bytes() < program.memory_bytes() {
+            self.0 = Aligned::new(program.memory_bytes());
         }
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        self.values.len() + self.scratch.bytes()
+        self.0.len()
     }
 }
 
@@ -408,7 +403,7 @@ impl Program {
     ) {
         self.run_steps(memory, inputs, |_| ());
         for ((exit, shape, span), output) in self.exits.iter().zip(outputs) {
-            exit.run(*shape, &memory.values[span.clone()], output);
+            exit.run(*shape, &memory.0[span.clone()], output);
         }
     }
 
@@ -431,17 +426,18 @@ impl Program {
     /// Runs all steps and calls `done` whenever one has done something, with its
     /// number.
     fn run_steps(&self, memory: &mut Memory, inputs: &[&[f32]], mut done: impl FnMut(usize)) {
+        let (values, scratch) = memory.0.split_at_mut(self.memory);
         for group in &self.groups {
             let first = group.steps.start;
             match (&self.steps[group.steps.clone()], group.band) {
                 ([wide, deep, narrow], Some(rows)) => {
-                    run_band([wide, deep, narrow], rows, memory, |step| {
+                    run_band([wide, deep, narrow], rows, values, scratch, |step| {
                         done(first + step);
                     });
                 }
                 (steps, _) => {
                     for (index, step) in steps.iter().enumerate() {
-                        self.run_step(step, memory, inputs);
+                        self.run_step(step, values, scratch, inputs);
                         done(first + index);
                     }
                 }
@@ -449,8 +445,7 @@ impl Program {
         }
     }
 
-    fn run_step(&self, step: &Step, memory: &mut Memory, inputs: &[&[f32]]) {
-        let values: &mut [u8] = &mut memory.values;
+    fn run_step(&self, step: &Step, values: &mut [u8], scratch: &mut [u8], inputs: &[&[f32]]) {
         let spans = |other: &Span| [step.output.clone(), step.inputs[0].clone(), other.clone()];
         let apart = "the planner keeps values apart";
         let none = 0..0;
@@ -479,12 +474,12 @@ impl Program {
             }
             Action::Dense(_) => {
                 let [output, input, _] = values.get_disjoint_mut(spans(&none)).expect(apart);
-                step.convolve(0, input, &mut [], output, &mut memory.scratch);
+                step.convolve(0, input, &mut [], output, scratch);
             }
             Action::Convolution { gathered, .. } => {
                 let [output, input, gathered] =
                     values.get_disjoint_mut(spans(gathered)).expect(apart);
-                step.convolve(0, input, gathered, output, &mut memory.scratch);
+                step.convolve(0, input, gathered, output, scratch);
             }
             Action::Depthwise(depthwise) => {
                 let [output, input, _] = values.get_disjoint_mut(spans(&none)).expect(apart);
@@ -568,7 +563,8 @@ fn grouped(drafts: &[Draft], exits: &[Exit], size: usize) -> Vec<Group> {
 fn run_band(
     [wide, deep, narrow]: [&Step; 3],
     rows: usize,
-    memory: &mut Memory,
+    values: &mut [u8],
+    scratch: &mut [u8],
     mut done: impl FnMut(usize),
 ) {
     let Action::Depthwise(depthwise) = &deep.action else {
@@ -578,8 +574,7 @@ fn run_band(
         Action::Convolution { gathered, .. } => gathered.clone(),
         _ => 0..0,
     };
-    let [input, gathered, kept, made, output] = memory
-        .values
+    let [input, gathered, kept, made, output] = values
         .get_disjoint_mut([
             wide.inputs[0].clone(),
             gathered,
@@ -588,7 +583,6 @@ fn run_band(
             narrow.output.clone(),
         ])
         .expect("the planner keeps values apart");
-    let scratch = &mut memory.scratch;
     let places = kept.len() / wide.line();
     let mut next = 0;
     for first in (0..deep.shape[0]).step_by(rows) {
@@ -636,7 +630,7 @@ impl Step {
         input: &[u8],
         gathered: &mut [u8],
         output: &mut [u8],
-        scratch: &mut Scratch,
+        scratch: &mut [u8],
     ) {
         let rows = output.len() / self.line();
         match &self.action {

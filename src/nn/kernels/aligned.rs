@@ -35,30 +35,3 @@ impl<T> std::ops::DerefMut for Aligned<T> {
         &mut self.data[self.start..self.start + self.length]
     }
 }
-
-/// Memory that kernels work in, shared by all layers.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    rows: Aligned<u8>,
-}
-
-impl Scratch {
-    /// With room for the largest of the layers' needs, in bytes.
-    #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self {
-            rows: Aligned::new(bytes),
-        }
-    }
-
-    /// How many bytes it holds.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// The first `bytes` of it.
-    pub(super) fn rows(&mut self, bytes: usize) -> &mut [u8] {
-        &mut self.rows[..bytes]
-    }
-}

@@ -7,7 +7,7 @@
 
 use std::fmt::Debug;
 
-use super::aligned::{Aligned, Scratch};
+use super::aligned::Aligned;
 use super::arithmetic::{Ends, Requantizer};
 
 /// What an instruction set does in a matrix product. A value proves that the
@@ -234,7 +234,7 @@ impl<I: Instructions> Packed<I> {
         requantizer: &Requantizer,
         input: &[u8],
         output: &mut [u8],
-        scratch: &mut Scratch,
+        scratch: &mut [u8],
     ) {
         let ends = Ends::new(requantizer.zero, &requantizer.range);
         let instructions = self.instructions;
@@ -245,7 +245,7 @@ impl<I: Instructions> Packed<I> {
         let inputs = input.chunks(chunk * self.inputs);
         for (input, output) in inputs.zip(output.chunks_mut(chunk * self.outputs)) {
             let positions = input.len() / self.inputs;
-            let rows = scratch.rows(positions * self.line());
+            let rows = &mut scratch[..positions * self.line()];
             if self.inputs == self.stride {
                 instructions.lay_out(input, rows);
             } else {

@@ -1,7 +1,6 @@
 //! The kernels as the rest of the engine calls them: each runs the one that was
 //! written for the instruction set.
 
-use super::aligned::Scratch;
 use super::arithmetic::{Pool, Quantization, Range, Requantizer, Sum};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::dense::Packed;
@@ -104,7 +103,7 @@ impl Dense {
     }
 
     /// From `positions x inputs` to `positions x outputs`.
-    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut Scratch) {
+    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         let outputs = self.requantizer.outputs();
         let positions = output.len() / outputs;
         assert_eq!(output.len(), positions * outputs);

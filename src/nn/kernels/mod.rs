@@ -27,7 +27,6 @@ mod neon;
 mod scalar;
 
 pub(super) use aligned::Aligned;
-pub use aligned::Scratch;
 pub use arithmetic::{Pool, Quantization, Range, Requantizer, quantize};
 pub use dispatch::{Add, Dense, Depthwise, quantize_all};
 pub use geometry::{Geometry, gather};
@@ -151,7 +150,7 @@ mod tests {
     fn run_dense(isa: Isa, (input, (weights, _, requantizer)): &Case) -> Vec<u8> {
         let outputs = requantizer.outputs();
         let dense = Dense::new(isa, weights, requantizer.clone());
-        let mut scratch = Scratch::new(dense.scratch());
+        let mut scratch = vec![0; dense.scratch()];
         let positions = input.len() / dense.inputs();
         let mut output = vec![77; positions * outputs];
         dense.run(input, &mut output, &mut scratch);
