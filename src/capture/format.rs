@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::CaptureError;
-
 /// A pixel format of a camera or of raw frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PixelFormat {
@@ -66,8 +64,19 @@ impl fmt::Display for PixelFormat {
     }
 }
 
+/// A name that is none of the formats'.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown pixel format '{given}'; formats are yuyv, uyvy, nv12, i420, grey, y16, rgb24, bgr24 and mjpg, by these names or those of ffmpeg, GStreamer and V4L2{advice}"
+)]
+pub struct UnknownFormat {
+    pub given: String,
+    /// What to do about this format, with a semicolon before it, or nothing.
+    pub advice: &'static str,
+}
+
 impl FromStr for PixelFormat {
-    type Err = CaptureError;
+    type Err = UnknownFormat;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let name = given.trim().to_ascii_lowercase();
@@ -83,7 +92,7 @@ impl FromStr for PixelFormat {
                 }
                 _ => "",
             };
-            CaptureError::Format {
+            UnknownFormat {
                 given: given.to_owned(),
                 advice,
             }

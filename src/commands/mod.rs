@@ -10,15 +10,13 @@ pub mod fatigue;
 pub mod image;
 pub mod model;
 pub mod pictures;
+mod result;
 pub mod run;
 pub mod safe;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 
-/// What a command returns.
-pub type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
+pub use result::CommandResult;
 
 /// Watches faces through a camera and reports their apparent expression on GPIO
 /// lines, a small display and an event stream.

@@ -7,8 +7,15 @@
 //! another class with more support is dropped too: eyes and mouths look like
 //! small faces.
 
-use super::Detection;
 use crate::frame::Rect;
+
+/// A face box, with the number of raw windows that agreed on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Detection {
+    pub rect: Rect,
+    /// More than `min_neighbors`; more means surer. 1 if that is 0.
+    pub neighbors: u32,
+}
 
 /// How far the edges of two windows may be apart, as a part of their size, and
 /// how far a face may stick out of one that swallows it.

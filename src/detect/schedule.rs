@@ -23,7 +23,9 @@
 
 use std::time::Duration;
 
-use super::{Allowance, DetectError, Detection, Detector, Patch};
+use super::detector::{Allowance, Detector, Patch, WINDOWS};
+use super::error::DetectError;
+use super::group::Detection;
 use crate::frame::{LumaView, Rect, Timestamp};
 
 /// Overlap (intersection over union) from which two boxes are the same face.
@@ -236,9 +238,9 @@ impl Search {
             turn: None,
             looked: Vec::with_capacity(TRACKED),
             sweep: None,
-            swept: Vec::with_capacity(super::WINDOWS),
-            detections: Vec::with_capacity(super::WINDOWS),
-            searched_at: Vec::with_capacity(super::WINDOWS),
+            swept: Vec::with_capacity(WINDOWS),
+            detections: Vec::with_capacity(WINDOWS),
+            searched_at: Vec::with_capacity(WINDOWS),
         })
     }
 

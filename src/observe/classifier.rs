@@ -4,30 +4,15 @@
 use std::path::Path;
 
 use super::crop::Cropper;
+use super::error::ClassifyError;
 use super::expression::{Expression, Probabilities};
+use super::face_box::FaceBox;
 use super::manifest::{Class, CropRule, Manifest, OutputKind};
 use super::model_file::{ModelError, ModelFile, ModelPaths};
 use super::normalise::Normaliser;
-use super::observer::FaceBox;
 use super::square::{Sampler, Square};
 use crate::frame::{LumaView, Rect};
 use crate::nn::{Model, StepProfile, Workspace};
-
-/// Why a face was not classified. The classifier can be used again afterwards.
-#[derive(Debug, thiserror::Error)]
-pub enum ClassifyError {
-    #[error("a face box of {}x{} pixels has nothing in it", face.width, face.height)]
-    EmptyBox { face: Rect },
-    #[error(
-        "a face box of {}x{} pixels asks for a crop of {side} pixels a side; the limit is {limit}",
-        face.width, face.height
-    )]
-    LargeBox { face: Rect, side: i64, limit: i64 },
-    #[error("the network failed: {0}")]
-    Network(String),
-    #[error("the network's numbers cannot be probabilities: {outputs:?}")]
-    Outputs { outputs: Vec<f32> },
-}
 
 /// The roll in degrees from which a face is cut out upright. Below it, the
 /// filter that the training used is worth more than a level pair of eyes.

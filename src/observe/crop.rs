@@ -8,7 +8,7 @@
 //! 22-bit fixed point, a horizontal pass rounded to 8 bits and then a vertical
 //! one.
 
-use super::ClassifyError;
+use super::error::ClassifyError;
 use super::manifest::CropRule;
 use crate::frame::{LumaView, Rect};
 

@@ -1,6 +1,6 @@
 //! What a frame shows of a face besides its expression.
 
-use super::observer::FaceBox;
+use super::face_box::FaceBox;
 use crate::frame::Rect;
 
 /// The landmarks of a face, in the order of [`FaceObservation::landmarks`].

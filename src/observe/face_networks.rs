@@ -11,12 +11,13 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::classifier::ClassifyError;
+use super::error::ClassifyError;
 use super::face::{FaceObservation, LANDMARKS, Lids, SMALLEST_FOR_EYES};
+use super::face_box::FaceBox;
 use super::manifest::{self, Filter, Input};
 use super::model_file::{ModelError, ModelFile, ModelPaths};
 use super::normalise::Normaliser;
-use super::observer::{FaceBox, Observations, Observer};
+use super::observer::{Observations, Observer};
 use super::square::{Sampler, Square};
 use crate::frame::LumaView;
 use crate::nn::{Model, StepProfile, Workspace};

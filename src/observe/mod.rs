@@ -11,8 +11,10 @@
 mod classifier;
 mod crop;
 mod distance;
+mod error;
 pub mod expression;
 mod face;
+mod face_box;
 mod face_networks;
 pub mod manifest;
 mod model_file;
@@ -22,10 +24,12 @@ pub mod record;
 mod square;
 
 pub use crate::nn::StepProfile;
-pub use classifier::{Classifier, ClassifyError};
+pub use classifier::Classifier;
 pub use crop::Cropper;
 pub use distance::FieldOfView;
+pub use error::ClassifyError;
 pub use face::{EyeObservation, FaceObservation, LANDMARKS, Lids, SMALLEST_FOR_EYES};
+pub use face_box::FaceBox;
 pub use face_networks::{FaceManifest, FaceNetwork, FaceNetworks};
 pub use model_file::ModelError;
-pub use observer::{FaceBox, Observations, Observer};
+pub use observer::{Observations, Observer};

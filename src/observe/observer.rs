@@ -1,28 +1,11 @@
 //! One observer of one face, and the record of what all of them saw.
 
-use super::classifier::{Classifier, ClassifyError};
+use super::classifier::Classifier;
+use super::error::ClassifyError;
 use super::expression::Probabilities;
 use super::face::FaceObservation;
-use crate::frame::{LumaView, Rect};
-
-/// The face to observe.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FaceBox {
-    /// The detector's box, or where the tracker expects it. May reach out of
-    /// the picture.
-    pub rect: Rect,
-    /// How far the head is tilted in the picture, in degrees, positive
-    /// clockwise; 0 if that is not known.
-    pub roll: f32,
-}
-
-impl FaceBox {
-    /// The box of an upright face.
-    #[must_use]
-    pub const fn upright(rect: Rect) -> Self {
-        Self { rect, roll: 0.0 }
-    }
-}
+use super::face_box::FaceBox;
+use crate::frame::LumaView;
 
 /// What a frame shows of a face. Each field is `None` if no observer filled it
 /// in for this frame.

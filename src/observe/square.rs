@@ -6,9 +6,9 @@
 //! are in 16 fraction bits and sums in integers, so that all machines get the
 //! same pixels.
 
-use super::ClassifyError;
 use super::crop::MAX_CROP;
-use super::observer::FaceBox;
+use super::error::ClassifyError;
+use super::face_box::FaceBox;
 use crate::frame::LumaView;
 
 /// Fraction bits of a position.

@@ -1,6 +1,7 @@
 //! The board file's `[track]`: who counts, and when a face comes and goes.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub struct Options {
     /// A face not found for this long is gone. Default: 600 ms, a few missed
     /// frames even on a slow board.
     pub lost_after: Duration,
-    /// How often a face must be found before it counts; at least 1. Default: 2,
+    /// How often a face must be found before it counts; 1 to 1,000. Default: 2,
     /// because most of a Haar cascade's false faces last for a single frame. 1
     /// suits separate photographs.
     pub confirm: u32,
@@ -75,7 +76,7 @@ pub struct Options {
     /// that a strobed lamp lights. Zero: only those in a row.
     pub confirm_within: Duration,
     /// The least intersection over union at which a box is the same face,
-    /// above 0 and at most 1. Default: 0.3, as in SORT.
+    /// 0.01 to 1. Default: 0.3, as in SORT.
     pub min_overlap: f64,
     /// The presence from which a new box is a face, where an observer says how
     /// sure that is; 0 to 1. Default: 0.8.
@@ -103,9 +104,15 @@ impl Default for Options {
 /// An option that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum OptionsError {
-    #[error("confirm is 0, but a face must be found at least once to count: use 1 or more")]
-    Confirm,
-    #[error("min_overlap is {0}, but must be above 0 and at most 1 (0.3 is usual)")]
+    #[error(
+        "confirm is {0}, but must be from {from} to {to} (2 is usual)",
+        from = Options::CONFIRM.start(), to = Options::CONFIRM.end()
+    )]
+    Confirm(u32),
+    #[error(
+        "min_overlap is {0}, but must be from {from} to {to} (0.3 is usual)",
+        from = Options::MIN_OVERLAP.start(), to = Options::MIN_OVERLAP.end()
+    )]
     MinOverlap(f64),
     #[error(
         "presence is {presence} and presence_keep {keep}, but both must be from 0 to 1, and \
@@ -115,6 +122,11 @@ pub enum OptionsError {
 }
 
 impl Options {
+    /// What [`confirm`](Self::confirm) may be.
+    pub const CONFIRM: RangeInclusive<u32> = 1..=1000;
+    /// What [`min_overlap`](Self::min_overlap) may be.
+    pub const MIN_OVERLAP: RangeInclusive<f64> = 0.01..=1.0;
+
     /// Whether a new box of this presence is a face. Not a number is no face.
     #[must_use]
     pub fn accepts(&self, presence: f32) -> bool {
@@ -133,10 +145,10 @@ impl Options {
     /// # Errors
     /// [`OptionsError`], naming the option.
     pub fn validate(&self) -> Result<(), OptionsError> {
-        if self.confirm == 0 {
-            return Err(OptionsError::Confirm);
+        if !Self::CONFIRM.contains(&self.confirm) {
+            return Err(OptionsError::Confirm(self.confirm));
         }
-        if !(self.min_overlap > 0.0 && self.min_overlap <= 1.0) {
+        if !Self::MIN_OVERLAP.contains(&self.min_overlap) {
             return Err(OptionsError::MinOverlap(self.min_overlap));
         }
         let (presence, keep) = (self.presence, self.presence_keep);

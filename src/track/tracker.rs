@@ -742,7 +742,7 @@ mod tests {
             confirm: 0,
             ..Options::default()
         };
-        assert_eq!(options.validate(), Err(OptionsError::Confirm));
+        assert_eq!(options.validate(), Err(OptionsError::Confirm(0)));
         for (presence, presence_keep) in [(0.5, 0.8), (1.1, 0.5), (f32::NAN, 0.5)] {
             let options = Options {
                 presence,

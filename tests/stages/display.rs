@@ -393,7 +393,8 @@ fn a_device_that_hangs_holds_nothing_up() {
 #[test]
 fn a_device_is_not_written_to_more_often_than_asked() {
     let fake = Fake::default();
-    let mut output = fake.start(0.001);
+    // Every 10 s.
+    let mut output = fake.start(0.1);
     wait_until("starting", || fake.shows(&View::Starting));
     show(&mut output, Label::Expression(Expression::Happy));
     thread::sleep(Duration::from_millis(30));
@@ -401,7 +402,7 @@ fn a_device_is_not_written_to_more_often_than_asked() {
     // The end does not wait for the next picture's turn.
     let start = Instant::now();
     output.finish();
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < Duration::from_secs(5));
     assert!(fake.shows.lock().unwrap().is_none());
 }
 

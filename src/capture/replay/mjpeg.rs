@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use super::{Recording, Step};
+use super::recording::{Recording, Step};
 use crate::image::LumaImage;
 use crate::image::jpeg;
 

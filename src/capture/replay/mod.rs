@@ -17,11 +17,12 @@
 
 pub mod mjpeg;
 mod pictures;
+mod recording;
 pub mod y4m;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -31,62 +32,11 @@ use super::{CaptureError, Captured, Counts, Frame, Options, Pace, Source};
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg, pgm, png};
 
+pub use recording::{PICTURE_RATE, Rate, Recording, Step, VIDEO_RATE};
+
 /// Broken frames that get a line of their own in the log; the others are
 /// counted.
 const LOUD: u64 = 10;
-
-/// Frames a second where the recording has no rate of its own.
-pub const PICTURE_RATE: Rate = Rate { num: 10, den: 1 };
-pub const VIDEO_RATE: Rate = Rate { num: 30, den: 1 };
-
-/// Frames a second as a fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub num: u32,
-    pub den: u32,
-}
-
-impl Rate {
-    /// The nearest thousandth; at least one frame in a thousand seconds.
-    pub fn from_fps(fps: f32) -> Self {
-        Self {
-            num: ((f64::from(fps) * 1000.0).round() as u32).max(1),
-            den: 1000,
-        }
-    }
-
-    pub fn fps(self) -> f64 {
-        f64::from(self.num) / f64::from(self.den)
-    }
-
-    /// When frame `index` is taken.
-    pub fn at(self, index: u64) -> Duration {
-        let nanos =
-            u128::from(index) * u128::from(self.den) * 1_000_000_000 / u128::from(self.num.max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-}
-
-/// What the next place of a recording holds.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    Frame,
-    /// No usable frame, with the reason; the one after it may be well.
-    Broken(String),
-    End,
-}
-
-/// Frames from a file, one after the other.
-pub trait Recording {
-    /// Reads the next frame into `image`, whose memory is used again.
-    fn read(&mut self, image: &mut LumaImage) -> Step;
-
-    /// Back to the first frame.
-    fn rewind(&mut self) -> io::Result<()>;
-
-    /// What it is, for the description.
-    fn kind(&self) -> String;
-}
 
 /// A recording, played.
 pub struct Player<R> {
@@ -448,69 +398,6 @@ pub fn read_head(file: &mut File, head: &mut [u8]) -> io::Result<usize> {
     }
     file.seek(SeekFrom::Start(0))?;
     Ok(got)
-}
-
-/// Paths in the order in which a person counts: `frame2` before `frame10`.
-pub fn natural_order(a: &Path, b: &Path) -> std::cmp::Ordering {
-    let key = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
-    match (key(a), key(b)) {
-        (Some(x), Some(y)) => natural(&x, &y).then_with(|| a.cmp(b)),
-        (x, y) => x.cmp(&y),
-    }
-}
-
-fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let (da, db) = (digits(a), digits(b));
-        let order = if da > 0 && db > 0 {
-            let (na, nb) = (without_zeros(&a[..da]), without_zeros(&b[..db]));
-            // Of two numbers without leading zeros the longer is the larger.
-            let order = na.len().cmp(&nb.len()).then_with(|| na.cmp(nb));
-            (a, b) = (&a[da..], &b[db..]);
-            order
-        } else {
-            match (a.split_first(), b.split_first()) {
-                (None, None) => return std::cmp::Ordering::Equal,
-                (None, _) => return std::cmp::Ordering::Less,
-                (_, None) => return std::cmp::Ordering::Greater,
-                (Some((x, rest_a)), Some((y, rest_b))) => {
-                    (a, b) = (rest_a, rest_b);
-                    x.cmp(y)
-                }
-            }
-        };
-        if order.is_ne() {
-            return order;
-        }
-    }
-}
-
-fn digits(text: &[u8]) -> usize {
-    text.iter().take_while(|c| c.is_ascii_digit()).count()
-}
-
-fn without_zeros(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|&&c| c == b'0').count();
-    &number[zeros..]
-}
-
-/// Regular picture files of a directory, in natural order.
-fn picture_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_picture = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
-            ["png", "jpg", "jpeg", "pgm"]
-                .iter()
-                .any(|known| e.eq_ignore_ascii_case(known))
-        });
-        if is_picture && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort_by(|a, b| natural_order(a, b));
-    Ok(files)
 }
 
 #[cfg(test)]

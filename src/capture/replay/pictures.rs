@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Recording, Step, picture_files};
+use super::recording::{Recording, Step};
 use crate::image::{LumaImage, Reader};
 
 /// Picture after picture. Their sizes may differ.
@@ -62,4 +62,67 @@ impl Recording for Pictures {
             n => format!("{n} pictures"),
         }
     }
+}
+
+/// Paths in the order in which a person counts: `frame2` before `frame10`.
+pub fn natural_order(a: &Path, b: &Path) -> std::cmp::Ordering {
+    let key = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+    match (key(a), key(b)) {
+        (Some(x), Some(y)) => natural(&x, &y).then_with(|| a.cmp(b)),
+        (x, y) => x.cmp(&y),
+    }
+}
+
+fn natural(a: &str, b: &str) -> std::cmp::Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let (da, db) = (digits(a), digits(b));
+        let order = if da > 0 && db > 0 {
+            let (na, nb) = (without_zeros(&a[..da]), without_zeros(&b[..db]));
+            // Of two numbers without leading zeros the longer is the larger.
+            let order = na.len().cmp(&nb.len()).then_with(|| na.cmp(nb));
+            (a, b) = (&a[da..], &b[db..]);
+            order
+        } else {
+            match (a.split_first(), b.split_first()) {
+                (None, None) => return std::cmp::Ordering::Equal,
+                (None, _) => return std::cmp::Ordering::Less,
+                (_, None) => return std::cmp::Ordering::Greater,
+                (Some((x, rest_a)), Some((y, rest_b))) => {
+                    (a, b) = (rest_a, rest_b);
+                    x.cmp(y)
+                }
+            }
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|c| c.is_ascii_digit()).count()
+}
+
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|&&c| c == b'0').count();
+    &number[zeros..]
+}
+
+/// Regular picture files of a directory, in natural order.
+fn picture_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_picture = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
+            ["png", "jpg", "jpeg", "pgm"]
+                .iter()
+                .any(|known| e.eq_ignore_ascii_case(known))
+        });
+        if is_picture && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort_by(|a, b| natural_order(a, b));
+    Ok(files)
 }

@@ -1,3 +1,6 @@
+use std::path::PathBuf;
+
+use super::pictures::natural_order;
 use super::*;
 
 /// A recording of one-pixel frames that count from 0; `None` is a broken one.

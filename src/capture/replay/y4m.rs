@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use log::info;
 
-use super::{Rate, Recording, Step};
+use super::recording::{Rate, Recording, Step};
 use crate::frame::MAX_SIDE;
 use crate::image::LumaImage;
 

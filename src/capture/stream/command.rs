@@ -26,7 +26,9 @@ use rustix::process::{
     set_parent_process_death_signal, waitid,
 };
 
-use super::{Producer, Stream, expected};
+use super::framer::expected;
+use super::pipe::Stream;
+use super::producer::Producer;
 use crate::capture::{CaptureError, Options, Source};
 use crate::host::realtime;
 

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use rustix::fs::OFlags;
 
-use super::{Producer, Stream, expected};
+use super::framer::expected;
+use super::pipe::Stream;
+use super::producer::Producer;
 use crate::capture::{CaptureError, Options, Source};
 
 /// Opens a FIFO, whether or not a program writes into it already.

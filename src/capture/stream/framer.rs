@@ -3,11 +3,23 @@
 //!
 //! Memory is taken when the stream says what it is, and then used again.
 
-use crate::capture::PixelFormat;
 use crate::capture::convert::Layout;
 use crate::capture::replay::mjpeg::{Split, Splitter};
 use crate::capture::replay::y4m::{self, Header};
+use crate::capture::{CaptureError, Options, PixelFormat};
 use crate::image::{LumaImage, jpeg};
+
+/// What the options say of a stream.
+pub(super) fn expected(options: &Options) -> Result<Expected, CaptureError> {
+    match (options.format, options.size) {
+        (Some(PixelFormat::Mjpg), _) => Ok(Expected::Jpegs),
+        (None, _) => Ok(Expected::Anything),
+        (Some(format), None) => Err(CaptureError::SizeMissing { format }),
+        (Some(format), Some((width, height))) => {
+            Layout::padded(format, width, height, options.stride).map(Expected::Raw)
+        }
+    }
+}
 
 /// What is expected of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

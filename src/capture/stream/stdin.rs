@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use log::warn;
 
-use super::framer::Expected;
-use super::{Producer, Stream, expected};
+use super::framer::{Expected, expected};
+use super::pipe::Stream;
+use super::producer::Producer;
 use crate::capture::convert::Layout;
 use crate::capture::replay::mjpeg::Mjpeg;
 use crate::capture::replay::y4m::{self, Y4m};

@@ -1,9 +1,15 @@
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::framer::{Expected, Framer, Taken};
 use super::stdin::open_fd;
-use super::*;
-use crate::capture::SourceSpec;
+use crate::capture::convert::Layout;
+use crate::capture::{Captured, Counts, Options, Pace, PixelFormat, Source, SourceSpec};
+use crate::frame::Timestamp;
+use crate::image::LumaImage;
 
 fn options(format: PixelFormat, pace: Pace) -> Options {
     Options {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Contrast;
+use super::contrast::{Contrast, PLAIN};
 use super::lanes::{Job, Lanes, Scratch, rectangle};
 use crate::isa::Avx2;
 
@@ -190,7 +190,7 @@ unsafe fn four_factors(area: f64, sum: __m128i, square: __m128i) -> (__m128, u32
         // below the limit.
         let factor = _mm256_cvtpd_ps(_mm256_div_pd(_mm256_set1_pd(1.0), _mm256_sqrt_pd(variance)));
         let part = _mm256_mul_pd(area, _mm256_cvtps_pd(factor));
-        let enough = _mm256_cmp_pd::<_CMP_LT_OQ>(part, _mm256_set1_pd(super::PLAIN));
+        let enough = _mm256_cmp_pd::<_CMP_LT_OQ>(part, _mm256_set1_pd(PLAIN));
         (factor, _mm256_movemask_pd(enough) as u32)
     }
 }

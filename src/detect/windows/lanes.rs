@@ -29,11 +29,12 @@
 //! each shape in its own loop without branches, and lie in memory in the order
 //! in which they are read.
 
+use super::contrast::Contrast;
+use super::places::{BATCH, Rows, block_corners, corners, needs_tilted};
 use super::scalar;
-use super::{BATCH, Contrast, Rows, block_corners, corners};
+use super::skip::skipped;
 use crate::detect::cascade::{self, Cascade, Child, Features, Split};
 use crate::detect::integral::{Integral, Layout};
-use crate::isa::Isa;
 
 /// Groups evaluated together.
 const TOGETHER: usize = 4;
@@ -671,7 +672,7 @@ impl Program {
         let contrast_reach = layout
             .corner(width, height)
             .max(layout.corner(width - 1, height));
-        let tilted = super::needs_tilted(cascade);
+        let tilted = needs_tilted(cascade);
         Some(Self {
             stages,
             reach: contrast_reach + if tilted { layout.tilted } else { 0 },
@@ -679,32 +680,18 @@ impl Program {
         })
     }
 
-    /// Leaves the windows that pass in `scratch` and returns the work done, in
-    /// features times groups.
-    pub(super) fn rows(
-        &self,
-        isa: Isa,
-        exact: &scalar::Program,
-        integral: &Integral,
+    /// The search through some rows, for one of the instruction sets.
+    pub(super) const fn job<'a>(
+        &'a self,
+        exact: &'a scalar::Program,
+        integral: &'a Integral,
         rows: Rows,
-        scratch: &mut Scratch,
-    ) -> u64 {
-        let job = Job {
+    ) -> Job<'a> {
+        Job {
             program: self,
             exact,
             integral,
             rows,
-        };
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(isa) => super::avx2::rows(isa, &job, scratch),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni(isa) => super::avx2::rows(isa.avx2(), &job, scratch),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon(isa) => super::neon::rows(isa, &job, scratch),
-            #[cfg(target_arch = "aarch64")]
-            Isa::NeonDot(isa) => super::neon::rows(isa.neon(), &job, scratch),
-            Isa::Scalar => unreachable!("the plain search has no lanes"),
         }
     }
 }
@@ -718,7 +705,8 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The search itself.
+    /// The search itself: leaves the windows that pass in `scratch` and returns
+    /// the work done, in features times groups.
     ///
     /// # Safety
     /// The processor has the instructions of `L`.
@@ -802,7 +790,7 @@ impl Job<'_> {
                     }
                 }
             }
-            let mut left = passed & !super::skipped(failed, &mut skip_next);
+            let mut left = passed & !skipped(failed, &mut skip_next);
             while left != 0 {
                 let first = left.trailing_zeros() as usize;
                 let lanes = (left >> first) as u32 & mask_of::<L>();

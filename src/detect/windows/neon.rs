@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::Contrast;
+use super::contrast::{Contrast, PLAIN};
 use super::lanes::{Job, Lanes, Scratch, rectangle};
 use crate::isa::Neon;
 
@@ -181,7 +181,7 @@ unsafe fn two_factors(area: f64, sum: int32x2_t, square: uint32x2_t) -> (float32
         // below the limit.
         let factor = vcvt_f32_f64(vdivq_f64(vdupq_n_f64(1.0), vsqrtq_f64(variance)));
         let part = vmulq_f64(area, vcvt_f64_f32(factor));
-        let enough = vcltq_f64(part, vdupq_n_f64(super::PLAIN));
+        let enough = vcltq_f64(part, vdupq_n_f64(PLAIN));
         (factor, vmovn_u64(enough))
     }
 }

@@ -1,7 +1,8 @@
 //! The cascade as OpenCV evaluates it, one window after the other: the
 //! reference for [`super::lanes`], and all there is on other processors.
 
-use super::{Contrast, block_corners, corners};
+use super::contrast::Contrast;
+use super::places::{block_corners, corners};
 use crate::detect::cascade::{Cascade, Child, Features, Split, Stage};
 use crate::detect::integral::{Integral, Layout};
 

@@ -8,6 +8,7 @@
 //! anything else.
 
 mod devices;
+mod error;
 mod face;
 mod fbdev;
 mod framebuffer;
@@ -24,8 +25,6 @@ mod tft;
 mod view;
 mod worker;
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ::ssd1306::prelude::{DisplaySize128x32, DisplaySize128x64};
@@ -33,13 +32,14 @@ use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 use log::{error, warn};
 
 use crate::fault::FaultLog;
-use crate::output::gpio;
 use crate::output::latest::{self, Writer};
 use crate::output::{Changes, Output, Report};
 
 pub use devices::{Device, Devices, devices};
+pub use error::DisplayError;
 pub use framebuffer::FramebufferPanel;
 pub use geometry::{Channel, Geometry};
+use options::check_max_fps;
 pub use options::{
     Coloring, Kind, OledController, OledOptions, OledSize, Options, PngOptions, Rotation,
     TftController, TftOptions,
@@ -51,49 +51,6 @@ pub use sh1106::Sh1106Panel;
 pub use ssd1306::Ssd1306Panel;
 pub use tft::{TftPanel, TftPins};
 pub use view::{Level, Levels, Note, View, Viewer};
-
-/// An error of a display. [`open`] returns only [`Options`](Self::Options); the
-/// others are logged while the display is tried again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DisplayError {
-    #[error("{0}")]
-    Options(String),
-    #[error("cannot start the display's thread: {0}")]
-    Thread(io::Error),
-    #[error(
-        "no answer from address {address:#04x} on {}: {reason}; is it wired and powered? \
-         `i2cdetect -y N` shows what answers on /dev/i2c-N, and some modules have 0x3d",
-        bus.display()
-    )]
-    I2c {
-        bus: PathBuf,
-        address: u8,
-        reason: String,
-    },
-    #[error("cannot open {}: {reason}{hint}", path.display())]
-    Bus {
-        path: PathBuf,
-        reason: String,
-        hint: &'static str,
-    },
-    #[error("cannot write to {}: {reason}", device.display())]
-    Spi { device: PathBuf, reason: String },
-    #[error("cannot set the line {what} on GPIO chip '{chip}': {reason}")]
-    Pin {
-        chip: String,
-        what: &'static str,
-        reason: String,
-    },
-    #[error(transparent)]
-    Line(#[from] gpio::Error),
-    #[error("framebuffer {}: {source}", path.display())]
-    Framebuffer { path: PathBuf, source: io::Error },
-    #[error("framebuffer {} cannot be drawn on: it reports {complaint}", path.display())]
-    FramebufferFormat { path: PathBuf, complaint: String },
-    #[error("cannot write the picture {}: {source}", path.display())]
-    Picture { path: PathBuf, source: io::Error },
-}
 
 /// How long [`Output::finish`] waits for a display to show that affectd stopped.
 const FAREWELL: Duration = Duration::from_millis(150);
@@ -114,19 +71,15 @@ impl Display {
     /// and `max_fps` bounds how often the device is written to.
     ///
     /// # Errors
-    /// The thread cannot be started, or `max_fps` is not above 0.
+    /// The thread cannot be started, or `max_fps` is outside of
+    /// [`Options::MAX_FPS_RANGE`].
     pub fn start<P: Panel>(
         subject: String,
         max_fps: f32,
         connect: impl FnMut() -> Result<P, DisplayError> + Send + 'static,
     ) -> Result<Self, DisplayError> {
-        if !(max_fps > 0.0 && max_fps.is_finite()) {
-            return Err(DisplayError::Options(format!(
-                "max_fps of {subject} is {max_fps}; it must be above 0"
-            )));
-        }
-        // Less than a picture a day is as good as none.
-        let interval = Duration::from_secs_f32((1.0 / max_fps).min(86_400.0));
+        check_max_fps(&subject, max_fps)?;
+        let interval = Duration::from_secs_f32(1.0 / max_fps);
         let (writer, reader) = latest::slot();
         let fault = FaultLog::new(subject.clone());
         std::thread::Builder::new()

@@ -1,6 +1,7 @@
 //! What a board file says about a display.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -20,6 +21,9 @@ impl Options {
     /// [`max_fps`](Self::max_fps) unless said otherwise.
     pub const MAX_FPS: f32 = 10.0;
 
+    /// What [`max_fps`](Self::max_fps) may be.
+    pub const MAX_FPS_RANGE: RangeInclusive<f64> = 0.1..=1000.0;
+
     /// A display with the usual rate.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
@@ -34,12 +38,7 @@ impl Options {
     /// # Errors
     /// The first option that no device can have, with what is possible.
     pub fn validate(&self) -> Result<(), DisplayError> {
-        if !(self.max_fps > 0.0 && self.max_fps.is_finite()) {
-            return Err(DisplayError::Options(format!(
-                "max_fps of {} is {}; it must be above 0",
-                self.kind, self.max_fps
-            )));
-        }
+        check_max_fps(&self.kind.to_string(), self.max_fps)?;
         match &self.kind {
             Kind::Oled(oled) => oled.validate(),
             Kind::Tft(panel) => panel.validate(),
@@ -47,6 +46,19 @@ impl Options {
             Kind::Png(png) => png.validate(),
         }
     }
+}
+
+/// Refuses a rate that no display has. `subject` names the display.
+pub(super) fn check_max_fps(subject: &str, max_fps: f32) -> Result<(), DisplayError> {
+    let range = Options::MAX_FPS_RANGE;
+    if range.contains(&f64::from(max_fps)) {
+        return Ok(());
+    }
+    Err(DisplayError::Options(format!(
+        "max_fps of {subject} is {max_fps}; it must be from {} to {}",
+        range.start(),
+        range.end()
+    )))
 }
 
 /// Where the screen is shown.

@@ -1,0 +1,7 @@
+//! What a command gives back to `main`. A file of its own, so that commands do
+//! not use the list of commands.
+
+use std::process::ExitCode;
+
+/// What a command returns.
+pub type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;

@@ -1,0 +1,20 @@
+//! Why a network could not look at a face. A file of its own, because cutting a
+//! face out fails as well as the networks that look at the cut.
+
+use crate::frame::Rect;
+
+/// Why a face was not classified. The classifier can be used again afterwards.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassifyError {
+    #[error("a face box of {}x{} pixels has nothing in it", face.width, face.height)]
+    EmptyBox { face: Rect },
+    #[error(
+        "a face box of {}x{} pixels asks for a crop of {side} pixels a side; the limit is {limit}",
+        face.width, face.height
+    )]
+    LargeBox { face: Rect, side: i64, limit: i64 },
+    #[error("the network failed: {0}")]
+    Network(String),
+    #[error("the network's numbers cannot be probabilities: {outputs:?}")]
+    Outputs { outputs: Vec<f32> },
+}
