@@ -15,15 +15,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process_group,
-    set_parent_process_death_signal, waitid,
+    set_parent_process_death_signal, test_kill_process_group, waitid,
 };
 
 use super::framer::expected;
@@ -50,6 +51,10 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The same when affectd itself ends.
 const LAST_GRACE: Duration = Duration::from_millis(300);
+
+/// How long a killed process group may take to end when affectd itself ends or
+/// takes another source. A driver that hangs can hold a process for ever.
+const KILLED: Duration = Duration::from_millis(200);
 
 /// How long a program whose output was closed may take to end.
 const END: Duration = Duration::from_millis(30);
@@ -143,6 +148,7 @@ pub fn open(command: &[String], options: &Options) -> Result<Box<dyn Source>, Ca
             next_start: Instant::now(),
         },
         wait: FIRST_WAIT,
+        last_group: None,
         streaming_since: None,
     };
     Ok(Box::new(Stream::new(producer, expected, options)))
@@ -155,6 +161,8 @@ struct Program {
     state: State,
     /// From the next end to the start after it.
     wait: Duration,
+    /// The process group of the program that ended last.
+    last_group: Option<Pid>,
     streaming_since: Option<Instant>,
     messages: Messages,
 }
@@ -203,6 +211,16 @@ impl Program {
         }
     }
 
+    /// Ends what a child that has ended left running, and plans its next start.
+    fn ended(&mut self, mut child: Child, now: Instant) -> io::Result<ExitStatus> {
+        let group = Pid::from_child(&child);
+        signal_group(group, Signal::KILL);
+        let status = child.wait();
+        self.last_group = Some(group);
+        self.state = self.next_start(now);
+        status
+    }
+
     /// When it may be started again after an end now.
     fn next_start(&mut self, now: Instant) -> State {
         let was_healthy = self
@@ -236,36 +254,40 @@ impl Producer for Program {
     }
 
     fn connect(&mut self, now: Instant) -> Result<Option<OwnedFd>, String> {
-        match &mut self.state {
-            State::Running(_) => Ok(None),
+        match &self.state {
+            State::Running(_) => return Ok(None),
             State::Ending { child, kill_at } => {
-                if has_ended(child) {
-                    end_group(child);
-                    let _ = child.wait();
-                    self.state = self.next_start(now);
-                } else if now >= *kill_at {
-                    signal_group(child, Signal::KILL);
+                if !has_ended(child) {
+                    if now >= *kill_at {
+                        signal_group(Pid::from_child(child), Signal::KILL);
+                    }
+                } else if let Some(child) = self.child(now) {
+                    let _ = self.ended(child, now);
                 }
-                Ok(None)
+                return Ok(None);
             }
-            State::Ended { next_start } if now < *next_start => Ok(None),
-            State::Ended { .. } => match self.start() {
-                Ok((child, output, messages)) => {
-                    info!("{}: started as process {}", self.name, child.id());
-                    self.state = State::Running(child);
-                    self.messages.read_from(messages);
-                    Ok(Some(output))
-                }
-                Err(error) => {
-                    self.state = self.next_start(now);
-                    Err(format!("cannot be started: {error}"))
-                }
-            },
+            State::Ended { next_start } if now < *next_start => return Ok(None),
+            State::Ended { .. } => {}
+        }
+        if let Some(group) = self.last_group.take() {
+            reap_group(group);
+        }
+        match self.start() {
+            Ok((child, output, messages)) => {
+                info!("{}: started as process {}", self.name, child.id());
+                self.state = State::Running(child);
+                self.messages.read_from(messages);
+                Ok(Some(output))
+            }
+            Err(error) => {
+                self.state = self.next_start(now);
+                Err(format!("cannot be started: {error}"))
+            }
         }
     }
 
     fn closed(&mut self, now: Instant) -> Option<String> {
-        let Some(mut child) = self.child(now) else {
+        let Some(child) = self.child(now) else {
             return Some("it has ended".to_owned());
         };
         let until = Instant::now() + END;
@@ -274,18 +296,16 @@ impl Producer for Program {
         }
         self.read_messages();
         if !has_ended(&child) {
-            signal_group(&child, Signal::TERM);
+            signal_group(Pid::from_child(&child), Signal::TERM);
             self.state = State::Ending {
                 child,
                 kill_at: now + GRACE,
             };
             return Some("it has closed its standard output".to_owned());
         }
-        end_group(&child);
-        let status = child
-            .wait()
+        let status = self
+            .ended(child, now)
             .map_or_else(|error| error.to_string(), |status| status.to_string());
-        self.state = self.next_start(now);
         Some(match self.messages.last() {
             "" => format!("it ended with {status}"),
             last => format!("it ended with {status}; its last message: {last}"),
@@ -294,7 +314,7 @@ impl Producer for Program {
 
     fn stalled(&mut self, now: Instant) -> bool {
         if let Some(child) = self.child(now) {
-            signal_group(&child, Signal::TERM);
+            signal_group(Pid::from_child(&child), Signal::TERM);
             self.state = State::Ending {
                 child,
                 kill_at: now + GRACE,
@@ -324,14 +344,32 @@ impl Drop for Program {
     fn drop(&mut self) {
         let now = Instant::now();
         let Some(mut child) = self.child(now) else {
+            if let Some(group) = self.last_group {
+                reap_group(group);
+            }
             return;
         };
-        signal_group(&child, Signal::TERM);
+        let group = Pid::from_child(&child);
+        signal_group(group, Signal::TERM);
         while !has_ended(&child) && now.elapsed() < LAST_GRACE {
             std::thread::sleep(Duration::from_millis(5));
         }
-        end_group(&child);
-        let _ = child.wait();
+        signal_group(group, Signal::KILL);
+        // Whoever opens the camera next finds it free.
+        let killed = Instant::now();
+        loop {
+            let is_left = matches!(child.try_wait(), Ok(None));
+            if !is_left && reap_group(group) {
+                return;
+            }
+            if killed.elapsed() >= KILLED {
+                if is_left {
+                    warn!("{}: process {} does not end", self.name, child.id());
+                }
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
@@ -345,14 +383,17 @@ fn has_ended(child: &Child) -> bool {
     )
 }
 
-/// Kills what is left of a child's process group.
-fn end_group(child: &Child) {
-    signal_group(child, Signal::KILL);
+fn signal_group(group: Pid, signal: Signal) {
+    // The group may be gone already.
+    let _ = kill_process_group(group, signal);
 }
 
-fn signal_group(child: &Child, signal: Signal) {
-    // The group may be gone already.
-    let _ = kill_process_group(Pid::from_child(child), signal);
+/// Reaps what affectd inherited of a process group, as it does where it is the
+/// first process of a container. Returns whether the whole group is gone.
+fn reap_group(group: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(group)), options) {}
+    test_kill_process_group(group) == Err(Errno::SRCH)
 }
 
 /// Lines of a program's standard error that are logged in one window of time.
@@ -458,5 +499,31 @@ impl Messages {
             self.left_out += 1;
         }
         self.line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inherited_processes_of_a_group_are_reaped() {
+        // The kernel hands orphans to the test, as to the first process of a
+        // container.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 100 & exit 0"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let group = Pid::from_child(&child);
+        child.wait().unwrap();
+        assert!(!reap_group(group), "it sleeps");
+        signal_group(group, Signal::KILL);
+        let start = Instant::now();
+        while !reap_group(group) {
+            assert!(start.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

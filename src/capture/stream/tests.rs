@@ -1,5 +1,6 @@
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ fn options(format: PixelFormat, pace: Pace) -> Options {
         format: Some(format),
         pace,
         fps: Some(10.0),
-        stall_timeout: Duration::from_millis(60),
+        stall_timeout: LONG,
         ..Options::default()
     }
 }
@@ -41,7 +42,9 @@ fn frame(format: PixelFormat, value: u8) -> Vec<u8> {
 }
 
 const SHORT: Duration = Duration::from_millis(20);
-const LONG: Duration = Duration::from_secs(5);
+
+/// What no test should need, however busy the machine is.
+const LONG: Duration = Duration::from_secs(30);
 
 fn value(found: &Captured<'_>) -> (u8, u64) {
     match found {
@@ -117,13 +120,14 @@ fn a_writer_that_never_rests_does_not_hold_the_reader() {
 fn a_stalled_pipe_is_lost_and_comes_back() {
     let (mut source, mut pipe) = piped(&fast_stall(PixelFormat::Grey));
     let start = Instant::now();
-    assert!(matches!(source.next(SHORT), Captured::Waiting));
     let reason = until_lost(&mut *source);
     assert_eq!(reason, "no whole picture for 0.1 s");
     assert!(start.elapsed() >= STALL);
     pipe.write_all(&frame(PixelFormat::Grey, 7)).unwrap();
+    let start = Instant::now();
     assert_eq!(value(&source.next(LONG)), (7, 0));
-    assert!(matches!(source.next(SHORT), Captured::Waiting));
+    until_lost(&mut *source);
+    assert!(start.elapsed() >= STALL);
     pipe.write_all(&[1, 2]).unwrap();
     drop(pipe);
     assert!(matches!(source.next(LONG), Captured::Ended));
@@ -135,22 +139,34 @@ const STALL: Duration = Duration::from_millis(60);
 fn fast_stall(format: PixelFormat) -> Options {
     Options {
         fps: Some(1000.0),
+        stall_timeout: STALL,
         ..options(format, Pace::Recorded)
     }
 }
 
-/// Waits for the loss and returns its reason. Each call must keep to its time.
+/// Waits for the loss and returns its reason.
 fn until_lost(source: &mut dyn Source) -> String {
     let start = Instant::now();
     loop {
-        let asked = Instant::now();
-        let found = source.next(SHORT);
-        assert!(asked.elapsed() < Duration::from_secs(1));
-        match found {
+        match source.next(SHORT) {
             Captured::Lost { reason } => return reason.to_owned(),
             Captured::Waiting => assert!(start.elapsed() < LONG),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Waits for a loss with this part in its reason.
+fn until_lost_because(source: &mut dyn Source, part: &str) {
+    let start = Instant::now();
+    loop {
+        let reason = until_lost(source);
+        if reason.contains(part) {
+            return;
+        }
+        // A busy machine may first have lost it to the time-out.
+        assert!(reason.starts_with("no whole picture"), "{reason}");
+        assert!(start.elapsed() < LONG);
     }
 }
 
@@ -182,10 +198,10 @@ fn a_slow_stream_is_given_three_of_its_intervals() {
     options.fps = Some(5.0);
     let (mut source, mut pipe) = piped(&options);
     pipe.write_all(&frame(PixelFormat::Grey, 7)).unwrap();
-    value(&source.next(LONG));
     let start = Instant::now();
+    value(&source.next(LONG));
     assert_eq!(until_lost(&mut *source), "no whole picture for 0.6 s");
-    assert!(start.elapsed() >= Duration::from_millis(590));
+    assert!(start.elapsed() >= Duration::from_millis(600));
 }
 
 fn jpeg(value: u8) -> Vec<u8> {
@@ -200,21 +216,34 @@ fn jpeg(value: u8) -> Vec<u8> {
 /// A stream of this piece of a picture is a lost camera, whose reason has this
 /// part, in memory that does not grow.
 fn a_stream_of(piece: &[u8], part: &str, broken: u64) {
-    let (mut source, mut pipe) = piped(&fast_stall(PixelFormat::Mjpg));
+    let (mut source, mut pipe) = piped(&Options {
+        // The broken ones come meanwhile, even on a busy machine.
+        stall_timeout: Duration::from_millis(400),
+        ..fast_stall(PixelFormat::Mjpg)
+    });
     let good = jpeg(40);
     pipe.write_all(&good).unwrap();
     pipe.write_all(&good).unwrap();
     assert!(matches!(source.next(LONG), Captured::Frame(_)));
     let piece = piece.to_owned();
+    if piece.len() <= 4096 {
+        // These do not have to wait for the thread below.
+        pipe.write_all(&piece.repeat(4)).unwrap();
+    }
     let writer = std::thread::spawn(move || {
         // Until the reader goes.
         while pipe.write_all(&piece).is_ok() {}
     });
     let reason = until_lost(&mut *source);
     assert!(reason.contains(part), "{reason}");
-    assert!(source.counts().broken >= broken, "{:?}", source.counts());
-    for _ in 0..20 {
+    let start = Instant::now();
+    let mut in_time = 0;
+    while in_time < 20 || source.counts().broken < broken {
+        let asked = Instant::now();
         assert!(matches!(source.next(SHORT), Captured::Lost { .. }));
+        // A busy machine may hold up some.
+        in_time += u32::from(asked.elapsed() < Duration::from_secs(1));
+        assert!(start.elapsed() < LONG, "{in_time}, {:?}", source.counts());
     }
     drop(source);
     writer.join().unwrap();
@@ -424,11 +453,17 @@ fn a_stream_that_is_nothing_known_says_what_to_do() {
         pipe.write_all(bytes).unwrap();
         let reason = until_lost(&mut *source);
         assert!(reason.contains(part), "{reason}");
-        // Nor is the writer held up.
-        pipe.write_all(&[0; 3 << 16]).unwrap();
-        for _ in 0..60 {
+        // Nor is the writer held up, whose 3 MiB no pipe holds.
+        let writer = std::thread::spawn(move || {
+            pipe.write_all(&vec![0; 3 << 20]).unwrap();
+            pipe
+        });
+        let start = Instant::now();
+        while !writer.is_finished() {
             assert!(matches!(source.next(SHORT), Captured::Lost { .. }));
+            assert!(start.elapsed() < LONG);
         }
+        drop(writer.join().unwrap());
     }
 }
 
@@ -472,10 +507,7 @@ fn a_fifo_waits_for_its_writers() {
         writer.write_all(&[99; 3]).unwrap();
         assert_eq!(value(&source.next(LONG)).0, round);
         drop(writer);
-        let asked = Instant::now();
-        let reason = until_lost(&mut *source);
-        assert!(reason.contains("has closed it"), "{reason}");
-        assert!(asked.elapsed() < Duration::from_secs(1));
+        until_lost_because(&mut *source, "has closed it");
         // Waiting for the next one takes no processor.
         for _ in 0..3 {
             let asked = Instant::now();
@@ -485,11 +517,17 @@ fn a_fifo_waits_for_its_writers() {
     }
 }
 
-/// A source whose frames this shell script writes.
+/// A source whose frames this shell script writes. The first one may take any
+/// time, the others [`STALL`].
 fn script(text: &str) -> Box<dyn Source> {
+    script_with(text, STALL, LONG)
+}
+
+fn script_with(text: &str, stall_timeout: Duration, start_timeout: Duration) -> Box<dyn Source> {
     let options = Options {
         source: SourceSpec::Command(["sh", "-c", text].map(str::to_owned).to_vec()),
-        start_timeout: Duration::from_millis(400),
+        stall_timeout,
+        start_timeout,
         ..fast_stall(PixelFormat::Grey)
     };
     crate::capture::open(&options).unwrap()
@@ -507,27 +545,55 @@ fn next_value(source: &mut dyn Source) -> u8 {
     }
 }
 
+/// Whether a process runs. One that only waits to be reaped does not.
+fn is_running(pid: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !state.is_empty() && !state.contains(") Z ")
+}
+
+/// Waits until a file has lines, and all processes that they number have ended.
+fn until_ended(pids: &Path) -> usize {
+    let start = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(pids).unwrap_or_default();
+        if text.ends_with('\n') && !text.lines().any(is_running) {
+            return text.lines().count();
+        }
+        assert!(start.elapsed() < LONG, "one of these is left: {text}");
+        std::thread::sleep(SHORT);
+    }
+}
+
 #[test]
 fn a_program_that_ends_is_lost_with_its_last_words_and_started_again() {
-    let mut source = script("printf 11111111; echo no such sensor >&2; exit 3");
+    let text = "printf 11111111; echo no such sensor >&2; exit 3";
+    let mut source = script_with(text, LONG, LONG);
     assert_eq!(next_value(&mut *source), b'1');
-    let reason = until_lost(&mut *source);
+    let start = Instant::now();
+    let mut reason = until_lost(&mut *source);
+    if reason == "it has closed its standard output" {
+        // A busy machine has not let it end in time.
+        assert_eq!(next_value(&mut *source), b'1');
+        reason = until_lost(&mut *source);
+    }
     assert!(
         reason.contains("exit status: 3") && reason.contains("no such sensor"),
         "{reason}"
     );
-    let start = Instant::now();
     assert_eq!(next_value(&mut *source), b'1');
     // Not at once.
-    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(start.elapsed() >= Duration::from_millis(500));
 }
 
 #[test]
 fn a_program_that_has_ended_before_its_picture_is_taken_is_lost_after_it() {
-    let mut source = script("printf 11111111; exit 3");
+    let directory = tempfile::tempdir().unwrap();
+    let pid = directory.path().join("pid");
+    let text = format!("printf 11111111; echo $$ >{}; exit 3", pid.display());
+    let mut source = script(&text);
     // Starts the program.
     assert!(matches!(source.next(Duration::ZERO), Captured::Waiting));
-    std::thread::sleep(Duration::from_millis(200));
+    until_ended(&pid);
     assert_eq!(next_value(&mut *source), b'1');
     assert!(until_lost(&mut *source).contains("exit status: 3"));
 }
@@ -535,30 +601,22 @@ fn a_program_that_has_ended_before_its_picture_is_taken_is_lost_after_it() {
 #[test]
 fn a_program_that_stalls_is_ended_with_all_its_children() {
     let directory = tempfile::tempdir().unwrap();
-    let mark = directory.path().join("pid");
+    let pids = directory.path().join("pids");
     let mut source = script(&format!(
         "sleep 100 & echo $! >>{}; printf 11111111; wait",
-        mark.display()
+        pids.display()
     ));
     assert_eq!(next_value(&mut *source), b'1');
     until_lost(&mut *source);
     assert_eq!(next_value(&mut *source), b'1', "it is started again");
     drop(source);
-    let pids = std::fs::read_to_string(&mark).unwrap();
-    assert_eq!(pids.lines().count(), 2);
-    for pid in pids.lines() {
-        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // It may wait to be reaped by whoever inherited it.
-        assert!(
-            state.is_empty() || state.contains(") Z "),
-            "process {pid} is left: {state}"
-        );
-    }
+    // Where the machine is busy, they may still be dying.
+    assert_eq!(until_ended(&pids), 2);
 }
 
 #[test]
 fn the_first_picture_may_take_the_start_time_out() {
-    let mut source = script("sleep 0.2; printf 11111111; sleep 0.2; printf 22222222; sleep 9");
+    let mut source = script("sleep 0.2; printf 11111111; sleep 100");
     let start = Instant::now();
     loop {
         match source.next(SHORT) {
@@ -567,10 +625,11 @@ fn the_first_picture_may_take_the_start_time_out() {
             other => panic!("{other:?} after {:?}", start.elapsed()),
         }
     }
+    assert!(start.elapsed() > STALL);
     // The second one may not.
-    until_lost(&mut *source);
+    assert_eq!(until_lost(&mut *source), "no whole picture for 0.1 s");
 
-    let mut source = script("sleep 9");
+    let mut source = script_with("sleep 100", STALL, Duration::from_millis(400));
     let start = Instant::now();
     assert_eq!(until_lost(&mut *source), "no whole picture for 0.4 s");
     assert!(start.elapsed() >= Duration::from_millis(400));
