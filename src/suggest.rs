@@ -1,11 +1,17 @@
-//! The name that somebody who mistyped one is likely to have meant, among names
-//! that devices have: GPIO lines, V4L2 controls.
+//! Suggests the closest known name for a typo, among names that devices have:
+//! GPIO lines, V4L2 controls.
 //!
 //! Jaro-Winkler likeness favours a common beginning, which is what such names
 //! share with what is written for them (`exposure` for
 //! `exposure_time_absolute`). Board keys are compared by
 //! [`board`](crate::board)'s own, stricter measure, because there the list of
-//! all known keys is the better answer when none is really near.
+//! all known keys is the better answer when no name is really near.
+
+/// `, did you mean '…'?` with the known name that is most like `given`, or nothing
+/// if none is near.
+pub(crate) fn suggestion<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> String {
+    nearest(given, known).map_or_else(String::new, |name| format!(", did you mean '{name}'?"))
+}
 
 /// The known name most like `given`, upper and lower case alike, if any is
 /// near.

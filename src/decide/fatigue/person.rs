@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::calibration::{EyeLevels, RestPose};
 use super::closures::{self, Blinks, Closures, Ended, Winks};
+use super::decision::FatigueDecision;
+use super::event::{ClosureKind, Event, What};
 use super::gestures::{Nods, Yawns};
 use super::options::{Options, Watch};
 use super::pace::Pace;
+use super::sample::EyeSample;
+use super::state::{Reason, State};
 use super::windows::{self, Kind, Windows};
-use super::{ClosureKind, Event, EyeSample, FatigueDecision, Reason, State, What};
 use crate::frame::Timestamp;
 
 /// Without usable eyes, or without a face, for so long, nothing is known.

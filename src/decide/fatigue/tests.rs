@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::Timestamp;
 
 /// Numbers that look random and are always the same.
 struct Random(u64);

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use super::decision::FatigueDecision;
+use super::event::{Alarm, Event, What};
 use super::options::{Options, Watch};
 use super::pace::Pace;
 use super::person::{BLIND, Frame, Person, push};
-use super::{Alarm, Event, FaceSample, FatigueDecision, Reason, State, What};
+use super::sample::FaceSample;
+use super::state::{Reason, State};
 use crate::frame::Timestamp;
 use crate::track::SLOTS;
 

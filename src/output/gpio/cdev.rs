@@ -9,9 +9,11 @@ use embedded_hal::digital::PinState;
 use gpio_cdev::{Chip, LineRequestFlags};
 use linux_embedded_hal::CdevPin;
 
-use super::{
-    Bank, ChipInfo, Error, Errors, LineId, LineInfo, LineOptions, Lines, Options, SafeLevel,
-};
+use super::chips::devices;
+use super::error::{Error, Errors, io_kind};
+use super::lines::{Bank, Lines};
+use super::options::{LineId, LineOptions, Options};
+use super::role::SafeLevel;
 
 /// A GPIO chip of this machine, as named in a board file.
 #[derive(Debug)]
@@ -221,80 +223,6 @@ pub fn set_safe(options: &Options) -> Result<(), Errors> {
     }
 }
 
-/// The GPIO chips of this machine with their lines, by number. A chip that may
-/// not be opened is listed with the reason.
-#[must_use]
-pub fn chips() -> Vec<ChipInfo> {
-    devices()
-        .into_iter()
-        .map(|path| match Chip::new(&path) {
-            Ok(chip) => ChipInfo {
-                label: chip.label().to_owned(),
-                lines: chip.lines().filter_map(|line| describe(&line)).collect(),
-                path,
-                problem: None,
-            },
-            Err(error) => ChipInfo {
-                label: String::new(),
-                lines: Vec::new(),
-                path,
-                problem: Some(error.to_string()),
-            },
-        })
-        .collect()
-}
-
-fn describe(line: &gpio_cdev::Line) -> Option<LineInfo> {
-    let info = line.info().ok()?;
-    Some(LineInfo {
-        offset: line.offset(),
-        name: info.name().map(str::to_owned),
-        user: info
-            .is_used()
-            .then(|| info.consumer().unwrap_or("unknown").to_owned()),
-        output: info.direction() == gpio_cdev::LineDirection::Out,
-    })
-}
-
-/// The kernel's error behind one of gpio-cdev.
-pub(super) fn io_kind(error: &gpio_cdev::Error) -> Option<io::ErrorKind> {
-    use std::error::Error as _;
-    let source = error.source()?;
-    source
-        .downcast_ref::<io::Error>()
-        .map(io::Error::kind)
-        .or_else(|| {
-            // The cause of a failed ioctl has a type of nix, which is no
-            // dependency of ours; its text starts with the error's name.
-            let text = source.to_string();
-            [
-                ("EBUSY", io::ErrorKind::ResourceBusy),
-                ("EACCES", io::ErrorKind::PermissionDenied),
-                ("EPERM", io::ErrorKind::PermissionDenied),
-                ("ENOTTY", io::ErrorKind::InvalidInput),
-            ]
-            .into_iter()
-            .find_map(|(name, kind)| text.starts_with(name).then_some(kind))
-        })
-}
-
-/// The devices of GPIO chips by number, each once: on a Raspberry Pi 5
-/// `/dev/gpiochip4` is a link to another one.
-fn devices() -> Vec<PathBuf> {
-    let number = |path: &Path| -> Option<u32> {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix("gpiochip")?.parse().ok()
-    };
-    let mut paths: Vec<_> = std::fs::read_dir("/dev")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| number(path).is_some() && !path.is_symlink())
-        .collect();
-    paths.sort_by_key(|path| number(path));
-    paths
-}
-
 fn find(wanted: &str) -> Result<Chip, Error> {
     let failed = |source| Error::Chip {
         chip: wanted.to_owned(),
@@ -357,6 +285,7 @@ fn known(devices: &[PathBuf]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chips::chips;
     use super::*;
 
     #[test]

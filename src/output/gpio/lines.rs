@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use embedded_hal::digital::{InputPin, OutputPin, PinState};
 
-use super::{InputOptions, LineId, LineOptions, Options, Role, SafeLevel};
+use super::options::{InputOptions, LineId, LineOptions, Options};
+use super::role::{Role, SafeLevel};
 use crate::decide::Label;
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;

@@ -1,0 +1,103 @@
+//! The board file's `[gpio]`: which lines there are and what each is for.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::pattern::Pattern;
+use super::role::{Role, SafeLevel};
+
+/// A line of a chip.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LineId {
+    /// The line's number on its chip, from 0.
+    Offset(u32),
+    /// The line's name, as `affectd devices` and `gpioinfo` show it.
+    Name(String),
+}
+
+impl FromStr for LineId {
+    type Err = std::convert::Infallible;
+
+    /// Digits are an offset, anything else is a name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text
+            .parse()
+            .map_or_else(|_| Self::Name(text.to_owned()), Self::Offset))
+    }
+}
+
+impl fmt::Display for LineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => write!(f, "line {offset}"),
+            Self::Name(name) => write!(f, "line '{name}'"),
+        }
+    }
+}
+
+/// One line of `[gpio]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineOptions {
+    pub role: Role,
+    pub line: LineId,
+    /// Whether the line is on when its pin is low. Default: false.
+    pub active_low: bool,
+    /// Default: off; for `no_reading` on.
+    pub safe: SafeLevel,
+    /// What the line does in place of being on. Safe levels are steady. Only
+    /// lines for states of fatigue follow one.
+    pub pattern: Option<Pattern>,
+}
+
+impl LineOptions {
+    /// A line that is on when high, and safe when off unless its role says
+    /// otherwise.
+    #[must_use]
+    pub fn new(role: Role, line: LineId) -> Self {
+        Self {
+            role,
+            line,
+            active_low: false,
+            safe: role.own_safe_level().unwrap_or_default(),
+            pattern: None,
+        }
+    }
+}
+
+/// A button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputOptions {
+    pub line: LineId,
+    /// Whether the button is pressed when its pin is low.
+    pub active_low: bool,
+}
+
+/// The board file's `[gpio]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The chip's label (`pinctrl-bcm2711`), its device's path
+    /// (`/dev/gpiochip0`) or its kernel name (`gpiochip0`). Labels stay the same
+    /// where numbers change from boot to boot.
+    pub chip: String,
+    pub lines: Vec<LineOptions>,
+    /// The button that silences patterns until the state ends or becomes graver.
+    pub acknowledge: Option<InputOptions>,
+    /// A line that went on stays on at least so long. Default: 100 ms.
+    pub min_pulse: Duration,
+    /// With no new frame for so long, lines go to their safe level. Default:
+    /// 500 ms.
+    pub safe_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            chip: String::new(),
+            lines: Vec::new(),
+            acknowledge: None,
+            min_pulse: Duration::from_millis(100),
+            safe_after: Duration::from_millis(500),
+        }
+    }
+}
