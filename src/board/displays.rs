@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::claims::Resource;
+use super::keys::{line_id, own_path, path, set, size};
 use super::reader::{Section, nearest};
-use super::sections::{line_id, own_path, path, set, size};
 use crate::output::display::{
     Coloring, Kind, OledController, OledOptions, Options, PngOptions, Rotation, TftController,
     TftOptions,
@@ -55,7 +55,7 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
     set(
         &mut options.max_fps,
         section
-            .number("max_fps", 0.1..=1000.0)
+            .number("max_fps", Options::MAX_FPS_RANGE)
             .map(|fps| fps as f32),
     );
     if let Err(error) = options.validate() {

@@ -10,6 +10,8 @@
 
 mod claims;
 mod displays;
+mod keys;
+mod options;
 mod reader;
 mod sections;
 
@@ -17,89 +19,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::assets::{self, ModelChoice};
-use crate::host::{realtime, thermal, watchdog};
-use crate::output::{display, events, gpio, record};
-use crate::{capture, decide, detect, track};
 pub use claims::{Claim, Resource, clashes};
+pub use options::{Board, ClassifyOptions, DetectOptions, FaceOptions, FatigueOptions};
 pub use reader::Problem;
 use reader::Reader;
-
-/// A board file that was read and found good.
-#[derive(Clone, Debug)]
-pub struct Board {
-    /// A name for people: logs, the display's first picture.
-    pub name: String,
-    pub capture: capture::Options,
-    pub detect: DetectOptions,
-    pub track: track::Options,
-    pub face: FaceOptions,
-    pub classify: ClassifyOptions,
-    pub decide: decide::Options,
-    pub baseline: decide::BaselineOptions,
-    pub facing: Option<decide::FacingOptions>,
-    /// The camera's horizontal angle of view in degrees.
-    pub horizontal_fov: Option<f64>,
-    /// Whose eyes are watched, if any are.
-    pub fatigue: Option<FatigueOptions>,
-    pub gpio: Option<gpio::Options>,
-    pub displays: Vec<display::Options>,
-    pub events: Option<events::Options>,
-    pub thermal: Option<thermal::Options>,
-    pub watchdog: Option<watchdog::Options>,
-    pub process: realtime::Options,
-    /// What only one part of the board can use.
-    pub claims: Vec<Claim>,
-    /// What should be changed in the file, by line.
-    pub warnings: Vec<Problem>,
-}
-
-/// The board file's `[detect]`.
-#[derive(Clone, Debug)]
-pub struct DetectOptions {
-    /// The cascade's XML file.
-    pub cascade: PathBuf,
-    pub detector: detect::Options,
-    pub search: detect::SearchOptions,
-}
-
-/// The board file's `[face]`, but for its thresholds: those are
-/// [`track::Options::presence`] and [`track::Options::presence_keep`].
-#[derive(Clone, Debug, Default)]
-pub struct FaceOptions {
-    /// The face net; its manifest lies beside it.
-    pub model: ModelChoice,
-    /// The eye net.
-    pub eyes: ModelChoice,
-}
-
-impl FaceOptions {
-    /// The face net's file and the eye net's; `None` without a face net.
-    #[must_use]
-    pub fn files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
-        let face = self.model.file(assets::DEFAULT_FACE)?;
-        Some((face, self.eyes.file(assets::DEFAULT_EYES)))
-    }
-}
-
-/// The board file's `[fatigue]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FatigueOptions {
-    pub rules: decide::fatigue::Options,
-    pub record: Option<record::Options>,
-}
-
-/// The board file's `[classify]`.
-#[derive(Clone, Debug)]
-pub struct ClassifyOptions {
-    /// The model's ONNX file; its manifest lies beside it.
-    pub model: PathBuf,
-    /// The least time between two looks at the same face; zero looks at it on
-    /// every frame.
-    pub interval: Duration,
-}
 
 /// A board file that cannot be used.
 #[derive(Debug)]
@@ -234,6 +158,8 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::{gpio, record};
+    use crate::{capture, decide};
 
     fn problems(text: &str) -> Vec<String> {
         Board::parse(text, Path::new("/etc/affectd"))

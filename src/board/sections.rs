@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::claims::Resource;
 use super::displays::display_section;
-use super::reader::{Found, IntegerOrString, Section};
-use super::{Board, ClassifyOptions, DetectOptions, FaceOptions, FatigueOptions};
+use super::keys::{HOUR_MS, line_id, own_path, path, set, size};
+use super::options::{Board, ClassifyOptions, DetectOptions, FaceOptions, FatigueOptions};
+use super::reader::{Found, Section};
 use crate::assets::{self, ModelChoice};
 use crate::capture::convert::Layout;
 use crate::capture::{self, Pace, PixelFormat, SourceSpec};
@@ -17,9 +18,6 @@ use crate::image::turn::Rotation;
 use crate::observe::FieldOfView;
 use crate::output::{events, gpio, record};
 use crate::{decide, detect, track};
-
-/// The longest time that a key takes: an hour.
-const HOUR_MS: u64 = 3_600_000;
 
 pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let name = root
@@ -142,7 +140,9 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
         );
     }
     options.size = size(&mut section, "size");
-    options.fps = section.number("fps", 0.1..=1000.0).map(|fps| fps as f32);
+    options.fps = section
+        .number("fps", capture::Options::FPS)
+        .map(|fps| fps as f32);
     options.format = section.parsed("format");
     if let Some(found) = section.string("pace") {
         match found.value {
@@ -156,7 +156,7 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
     set(&mut options.repeat, section.boolean("repeat"));
     set(
         &mut options.stall_timeout,
-        section.millis("stall_timeout_ms", 100..=HOUR_MS),
+        section.millis("stall_timeout_ms", capture::Options::TIMEOUT_MS),
     );
     if let Some(degrees) = section.integer_of("rotation", &[0, 90, 180, 270]) {
         options.turn.rotation = Rotation::from_degrees(degrees).unwrap_or_default();
@@ -164,12 +164,12 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
     set(&mut options.turn.mirror, section.boolean("mirror"));
     set(
         &mut options.start_timeout,
-        section.millis("start_timeout_ms", 100..=HOUR_MS),
+        section.millis("start_timeout_ms", capture::Options::TIMEOUT_MS),
     );
     set(
         &mut options.skip_darker_than,
         section
-            .number("skip_darker_than", 0.0..=255.0)
+            .number("skip_darker_than", capture::Options::LUMA)
             .map(|luma| luma as f32),
     );
     options.stride = section.integer("stride", 1..=4 * 4 * MAX_SIDE as usize);
@@ -233,7 +233,7 @@ fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectO
         );
         set(
             &mut detector.min_neighbors,
-            section.integer("min_neighbors", 0..=1000),
+            section.integer("min_neighbors", detect::Options::MIN_NEIGHBORS),
         );
         if let Some(side) = section.integer("min_size", 0..=MAX_SIDE) {
             detector.min_size = (side, side);
@@ -265,18 +265,21 @@ fn search_section(mut section: Section<'_, '_>) -> detect::SearchOptions {
         &mut options.idle_search_ms,
         section.integer("idle_search_ms", millis),
     );
-    set(&mut options.margin, section.number("margin", 0.1..=4.0));
+    set(
+        &mut options.margin,
+        section.number("margin", detect::SearchOptions::MARGIN),
+    );
     set(
         &mut options.size_range,
-        section.number("size_range", 1.05..=4.0),
+        section.number("size_range", detect::SearchOptions::SIZE_RANGE),
     );
     set(
         &mut options.budget_ms,
-        section.number("budget_ms", 0.0..=10_000.0),
+        section.number("budget_ms", detect::SearchOptions::BUDGET_MS),
     );
     set(
         &mut options.work_per_ms,
-        section.number("work_per_ms", 0.0..=1e9),
+        section.number("work_per_ms", detect::SearchOptions::WORK_PER_MS),
     );
     section.finish();
     options
@@ -289,14 +292,17 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
         &mut options.lost_after,
         section.millis("lost_after_ms", 0..=HOUR_MS),
     );
-    set(&mut options.confirm, section.integer("confirm", 1..=1000));
+    set(
+        &mut options.confirm,
+        section.integer("confirm", track::Options::CONFIRM),
+    );
     set(
         &mut options.confirm_within,
         section.millis("confirm_within_ms", 0..=HOUR_MS),
     );
     set(
         &mut options.min_overlap,
-        section.number("min_overlap", 0.01..=1.0),
+        section.number("min_overlap", track::Options::MIN_OVERLAP),
     );
     section.finish();
     options
@@ -684,65 +690,6 @@ fn process_section(mut section: Section<'_, '_>) -> realtime::Options {
         .filter(|priority| *priority > 0);
     section.finish();
     options
-}
-
-pub(super) fn set<T>(option: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *option = value;
-    }
-}
-
-pub(super) fn path(section: &mut Section<'_, '_>, key: &str, directory: &Path) -> Option<PathBuf> {
-    section.string(key).map(|found| directory.join(found.value))
-}
-
-/// `"640x480"`.
-pub(super) fn size(section: &mut Section<'_, '_>, key: &str) -> Option<(u32, u32)> {
-    let found = section.string(key)?;
-    let parsed = crate::frame::parse_size(found.value);
-    match parsed {
-        Ok(size) => Some(size),
-        Err(error) => {
-            found.reject(error);
-            None
-        }
-    }
-}
-
-/// A line of a chip, which no other key may name.
-pub(super) fn line_id(
-    section: &mut Section<'_, '_>,
-    key: &str,
-    chip: &str,
-) -> Option<gpio::LineId> {
-    let found = section.integer_or_string(key)?;
-    let line = match &found.value {
-        IntegerOrString::Integer(number) => match u32::try_from(*number) {
-            Ok(offset) => gpio::LineId::Offset(offset),
-            Err(_) => {
-                found.reject(format_args!("{number} is not a line's offset"));
-                return None;
-            }
-        },
-        IntegerOrString::String(name) => gpio::LineId::Name(name.clone()),
-    };
-    found.claim(Resource::Line {
-        chip: chip.to_owned(),
-        line: line.clone(),
-    });
-    Some(line)
-}
-
-/// A file or device that no other key may name.
-pub(super) fn own_path(
-    section: &mut Section<'_, '_>,
-    key: &str,
-    directory: &Path,
-) -> Option<PathBuf> {
-    let found = section.string(key)?;
-    let path = directory.join(found.value);
-    found.claim(Resource::File(path.clone()));
-    Some(path)
 }
 
 /// A file of a model or cascade. A path starts from the board file's directory,

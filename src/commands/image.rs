@@ -10,7 +10,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::CommandResult;
 use super::faces::{self, Verifier, VerifyArgs};
-use super::pictures::{DetectArgs, Failures, Named, TurnArgs, ended, write_line};
+use super::pictures::{DetectArgs, Failures, TurnArgs, ended, write_line};
 use crate::assets;
 use crate::detect::{Detection, Detector};
 use crate::draw::annotate::{self, Annotation};
@@ -89,7 +89,7 @@ impl Serialize for Face {
         map.serialize_entry("box", &(rect.x, rect.y, rect.width, rect.height))?;
         map.serialize_entry("label", label.name())?;
         map.serialize_entry("confidence", &confidence)?;
-        map.serialize_entry("probabilities", &Named(*probabilities))?;
+        map.serialize_entry("probabilities", probabilities)?;
         if let Some(seen) = seen {
             record::serialize_face(&mut map, seen)?;
             record::serialize_landmarks(&mut map, seen)?;

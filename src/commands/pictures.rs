@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 
+use super::CommandResult;
 use crate::assets;
 use crate::detect::{Cascade, Detector, Enhance, Options};
 use crate::image::turn::{Rotation, Turn};
-use crate::observe::expression::{Expression, Probabilities};
 
 /// The search for faces; the names and defaults are those of OpenCV's
 /// `detectMultiScale`.
@@ -119,20 +118,6 @@ impl FromStr for Size {
     }
 }
 
-/// Seven probabilities as a JSON object, in FER2013's order.
-#[derive(Clone, Copy, Debug)]
-pub struct Named(pub Probabilities);
-
-impl Serialize for Named {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(Expression::COUNT))?;
-        for expression in Expression::ALL {
-            map.serialize_entry(expression.name(), &self.0.of(expression))?;
-        }
-        map.end()
-    }
-}
-
 /// Writes a line of JSON and flushes it, so that a reader of the pipe gets each
 /// line at once.
 ///
@@ -150,7 +135,7 @@ pub fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> 
 ///
 /// # Errors
 /// Standard output cannot be written for another reason.
-pub fn ended(result: io::Result<()>, failures: &Failures) -> super::CommandResult {
+pub fn ended(result: io::Result<()>, failures: &Failures) -> CommandResult {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(failures.code()),
         Err(error) => Err(format!("standard output cannot be written: {error}").into()),
@@ -196,15 +181,5 @@ mod tests {
         for bad in ["", "x", "30x", "-1", "30x40x50", "3.5"] {
             assert_eq!(bad.parse::<Size>(), Err(NoSize), "{bad}");
         }
-    }
-
-    #[test]
-    fn probabilities_are_named_in_order() {
-        let json =
-            serde_json::to_string(&Named(Probabilities([0.0, 0.5, 0.0, 0.25, 0.0, 0.0, 0.25])));
-        assert_eq!(
-            json.unwrap(),
-            r#"{"angry":0.0,"disgust":0.5,"fear":0.0,"happy":0.25,"sad":0.0,"surprise":0.0,"neutral":0.25}"#
-        );
     }
 }

@@ -82,9 +82,21 @@ impl Options {
     /// What [`scale_factor`](Self::scale_factor) may be.
     pub const SCALE_FACTOR: RangeInclusive<f64> = 1.01..=10.0;
 
+    /// What [`min_neighbors`](Self::min_neighbors) may be.
+    pub const MIN_NEIGHBORS: RangeInclusive<u32> = 0..=1000;
+
     pub(super) fn check(&self) -> Result<(), DetectError> {
         if !Self::SCALE_FACTOR.contains(&self.scale_factor) {
             return Err(DetectError::ScaleFactor(self.scale_factor));
+        }
+        let neighbors = Self::MIN_NEIGHBORS;
+        if !neighbors.contains(&self.min_neighbors) {
+            return Err(DetectError::Range {
+                name: "min_neighbors",
+                value: self.min_neighbors.into(),
+                from: (*neighbors.start()).into(),
+                to: (*neighbors.end()).into(),
+            });
         }
         if let Some((width, height)) = self.max_size
             && (width < self.min_size.0 || height < self.min_size.1)

@@ -21,6 +21,7 @@
 //! the same kernel, since an evaluation is that of as many windows as a kernel
 //! takes at once; without a budget, all agree.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::detector::{Allowance, Detector, Patch, WINDOWS};
@@ -90,23 +91,32 @@ impl Default for SearchOptions {
 }
 
 impl SearchOptions {
+    /// What [`margin`](Self::margin) may be.
+    pub const MARGIN: RangeInclusive<f64> = 0.1..=4.0;
+    /// What [`size_range`](Self::size_range) may be.
+    pub const SIZE_RANGE: RangeInclusive<f64> = 1.05..=4.0;
+    /// What [`budget_ms`](Self::budget_ms) may be.
+    pub const BUDGET_MS: RangeInclusive<f64> = 0.0..=10_000.0;
+    /// What [`work_per_ms`](Self::work_per_ms) may be.
+    pub const WORK_PER_MS: RangeInclusive<f64> = 0.0..=1e9;
+
     fn check(&self) -> Result<(), DetectError> {
-        let range = |name, value: f64, from: f64, to: f64| {
-            if (from..=to).contains(&value) {
-                Ok(())
-            } else {
-                Err(DetectError::Range {
+        for (name, value, range) in [
+            ("margin", self.margin, Self::MARGIN),
+            ("size_range", self.size_range, Self::SIZE_RANGE),
+            ("budget_ms", self.budget_ms, Self::BUDGET_MS),
+            ("work_per_ms", self.work_per_ms, Self::WORK_PER_MS),
+        ] {
+            if !range.contains(&value) {
+                return Err(DetectError::Range {
                     name,
                     value,
-                    from,
-                    to,
-                })
+                    from: *range.start(),
+                    to: *range.end(),
+                });
             }
-        };
-        range("margin", self.margin, 0.1, 4.0)?;
-        range("size_range", self.size_range, 1.05, 4.0)?;
-        range("budget_ms", self.budget_ms, 0.0, 10_000.0)?;
-        range("work_per_ms", self.work_per_ms, 0.0, 1e9)
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// An apparent expression, in FER2013's order: the discriminant is the class
 /// index in models, probabilities, JSON and plots alike.
 ///
@@ -96,6 +98,14 @@ impl FromStr for Expression {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probabilities(pub [f32; Expression::COUNT]);
 
+/// An object with each expression's name and probability, in this order.
+impl Serialize for Probabilities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = |expression: Expression| (expression.name(), self.of(expression));
+        serializer.collect_map(Expression::ALL.into_iter().map(of))
+    }
+}
+
 impl Probabilities {
     /// The same probability for each class: what is known before the first look.
     pub const UNIFORM: Self = Self([1.0 / Expression::COUNT as f32; Expression::COUNT]);
@@ -176,6 +186,15 @@ mod tests {
             assert_eq!(expression.index(), index);
             assert_eq!(expression.name().parse(), Ok(expression));
         }
+    }
+
+    #[test]
+    fn json_names_the_expressions_in_order() {
+        let json = serde_json::to_string(&Probabilities([0.0, 0.5, 0.0, 0.25, 0.0, 0.0, 0.25]));
+        assert_eq!(
+            json.unwrap(),
+            r#"{"angry":0.0,"disgust":0.5,"fear":0.0,"happy":0.25,"sad":0.0,"surprise":0.0,"neutral":0.25}"#
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{EyeSample, FaceSample, Fatigue, Options, Reason};
 use crate::frame::Timestamp;
-use crate::suggest::nearest;
+use crate::suggest::suggestion;
 
 /// The columns, in the order in which they are written. `frame` is the frame's
 /// number.
@@ -185,8 +185,7 @@ pub enum Problem {
 }
 
 fn did_you_mean(name: &str) -> String {
-    nearest(name, COLUMNS.into_iter().chain([VALID]))
-        .map_or_else(String::new, |near| format!(", did you mean '{near}'?"))
+    suggestion(name, COLUMNS.into_iter().chain([VALID]))
 }
 
 impl Trace {
