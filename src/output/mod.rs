@@ -5,6 +5,7 @@ pub mod display;
 pub mod events;
 pub mod gpio;
 pub mod latest;
+mod old_file;
 pub mod record;
 
 pub use crate::report::{Camera, FaceReport, FatigueReport, Heat, Report, Shutdown};

@@ -19,6 +19,7 @@ use crate::decide::fatigue;
 use crate::decide::fatigue::trace::{self, Row};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
+use crate::output::old_file::old_file;
 use crate::output::{Camera, Changes, Output, Report};
 
 /// Rows that wait for the thread: some seconds of a face at 60 frames per
@@ -55,14 +56,8 @@ impl Options {
     /// What the full file is renamed to.
     #[must_use]
     pub fn old_file(&self) -> PathBuf {
-        old(&self.file)
+        old_file(&self.file)
     }
-}
-
-fn old(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
 }
 
 /// The recording cannot be opened.
@@ -129,7 +124,7 @@ impl Recorder {
         // An old recording has other times and perhaps other settings, and a
         // recording begins with its settings.
         let file = if metadata.is_file() && metadata.len() > 0 {
-            fs::rename(&options.file, old(&options.file)).map_err(failed)?;
+            fs::rename(&options.file, old_file(&options.file)).map_err(failed)?;
             open(&options.file)?
         } else {
             file
@@ -303,8 +298,8 @@ impl RecordFile {
                 return;
             }
             let path = &self.options.file;
-            let file =
-                fs::rename(path, old(path)).and_then(|()| open(path).map_err(|error| error.source));
+            let file = fs::rename(path, old_file(path))
+                .and_then(|()| open(path).map_err(|error| error.source));
             self.take(file);
             if self.retry_at.is_some() {
                 return;

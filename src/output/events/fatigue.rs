@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::SerializeMap;
 
-use super::line::{self, rounded, seconds};
-use crate::decide::fatigue::{Event, FatigueDecision, Reason, What};
+use super::numbers::{rounded, seconds};
+use crate::decide::fatigue::{FatigueDecision, Reason, What};
 
 /// Writes what stands in an event's line after the keys that all lines have.
 pub(super) fn serialize<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error> {
@@ -61,25 +61,4 @@ fn state<M: SerializeMap>(decision: &FatigueDecision, map: &mut M) -> Result<(),
 fn millis(time: Duration) -> u64 {
     // To the nearest one: 1500 ms must not read 1499.
     u64::try_from((time.as_nanos() + 500_000) / 1_000_000).unwrap_or(u64::MAX)
-}
-
-/// The line of an event of a recording, as `affectd fatigue` prints it: that of
-/// the live daemon without `wall`.
-#[derive(Clone, Copy, Debug)]
-pub struct FatigueLine {
-    pub event: Event,
-    /// The frame's number.
-    pub frame: u64,
-}
-
-impl Serialize for FatigueLine {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let line = line::Event {
-            time: self.event.time,
-            wall: None,
-            frame: self.frame,
-            body: line::Body::Fatigue(self.event.what),
-        };
-        line.serialize(serializer)
-    }
 }

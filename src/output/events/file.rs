@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
 
-use super::Error;
-use super::stream::Target;
+use super::options::Error;
+use super::target::Target;
+use crate::output::old_file::old_file;
 
 /// How long a file that could not be replaced goes on growing before this is
 /// tried again.
@@ -106,8 +107,8 @@ impl Target for EventFile {
         if self.retry_at.is_some_and(|at| Instant::now() < at) || !self.is_full(line) {
             return Ok(false);
         }
-        let replaced = fs::rename(&self.path, old_generation(&self.path))
-            .and_then(|()| options().open(&self.path));
+        let replaced =
+            fs::rename(&self.path, old_file(&self.path)).and_then(|()| options().open(&self.path));
         match replaced {
             Ok(file) => {
                 self.file = file;
@@ -121,13 +122,6 @@ impl Target for EventFile {
             }
         }
     }
-}
-
-/// `events.jsonl` to `events.jsonl.1`.
-pub(super) fn old_generation(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
 }
 
 fn options() -> OpenOptions {
@@ -187,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_becomes_the_old_generation() {
+    fn a_full_file_becomes_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let mut file = open_in(folder, 10);

@@ -1,18 +1,21 @@
 //! What an event says, and how it is written; the schema is in the module above.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{SCHEMA, fatigue};
+use super::fatigue;
+use super::numbers::{Utc, rounded, seconds};
 use crate::decide::Facing;
 use crate::decide::fatigue::What;
 use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::observe::record::{self, to_decimals};
 use crate::output::FaceReport;
+
+/// The version of the schema.
+pub const SCHEMA: u32 = 1;
 
 /// What the first line tells about the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +142,27 @@ impl Serialize for Event {
     }
 }
 
+/// The line of an event of a recording, as `affectd fatigue` prints it: that of
+/// the live daemon without `wall`.
+#[derive(Clone, Copy, Debug)]
+pub struct FatigueLine {
+    pub event: crate::decide::fatigue::Event,
+    /// The frame's number.
+    pub frame: u64,
+}
+
+impl Serialize for FatigueLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let line = Event {
+            time: self.event.time,
+            wall: None,
+            frame: self.frame,
+            body: Body::Fatigue(self.event.what),
+        };
+        line.serialize(serializer)
+    }
+}
+
 impl Body {
     fn name(&self) -> &'static str {
         match self {
@@ -188,7 +212,7 @@ impl Body {
                 map.serialize_entry("searched", &seconds(face.searched.0))?;
                 map.serialize_entry("label", decision.label.name())?;
                 map.serialize_entry("confidence", &rounded(decision.confidence))?;
-                map.serialize_entry("probabilities", &ByName(decision.probabilities))?;
+                map.serialize_entry("probabilities", &rounded_all(decision.probabilities))?;
                 map.serialize_entry("since", &seconds(decision.since.0))?;
                 map.serialize_entry("change", change)?;
                 serialize_observed(map, face, *detail)
@@ -241,7 +265,7 @@ fn serialize_observed<M: SerializeMap>(
     if let Some(baseline) = face.decision.baseline {
         map.serialize_entry("baseline", &rounded(baseline))?;
         if let Some(answer) = face.observed.expression {
-            map.serialize_entry("raw_probabilities", &ByName(answer))?;
+            map.serialize_entry("raw_probabilities", &rounded_all(answer))?;
         }
     }
     if let Some(facing) = face.decision.facing {
@@ -263,16 +287,9 @@ fn serialize_observed<M: SerializeMap>(
     Ok(())
 }
 
-struct ByName(Probabilities);
-
-impl Serialize for ByName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            Expression::ALL
-                .into_iter()
-                .map(|expression| (expression.name(), rounded(self.0.of(expression)))),
-        )
-    }
+/// All of them to the decimals that lines have.
+fn rounded_all(probabilities: Probabilities) -> Probabilities {
+    Probabilities(probabilities.0.map(|p| rounded(p) as f32))
 }
 
 struct Counters<'a>(&'a [(String, u64)]);
@@ -280,96 +297,5 @@ struct Counters<'a>(&'a [(String, u64)]);
 impl Serialize for Counters<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, count)| (name, count)))
-    }
-}
-
-/// A probability to 4 decimals.
-pub(super) fn rounded(value: f32) -> f64 {
-    to_decimals(value, 4)
-}
-
-/// Seconds to the millisecond, from whole numbers so that nothing depends on
-/// how a sum was rounded.
-pub(super) fn seconds(time: Duration) -> f64 {
-    time.as_millis() as f64 / 1e3
-}
-
-/// A time of the wall clock as RFC 3339 writes it, in UTC, to the millisecond.
-struct Utc(SystemTime);
-
-impl fmt::Display for Utc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A clock before 1970 is a board without a battery that has not heard
-        // of the time yet; it has nothing to tell.
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-
-        // From days to a date by Howard Hinnant's algorithm civil_from_days
-        // (https://howardhinnant.github.io/date_algorithms.html): years begin
-        // in March, so that the leap day comes last, in eras of 400 years.
-        let days = days + 719_468;
-        let (era, day) = (days / 146_097, days % 146_097);
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day + 2) / 153;
-        let day = day - (153 * month + 2) / 5 + 1;
-        let (month, next) = if month < 10 {
-            (month + 3, 0)
-        } else {
-            (month - 9, 1)
-        };
-        let year = era * 400 + year + next;
-
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-            second / 3_600,
-            second / 60 % 60,
-            second % 60,
-            since.subsec_millis()
-        )
-    }
-}
-
-impl Serialize for Utc {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_right() {
-        // From `date -u -d @SECONDS +%FT%TZ`.
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_399, "2000-02-28T23:59:59.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (951_868_800, "2000-03-01T00:00:00.000Z"),
-            (1_767_225_599, "2025-12-31T23:59:59.000Z"),
-            (1_767_225_600, "2026-01-01T00:00:00.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-            (253_402_300_799, "9999-12-31T23:59:59.000Z"),
-        ] {
-            let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(Utc(time).to_string(), text);
-        }
-        let time = UNIX_EPOCH + Duration::from_micros(1_999);
-        assert_eq!(Utc(time).to_string(), "1970-01-01T00:00:00.001Z");
-    }
-
-    #[test]
-    fn numbers_are_short_and_finite() {
-        let text = |value| serde_json::to_string(&rounded(value)).unwrap();
-        assert_eq!(text(0.1), "0.1");
-        assert_eq!(text(1.0 / 3.0), "0.3333");
-        assert_eq!(text(0.999_99), "1.0");
-        assert_eq!(text(1e-9), "0.0");
-        assert_eq!(text(f32::NAN), "0.0");
-        let time = Duration::from_nanos(86_400_123_999_999);
-        assert_eq!(serde_json::to_string(&seconds(time)).unwrap(), "86400.123");
     }
 }

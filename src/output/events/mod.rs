@@ -13,11 +13,13 @@
 mod fatigue;
 mod file;
 mod line;
+mod numbers;
+mod options;
 mod queue;
 mod socket;
 mod stream;
+mod target;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,71 +31,20 @@ use crate::track::BySlot;
 use line::{Body, Detail, Event, Goodbye};
 use queue::Queue;
 
-pub use fatigue::FatigueLine;
-pub use line::Hello;
+pub use line::{FatigueLine, Hello, SCHEMA};
+pub use options::{Error, Options};
 pub use queue::QUEUE;
 pub use socket::{READER_QUEUE, READERS};
-
-/// The version of the schema.
-pub const SCHEMA: u32 = 1;
 
 /// How long [`Output::finish`] waits for lines to be written: long enough for
 /// every healthy output, short enough for SIGTERM.
 const FINISH_LIVE: Duration = Duration::from_millis(150);
+
 /// The same for a recording, where lines are worth more than time.
 const FINISH_RECORDED: Duration = Duration::from_secs(2);
+
 /// How long the loop waits for room in a queue, with a recording.
 const PATIENCE_RECORDED: Duration = Duration::from_secs(1);
-
-/// The board file's `[events]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Lines on standard output. Default: false.
-    pub stdout: bool,
-    /// A file that lines are appended to; created with mode 0640. Default: none.
-    pub file: Option<PathBuf>,
-    /// The most bytes of the file, at least [`MAX_BYTES_LEAST`](Self::MAX_BYTES_LEAST):
-    /// a full one is renamed to `FILE.1`, in the place of the one before, and a
-    /// new one begins with `hello`. Default: no limit.
-    pub max_bytes: Option<u64>,
-    /// A Unix stream socket to make, with mode 0660. Default: none.
-    pub socket: Option<PathBuf>,
-    /// Repeat the state after this time without a change. Default: never.
-    pub period: Option<Duration>,
-    /// Whether `face` has the landmarks. Default: false.
-    pub landmarks: bool,
-    /// Whether `face` has valence and arousal. Default: false.
-    pub affect: bool,
-}
-
-impl Options {
-    /// The least that [`max_bytes`](Self::max_bytes) may be: a few lines.
-    pub const MAX_BYTES_LEAST: u64 = 4096;
-
-    /// The file that the full one becomes, if it has a limit.
-    #[must_use]
-    pub fn old_file(&self) -> Option<PathBuf> {
-        self.max_bytes?;
-        Some(file::old_generation(self.file.as_deref()?))
-    }
-
-    /// Checks the options by themselves, without touching a file.
-    ///
-    /// # Errors
-    /// The socket's path is longer than the kernel takes, or `max_bytes` is too
-    /// small.
-    pub fn validate(&self) -> Result<(), Error> {
-        if let Some(most) = self.max_bytes
-            && most < Self::MAX_BYTES_LEAST
-        {
-            return Err(Error::MaxBytes { most });
-        }
-        match &self.socket {
-            Some(path) => socket::check_path(path),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Opens the event file once, and makes the socket, to find out whether the
 /// daemon can. Leaves neither behind.
@@ -115,54 +66,6 @@ pub fn probe(options: &Options) -> Vec<Error> {
         .flatten()
         .filter_map(Result::err)
         .collect()
-}
-
-/// Errors from opening an event output.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("event file {}: {source}", .path.display())]
-    File {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error(
-        "event file {}: max_bytes needs a folder that can be written to: {source}",
-        .path.display()
-    )]
-    Folder {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error(
-        "max_bytes is {most}; it is at least {}, or 0 for no limit",
-        Options::MAX_BYTES_LEAST
-    )]
-    MaxBytes { most: u64 },
-    #[error(
-        "event socket {}: the path has {} bytes; a socket's path has at most {}",
-        .path.display(), .path.as_os_str().len(), socket::PATH_LONGEST
-    )]
-    SocketPath { path: PathBuf },
-    #[error(
-        "event socket {}: a file that is not a socket is there; remove it or choose another path",
-        .path.display()
-    )]
-    NoSocket { path: PathBuf },
-    #[error(
-        "event socket {}: another process listens there; end it or choose another path",
-        .path.display()
-    )]
-    SocketInUse { path: PathBuf },
-    #[error("event socket {}: {doing}: {source}", .path.display())]
-    Socket {
-        path: PathBuf,
-        doing: &'static str,
-        source: std::io::Error,
-    },
-    #[error("standard output: {0}")]
-    Stdout(std::io::Error),
-    #[error("cannot start a thread for events: {0}")]
-    Thread(std::io::Error),
 }
 
 /// Events from reports.

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,8 +19,8 @@ use rustix::net::{
     listen, send, socket_with,
 };
 
-use super::Error;
 use super::line::{Body, Event};
+use super::options::{Error, check_path};
 use super::queue::Queue;
 
 /// How many bytes may wait for a reader, beyond those that the kernel buffers
@@ -31,24 +30,8 @@ pub const READER_QUEUE: usize = 64 * 1024;
 /// How many readers there may be at once.
 pub const READERS: usize = 16;
 
-/// What `sockaddr_un` has room for, without the final zero.
-pub(super) const PATH_LONGEST: usize = 107;
-
 /// How long readers have at the end to take what waits for them.
 const LAST_CALL: Duration = Duration::from_millis(100);
-
-/// Refuses a path that a socket cannot have.
-pub(super) fn check_path(path: &Path) -> Result<(), Error> {
-    // An empty path or one that begins with a zero would be an abstract name,
-    // which has no mode.
-    let bytes = path.as_os_str().as_bytes();
-    if bytes.is_empty() || bytes.contains(&0) || bytes.len() > PATH_LONGEST {
-        return Err(Error::SocketPath {
-            path: path.to_owned(),
-        });
-    }
-    Ok(())
-}
 
 /// A pause after a reader could not be accepted, for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

@@ -1,15 +1,16 @@
 //! Lines into standard output or a file, by a thread that may hang in a write.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Error;
 use super::file::EventFile;
 use super::line::{Body, Event};
+use super::options::Error;
 use super::queue::{QUEUE, Queue};
+use super::target::Target;
 use crate::fault::FaultLog;
 
 /// A failed write is tried again after this time, then after twice as long.
@@ -55,23 +56,6 @@ pub(super) fn file(path: &Path, max_bytes: Option<u64>) -> Result<Stream<EventFi
     stream.inside_line = inside_line;
     Ok(stream)
 }
-
-/// Where a stream's lines go. Both methods are called between two lines only.
-pub(super) trait Target: Write {
-    /// Opens the file again; true if it is empty now.
-    fn reopen(&mut self) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    /// Begins a new file if a line of so many bytes would make this one too
-    /// large; true if it did.
-    fn make_room(&mut self, _line: usize) -> io::Result<bool> {
-        Ok(false)
-    }
-}
-
-/// Standard output.
-impl Target for File {}
 
 impl<W: Target> Stream<W> {
     fn new(name: String, to: W, ends_with_reader: bool) -> Self {
@@ -198,6 +182,8 @@ fn is_gone(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::frame::Timestamp;
     use std::sync::{Arc, Mutex};
