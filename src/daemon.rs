@@ -24,6 +24,7 @@ use crate::decide::Decider;
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::service::Notifier;
 use crate::host::signals::Signals;
+use crate::host::state::State;
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::{self, HardwareWatchdog};
 use crate::host::{logging, memory, realtime};
@@ -336,6 +337,8 @@ struct Daemon {
     /// What readers of events were told, and how to tell them more.
     greeted: Option<(Greeter, Hello)>,
     thermometer: Option<Thermometer>,
+    /// What outlasts a restart.
+    state: State,
     watchdog: Option<(watchdog::Options, HardwareWatchdog)>,
 }
 
@@ -367,6 +370,7 @@ impl Daemon {
             outputs,
             greeted: None,
             thermometer: board.thermal.clone().map(Thermometer::new),
+            state: State::open(&board.state)?,
             watchdog: None,
             board: board.clone(),
         };
@@ -482,6 +486,7 @@ impl Daemon {
     /// parts of both boards, and some closed.
     fn set_parts(&mut self, board: &Board, model: &str) -> Result<(), AnyError> {
         self.set_watchdog(board.watchdog.as_ref())?;
+        self.state.set_options(&board.state)?;
         self.set_source(&board.capture)?;
         self.set_outputs(board, model)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::claims::Claim;
 use super::reader::Problem;
 use crate::assets::{self, ModelChoice};
-use crate::host::{realtime, thermal, watchdog};
+use crate::host::{realtime, state, thermal, watchdog};
 use crate::output::{display, events, gpio, record};
 use crate::{capture, decide, detect, track};
 
@@ -33,6 +33,7 @@ pub struct Board {
     pub thermal: Option<thermal::Options>,
     pub watchdog: Option<watchdog::Options>,
     pub process: realtime::Options,
+    pub state: state::Options,
     /// What only one part of the board can use.
     pub claims: Vec<Claim>,
     /// What should be changed in the file, by line.

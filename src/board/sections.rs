@@ -13,7 +13,7 @@ use crate::assets::{self, ModelChoice};
 use crate::capture::convert::Layout;
 use crate::capture::{self, Pace, PixelFormat, SourceSpec};
 use crate::frame::MAX_SIDE;
-use crate::host::{memory, realtime, thermal, watchdog};
+use crate::host::{memory, realtime, state, thermal, watchdog};
 use crate::image::turn::Rotation;
 use crate::observe::FieldOfView;
 use crate::output::{events, gpio, record};
@@ -77,6 +77,10 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         .section("process")
         .map(process_section)
         .unwrap_or_default();
+    let state = root
+        .section("state")
+        .map(|section| state_section(section, directory))
+        .unwrap_or_default();
     root.finish();
     Board {
         name,
@@ -96,6 +100,7 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         thermal,
         watchdog,
         process,
+        state,
         claims: Vec::new(),
         warnings: Vec::new(),
     }
@@ -688,6 +693,14 @@ fn process_section(mut section: Section<'_, '_>) -> realtime::Options {
     options.realtime_priority = section
         .integer("realtime_priority", 0..=99)
         .filter(|priority| *priority > 0);
+    section.finish();
+    options
+}
+
+fn state_section(mut section: Section<'_, '_>, directory: &Path) -> state::Options {
+    let options = state::Options {
+        directory: own_path(&mut section, "directory", directory),
+    };
     section.finish();
     options
 }

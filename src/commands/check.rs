@@ -13,7 +13,7 @@ use crate::assets::{self, ModelChoice};
 use crate::board::{self, Board};
 use crate::capture::{self, Captured, SourceSpec};
 use crate::detect::{Cascade, Detector, Search};
-use crate::host::realtime;
+use crate::host::{realtime, state};
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks};
 use crate::output::{display, events, gpio, record};
@@ -118,6 +118,18 @@ fn hardware(board: &Board, findings: &mut Findings) {
     if let Some(options) = &board.watchdog {
         findings.note("watchdog", watchdog(&options.device));
     }
+    if let Some(directory) = board.state.directory() {
+        findings.note("state", state_directory(&directory));
+    }
+}
+
+/// Writes a file there and removes it.
+fn state_directory(directory: &Path) -> Result<String, Box<dyn Error>> {
+    const NAME: &str = "check";
+    state::write(directory, NAME, Some(""))
+        .and_then(|()| state::write(directory, NAME, None))
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    Ok(format!("{} can be written", directory.display()))
 }
 
 fn sensor(path: &Path) -> Result<String, Box<dyn Error>> {

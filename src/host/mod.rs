@@ -1,6 +1,6 @@
 //! What affectd needs from the machine it runs on: memory that stays fixed,
-//! real-time scheduling, a log, signals, the service manager, the hardware
-//! watchdog and the temperature.
+//! real-time scheduling, a log, state that outlasts a restart, signals, the service
+//! manager, the hardware watchdog and the temperature.
 //!
 //! The loop polls all of these. None of them makes the loop wait.
 
@@ -11,5 +11,6 @@ pub mod realtime;
 pub mod rig;
 pub mod service;
 pub mod signals;
+pub mod state;
 pub mod thermal;
 pub mod watchdog;
