@@ -98,7 +98,7 @@ fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
     section.claim("spi", Resource::File(options.spi.clone()));
     set(
         &mut options.speed_hz,
-        section.integer("speed_hz", 100_000..=125_000_000),
+        section.integer("speed_hz", TftOptions::SPEED_HZ),
     );
     options.reset = line_id(section, "reset", &chip_name);
     options.backlight = line_id(section, "backlight", &chip_name);

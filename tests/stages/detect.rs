@@ -192,6 +192,14 @@ fn options_that_make_no_sense_are_refused() {
         assert!(matches!(error, DetectError::ScaleFactor(_)), "{error}");
     }
     let error = refused(Options {
+        min_neighbors: 1001,
+        ..Options::default()
+    });
+    assert_eq!(
+        error.to_string(),
+        "min_neighbors = 1001: from 0 to 1000 is accepted"
+    );
+    let error = refused(Options {
         min_size: (80, 80),
         max_size: Some((100, 79)),
         ..Options::default()

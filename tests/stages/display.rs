@@ -15,8 +15,10 @@ use affectd::draw::{Canvas, Grain, Part, Theme};
 use affectd::frame::Rect;
 use affectd::observe::expression::Expression;
 use affectd::output::display::{
-    self, Coloring, Display, DisplayError, Kind, Options, Panel, PngOptions, View,
+    self, Coloring, Display, DisplayError, Kind, Options, Panel, PngOptions, TftController,
+    TftOptions, View,
 };
+use affectd::output::gpio::LineId;
 use affectd::output::{Camera, FaceReport, Output, Report};
 use embedded_graphics::draw_target::{DrawTarget, DrawTargetExt};
 use embedded_graphics::geometry::{Dimensions, Point, Size};
@@ -181,6 +183,13 @@ fn what_cannot_be_is_refused_at_once() {
         ..png
     };
     assert!(refuse(Kind::Png(nameless), 10.0).contains("'/'"));
+    for speed_hz in [0, 99_999, 125_000_001] {
+        let tft = TftOptions {
+            speed_hz,
+            ..TftOptions::new(TftController::St7789, "chip", LineId::Offset(1))
+        };
+        assert!(refuse(Kind::Tft(tft), 10.0).contains(&format!("{speed_hz} Hz")));
+    }
     assert!("grey".parse::<Coloring>().is_err());
 }
 

@@ -294,6 +294,9 @@ pub struct TftOptions {
 }
 
 impl TftOptions {
+    /// What [`speed_hz`](Self::speed_hz) may be.
+    pub const SPEED_HZ: RangeInclusive<u32> = 100_000..=125_000_000;
+
     /// As most modules with this controller are: upright, at 32 MHz on
     /// `/dev/spidev0.0`, with no line but `dc`. An ST7789 is taken for 240x240,
     /// the others for as large as their memory.
@@ -339,10 +342,13 @@ impl TftOptions {
                 self.offset.1
             )));
         }
-        if self.speed_hz == 0 {
-            return Err(DisplayError::Options(
-                "the SPI clock is 0 Hz; 32000000 is usual".into(),
-            ));
+        if !Self::SPEED_HZ.contains(&self.speed_hz) {
+            return Err(DisplayError::Options(format!(
+                "the SPI clock is {} Hz; it must be from {} to {}, and 32000000 is usual",
+                self.speed_hz,
+                Self::SPEED_HZ.start(),
+                Self::SPEED_HZ.end()
+            )));
         }
         Ok(())
     }
