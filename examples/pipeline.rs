@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         source: source.description(),
         live: source.is_live(),
         model: classifier.manifest().name.clone(),
-        outputs: vec![],
+        ..Hello::default()
     };
     let stages = Stages::new(search, tracker, Decider::new(decide::Options::default()))
         .with_observer(classifier, Duration::ZERO);

@@ -13,13 +13,14 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
 use crate::assets::{self, ModelChoice};
 use crate::board::Board;
-use crate::capture::{self, CaptureError, Captured, Source};
+use crate::capture::{self, CaptureError, Closed, Pace, Source, SourceSpec};
+use crate::control::{self, Command, Control, Snapshot};
 use crate::decide::Decider;
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::service::Notifier;
@@ -27,12 +28,14 @@ use crate::host::signals::Signals;
 use crate::host::state::State;
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::{self, HardwareWatchdog};
-use crate::host::{logging, memory, realtime};
+use crate::host::{identity, logging, memory, realtime, restarts};
+use crate::monitor::{Known, Monitor};
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks, FieldOfView};
-use crate::output::events::{Events, Greeter, Hello};
+use crate::output::events::{Announcer, Events, Hello};
+use crate::output::gpio::Lines;
 use crate::output::record::{self, Recorder};
-use crate::output::{Output, display, events, gpio};
+use crate::output::{Output, PausedBy, display, events, gpio};
 use crate::pipeline::{Pipeline, Stages, Step};
 use crate::track::Tracker;
 
@@ -103,8 +106,12 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
         #[cfg(feature = "rig")]
         crate::host::rig::obey();
         daemon.look_at_temperature();
+        daemon.obey_orders();
+        daemon.look_at_pause();
+        daemon.look_at_health();
         match daemon.pipeline.step() {
             Step::Frame => notifier.status("streaming"),
+            Step::NoFrame if daemon.pipeline.paused_by().is_any() => notifier.status("paused"),
             Step::NoFrame if daemon.pipeline.is_waiting_for_camera() => {
                 notifier.status("waiting for the camera");
             }
@@ -126,6 +133,7 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
         info!("stopping: {reason}");
     });
     daemon.pipeline.finish(reason);
+    restarts::end(&mut daemon.state, reason);
     if let Some((_, watchdog)) = daemon.watchdog {
         watchdog.stop();
     }
@@ -161,8 +169,14 @@ fn expected_size(capture: &capture::Options, now: Option<(u32, u32)>) -> (u32, u
 struct Prepared {
     board: Board,
     stages: Stages,
-    /// The name of the expression model.
-    model: String,
+    model: ModelIdentity,
+}
+
+/// The expression model that is in use.
+#[derive(Clone, Debug)]
+struct ModelIdentity {
+    name: String,
+    sha256: String,
 }
 
 /// Builds the stages of a board and tries them out on the worst frame of this
@@ -177,7 +191,11 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     let workspace = Workspace::default();
     let model_file = assets::find_file(&board.classify.model)?;
     let classifier = Classifier::load_in(&model_file, &workspace)?;
-    let model = classifier.manifest().name.clone();
+    let manifest = classifier.manifest();
+    let model = ModelIdentity {
+        name: manifest.name.clone(),
+        sha256: manifest.sha256.to_ascii_lowercase(),
+    };
     let mut decider = Decider::new(board.decide).with_baseline(board.baseline);
     if let Some(options) = board.facing {
         decider = decider.with_facing(options);
@@ -328,14 +346,27 @@ fn outputs_of(board: &Board, is_live: bool) -> Vec<OutputOptions> {
 /// A board at work.
 struct Daemon {
     board: Board,
-    model: String,
+    model: ModelIdentity,
+    /// The id of a board file that has none.
+    machine: String,
     pipeline: Pipeline,
     /// The options of the pipeline's source; `None` while it is closed.
     capture: Option<capture::Options>,
     /// The options of the pipeline's outputs, in the same order.
     outputs: Vec<OutputOptions>,
-    /// What readers of events were told, and how to tell them more.
-    greeted: Option<(Greeter, Hello)>,
+    /// Tells readers of events what no report says.
+    announcer: Option<Announcer>,
+    monitor: Monitor,
+    known: Known,
+    control: Option<Control>,
+    /// What the control socket says of this machine.
+    hello: Arc<Hello>,
+    lost_reason: Arc<str>,
+    published: Instant,
+    /// `affectd pause` was the last order.
+    paused_by_control: bool,
+    /// When a source that could not be opened after a pause is tried again.
+    reopen_at: Option<Instant>,
     thermometer: Option<Thermometer>,
     /// What outlasts a restart.
     state: State,
@@ -354,7 +385,18 @@ impl Daemon {
             stages,
             model,
         } = prepare(board, size)?;
-        let source = capture::open(&board.capture)?;
+        let mut state = State::open(&board.state)?;
+        let restarts = restarts::begin(&mut state);
+        let by = PausedBy {
+            control: state.get(PAUSE).is_some(),
+            gpio: lines.as_ref().is_some_and(Lines::asks_pause),
+        };
+        let is_closed = by.is_any() && must_close(&board.capture);
+        let source: Box<dyn Source> = if is_closed {
+            Box::new(closed(&board.capture))
+        } else {
+            capture::open(&board.capture)?
+        };
         info!("{}: {}", board.name, source.description());
 
         let mut outputs = Vec::new();
@@ -366,15 +408,32 @@ impl Daemon {
         let mut daemon = Self {
             model,
             pipeline: Pipeline::new(source, stages, opened),
-            capture: Some(board.capture.clone()),
+            capture: (!is_closed).then(|| board.capture.clone()),
             outputs,
-            greeted: None,
+            announcer: None,
+            monitor: Monitor::new(),
+            known: Known::default(),
+            control: None,
+            hello: Arc::default(),
+            lost_reason: Arc::from(""),
+            published: Instant::now(),
+            paused_by_control: by.control,
+            reopen_at: None,
+            machine: identity::machine(),
             thermometer: board.thermal.clone().map(Thermometer::new),
-            state: State::open(&board.state)?,
+            state,
             watchdog: None,
             board: board.clone(),
         };
+        daemon.known.restarts = restarts.count;
+        daemon.known.restart_reason = restarts.reason.map(Arc::from);
+        if by.is_any() {
+            info!("paused by {}", named(by));
+            daemon.pipeline.pause(by);
+        }
+        daemon.set_control(board.control.as_ref())?;
         daemon.set_outputs(&board, &daemon.model.clone())?;
+        daemon.hello = Arc::new(daemon.hello(&board, &daemon.model));
         // Now that all threads are started, which would inherit the priority.
         realtime::change(&realtime::Options::default(), &board.process)?;
         // Last: from here on it has to be fed.
@@ -395,6 +454,127 @@ impl Daemon {
         }
     }
 
+    fn look_at_health(&mut self) {
+        self.known.temperature = self.thermometer.as_ref().and_then(Thermometer::celsius);
+        let news = self.monitor.look(&mut self.pipeline, &self.known);
+        let is_due = news.is_some() || self.published.elapsed() >= PUBLISH;
+        if let Some((health, change)) = news
+            && let Some(announcer) = &self.announcer
+        {
+            announcer.health(health, change, self.pipeline.last_frame());
+        }
+        if is_due && let Some(control) = &self.control {
+            self.published = Instant::now();
+            if *self.lost_reason != *self.pipeline.lost_reason() {
+                self.lost_reason = Arc::from(self.pipeline.lost_reason());
+            }
+            control.publish(Snapshot {
+                hello: Arc::clone(&self.hello),
+                health: self.monitor.health(&self.pipeline, &self.known),
+                lost_reason: Arc::clone(&self.lost_reason),
+                at: self.published,
+            });
+        }
+    }
+
+    /// Does what clients of the control socket have ordered.
+    fn obey_orders(&mut self) {
+        while let Some(order) = self.control.as_ref().and_then(Control::take_order) {
+            let before = memory::usage().system_here;
+            match order.command {
+                Command::Pause => {
+                    self.paused_by_control = true;
+                    self.state.set(PAUSE, "control\n".to_owned());
+                }
+                Command::Resume => {
+                    self.paused_by_control = false;
+                    self.state.remove(PAUSE);
+                }
+            }
+            self.look_at_pause();
+            order.finish(Ok(()));
+            self.pipeline.leave_out_allocations_since(before);
+        }
+    }
+
+    /// Begins or ends a pause, if the control socket or a switch says so.
+    fn look_at_pause(&mut self) {
+        let before = self.pipeline.paused_by();
+        let by = PausedBy {
+            control: self.paused_by_control,
+            gpio: self.pipeline.asks_pause(),
+        };
+        let is_due = self.reopen_at.is_some_and(|at| Instant::now() >= at);
+        if by == before && !is_due {
+            return;
+        }
+        let allocated = memory::usage().system_here;
+        if by != before {
+            // First of all the outputs, then what takes longer.
+            self.pipeline.pause(by);
+        }
+        match (before.is_any(), by.is_any()) {
+            (_, true) => {
+                if by != before {
+                    info!("paused by {}", named(by));
+                }
+                self.reopen_at = None;
+                self.close_source();
+            }
+            (true, false) => {
+                info!("the pause is over");
+                self.open_source();
+            }
+            (false, false) => self.open_source(),
+        }
+        self.pipeline.leave_out_allocations_since(allocated);
+    }
+
+    /// Closes a camera for a pause, so that its light goes out.
+    fn close_source(&mut self) {
+        if self.capture.as_ref().is_some_and(must_close) {
+            self.capture = None;
+            let source = closed(&self.board.capture);
+            self.pipeline.replace_source(Box::new(source));
+        }
+    }
+
+    /// Opens a source that was closed for a pause. If that fails, the camera is
+    /// lost until it succeeds.
+    fn open_source(&mut self) {
+        if self.capture.is_some() {
+            return;
+        }
+        let capture = &self.board.capture;
+        // Threads that are started here would inherit the loop's priority.
+        let process = self.board.process;
+        let ordinary = realtime::Options {
+            realtime_priority: None,
+            ..process
+        };
+        let changed = realtime::change(&process, &ordinary);
+        let opened = capture::open(capture);
+        if let Err(error) = changed.and_then(|()| realtime::change(&ordinary, &process)) {
+            error!("{error}");
+        }
+        match opened {
+            Ok(source) => {
+                self.reopen_at = None;
+                self.capture = Some(capture.clone());
+                self.pipeline.replace_source(source);
+            }
+            Err(error) => {
+                let is_first = self.reopen_at.is_none();
+                self.reopen_at = Some(Instant::now() + REOPEN);
+                if is_first {
+                    warn!("the camera cannot be opened after the pause: {error}; tried again");
+                    let source = Closed::lost(capture.source.to_string(), error.to_string());
+                    self.pipeline.replace_source(Box::new(source));
+                }
+            }
+        }
+    }
+
     /// Puts a prepared board into force, or says why the old one stays. Returns
     /// stages that are not needed, or no longer.
     ///
@@ -411,18 +591,24 @@ impl Daemon {
             }
             Err(error) => (None, Err(error)),
         };
-        if let Err(error) = &replaced {
+        let failure = replaced.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &failure {
             error!("the board file is not taken, and the old one stays in force: {error}");
             // It was set before the new stages were tried out.
             if let Err(error) = memory::reserve(self.board.process.arena) {
                 warn!("the frame arena keeps its new size: {error}");
             }
         }
-        let Some(prepared) = prepared else {
-            return Ok(None);
-        };
+        let stages = prepared.map(|prepared| self.adopt(prepared, failure.is_none()));
+        self.note_reload(failure.as_deref());
+        Ok(stages)
+    }
+
+    /// Takes the stages of a new board whose other parts are in force. Returns
+    /// those that are not needed.
+    fn adopt(&mut self, prepared: Prepared, is_in_force: bool) -> Box<Stages> {
         let mut stages = Box::new(prepared.stages);
-        if replaced.is_ok() {
+        if is_in_force {
             self.pipeline.exchange_stages(&mut stages);
             if self.board.thermal != prepared.board.thermal {
                 self.thermometer = prepared.board.thermal.clone().map(Thermometer::new);
@@ -433,10 +619,23 @@ impl Daemon {
             }
             self.board = prepared.board;
             self.model = prepared.model;
-            self.greet();
             info!("the new board file is in force");
         }
-        Ok(Some(stages))
+        stages
+    }
+
+    /// Counts a reload, and tells readers of events what it came to.
+    fn note_reload(&mut self, failure: Option<&str>) {
+        match failure {
+            None => self.known.reloads.done += 1,
+            Some(_) => self.known.reloads.failed += 1,
+        }
+        self.known.reloads.error = failure.map(Arc::from);
+        let hello = self.hello(&self.board, &self.model);
+        self.hello = Arc::new(hello.clone());
+        if let Some(announcer) = &self.announcer {
+            announcer.reloaded(failure, hello, self.pipeline.last_frame());
+        }
     }
 
     /// Replaces what the new board wants otherwise, or leaves everything as it
@@ -447,7 +646,7 @@ impl Daemon {
     fn replace_parts(
         &mut self,
         board: &Board,
-        model: &str,
+        model: &ModelIdentity,
     ) -> Result<Result<(), AnyError>, AnyError> {
         let (old, new) = (self.board.process, board.process);
         // Whether the kernel allows it is known before anything is closed.
@@ -484,9 +683,10 @@ impl Daemon {
 
     /// Brings each part into the state that a board asks for. An error leaves
     /// parts of both boards, and some closed.
-    fn set_parts(&mut self, board: &Board, model: &str) -> Result<(), AnyError> {
+    fn set_parts(&mut self, board: &Board, model: &ModelIdentity) -> Result<(), AnyError> {
         self.set_watchdog(board.watchdog.as_ref())?;
         self.state.set_options(&board.state)?;
+        self.set_control(board.control.as_ref())?;
         self.set_source(&board.capture)?;
         self.set_outputs(board, model)
     }
@@ -504,8 +704,25 @@ impl Daemon {
         Ok(())
     }
 
+    fn set_control(&mut self, wanted: Option<&control::Options>) -> Result<(), control::Error> {
+        if self.control.as_ref().map(Control::options) == wanted {
+            return Ok(());
+        }
+        // It may be opened again at the same place.
+        self.control = None;
+        self.control = wanted.map(Control::open).transpose()?;
+        Ok(())
+    }
+
     fn set_source(&mut self, wanted: &capture::Options) -> Result<(), CaptureError> {
         if self.capture.as_ref() == Some(wanted) {
+            return Ok(());
+        }
+        self.reopen_at = None;
+        if self.pipeline.paused_by().is_any() && must_close(wanted) {
+            // It is opened when the pause ends.
+            self.capture = None;
+            self.pipeline.replace_source(Box::new(closed(wanted)));
             return Ok(());
         }
         // Opening takes a moment, in which the lines are to be safe.
@@ -514,7 +731,8 @@ impl Daemon {
         if self.capture.as_ref().is_some_and(is_same) {
             // A camera can be open once only.
             self.capture = None;
-            self.pipeline.replace_source(Box::new(Closed));
+            let source = Closed::on_purpose("closed".to_owned(), true);
+            self.pipeline.replace_source(Box::new(source));
         }
         let source = capture::open(wanted)?;
         info!("frames now come from {}", source.description());
@@ -525,7 +743,7 @@ impl Daemon {
 
     /// Opens the outputs that a board asks for and that are not there, and
     /// finishes those that it does not ask for.
-    fn set_outputs(&mut self, board: &Board, model: &str) -> Result<(), AnyError> {
+    fn set_outputs(&mut self, board: &Board, model: &ModelIdentity) -> Result<(), AnyError> {
         let is_live = self.pipeline.source().is_live();
         let wanted = outputs_of(board, is_live);
         let mut there: Vec<_> = std::mem::take(&mut self.outputs)
@@ -540,7 +758,7 @@ impl Daemon {
         // Before others are opened, which may need the same lines or socket.
         for (options, output) in there {
             if matches!(options, OutputOptions::Events { .. }) {
-                self.greeted = None;
+                self.announcer = None;
             }
             self.pipeline.dismiss(output, "reload");
         }
@@ -568,7 +786,7 @@ impl Daemon {
         &mut self,
         options: &OutputOptions,
         board: &Board,
-        model: &str,
+        model: &ModelIdentity,
     ) -> Result<Box<dyn Output>, AnyError> {
         Ok(match options {
             OutputOptions::Gpio(options) => Box::new(gpio::open(options)?),
@@ -578,15 +796,15 @@ impl Daemon {
             }
             OutputOptions::Events { options, .. } => {
                 let hello = self.hello(board, model);
-                let events = Events::new(options, hello.clone())?;
-                self.greeted = Some((events.greeter(), hello));
+                let events = Events::new(options, hello)?;
+                self.announcer = Some(events.announcer());
                 Box::new(events)
             }
         })
     }
 
     /// What readers of events are told at first.
-    fn hello(&self, board: &Board, model: &str) -> Hello {
+    fn hello(&self, board: &Board, model: &ModelIdentity) -> Hello {
         let gpio = board.gpio.iter().map(|_| "gpio".to_owned());
         let displays = board
             .displays
@@ -594,40 +812,47 @@ impl Daemon {
             .map(|display| display.kind.to_string());
         let source = self.pipeline.source();
         Hello {
+            id: board.id.clone().unwrap_or_else(|| self.machine.clone()),
+            name: board.name.clone(),
+            config: board.settings_sha256(),
             source: source.description(),
             live: source.is_live(),
-            model: model.to_owned(),
+            model: model.name.clone(),
+            model_sha256: model.sha256.clone(),
             outputs: gpio.chain(displays).collect(),
-        }
-    }
-
-    /// Tells readers of events who stayed what a reload has changed.
-    fn greet(&mut self) {
-        let hello = self.hello(&self.board, &self.model);
-        if let Some((greeter, known)) = &mut self.greeted
-            && *known != hello
-        {
-            let (time, frame) = self.pipeline.last_frame();
-            greeter.greet(hello.clone(), time, frame);
-            *known = hello;
         }
     }
 }
 
-/// In the place of a source that is closed while another one is opened.
-struct Closed;
+/// The name of the pause in the state directory.
+const PAUSE: &str = "pause";
 
-impl Source for Closed {
-    fn next(&mut self, timeout: Duration) -> Captured<'_> {
-        thread::sleep(timeout);
-        Captured::Waiting
-    }
+/// How often the control socket learns how things are, at least.
+const PUBLISH: Duration = Duration::from_secs(1);
 
-    fn description(&self) -> String {
-        "closed".to_owned()
-    }
+/// A source that cannot be opened after a pause is tried again after this time.
+const REOPEN: Duration = Duration::from_secs(5);
 
-    fn is_live(&self) -> bool {
-        true
-    }
+/// Whether a source is closed for a pause: a camera, or the program that has it.
+/// Frames from a pipe are thrown away instead, and a recording stands still.
+const fn must_close(capture: &capture::Options) -> bool {
+    matches!(
+        capture.source,
+        SourceSpec::V4l2Path(_)
+            | SourceSpec::V4l2Card(_)
+            | SourceSpec::Nokhwa(_)
+            | SourceSpec::Command(_)
+    )
+}
+
+/// In the place of a source that is closed for a pause.
+fn closed(capture: &capture::Options) -> Closed {
+    let is_live =
+        !matches!(capture.source, SourceSpec::Command(_)) || capture.pace == Pace::Recorded;
+    Closed::on_purpose(capture.source.to_string(), is_live)
+}
+
+/// Who asks for a pause, for the log.
+fn named(by: PausedBy) -> String {
+    by.names().collect::<Vec<_>>().join(" and ")
 }

@@ -3,6 +3,8 @@
 //!
 //! It belongs to neither, so that neither needs to know the other.
 
+use serde::ser::{Serialize, Serializer};
+
 use crate::decide::FaceDecision;
 use crate::decide::fatigue::{self, FaceSample, FatigueDecision};
 use crate::frame::{Rect, Timestamp};
@@ -100,6 +102,64 @@ pub enum Camera<'a> {
     Lost {
         reason: &'a str,
     },
+    /// Nobody is to be watched: the camera is closed.
+    Paused {
+        by: PausedBy,
+    },
+}
+
+/// Who asks for a pause. It lasts while any of them does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PausedBy {
+    /// `affectd pause`, or another client of the control socket.
+    pub control: bool,
+    /// A switch (`[gpio.inputs] pause`).
+    pub gpio: bool,
+}
+
+impl PausedBy {
+    /// Whether anybody does.
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.control || self.gpio
+    }
+
+    /// The names used in events.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let control = self.control.then_some("control");
+        control.into_iter().chain(self.gpio.then_some("gpio"))
+    }
+}
+
+impl Serialize for PausedBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
+    }
+}
+
+/// The same without the reason, for those who keep it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CameraState {
+    /// Not a single frame yet.
+    #[default]
+    Starting,
+    Streaming,
+    Lost,
+    /// The camera is closed until the pause ends.
+    Paused,
+}
+
+impl CameraState {
+    /// The name used in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Streaming => "streaming",
+            Self::Lost => "lost",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// Whether the machine is too hot, so that about every other frame is passed

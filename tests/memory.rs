@@ -19,10 +19,11 @@ use affectd::draw::{Canvas, Grain};
 use affectd::frame::LumaView;
 use affectd::host::memory::{self, FrameAllocator};
 use affectd::image::{LumaImage, read_luma};
+use affectd::monitor::{Known, Monitor};
 use affectd::observe::{Classifier, ClassifyError, FaceBox, Observations, Observer};
 use affectd::output::Output;
 use affectd::output::display::{Display, DisplayError, Panel};
-use affectd::output::events::{self, Events, Hello};
+use affectd::output::events::{self, Announcer, Events, Hello};
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
 use affectd::pipeline::stats::{Stage, WARM_UP};
 use affectd::pipeline::{Pipeline, Stages, Step};
@@ -80,7 +81,7 @@ impl Bank for Wires {
         Ok(Self(self.0))
     }
 
-    fn request_input(&mut self, _: &LineId) -> Result<Self, Infallible> {
+    fn request_input(&mut self, _: &LineId, _: &str) -> Result<Self, Infallible> {
         Ok(Self(self.0))
     }
 }
@@ -284,6 +285,8 @@ impl Observer for SecondModel {
 
 struct Rig {
     pipeline: Pipeline,
+    monitor: Monitor,
+    announcer: Announcer,
     edges: &'static AtomicU64,
     shown: Arc<AtomicU64>,
     listener: Listener,
@@ -359,13 +362,16 @@ fn rig(models: &[&Path], pixels: usize, min_size: u32, devices: Devices) -> Rig 
         // For a camera nothing waits until there is room for an event.
         live: true,
         model: model_name,
-        outputs: vec![],
+        ..Hello::default()
     };
     let events = Events::new(&options, hello).unwrap();
+    let announcer = events.announcer();
     let listener = Listener::connect(&socket, matches!(devices, Devices::Well));
     let outputs: Vec<Box<dyn Output>> = vec![Box::new(lines), Box::new(events), Box::new(display)];
     Rig {
         pipeline: Pipeline::new(source, stages, outputs),
+        monitor: Monitor::new(),
+        announcer,
         edges,
         shown,
         listener,
@@ -377,6 +383,17 @@ impl Rig {
     fn run(&mut self, frames: u64) {
         for _ in 0..frames {
             assert_eq!(self.pipeline.step(), Step::Frame);
+            let known = Known {
+                temperature: Some(50.0),
+                ..Known::default()
+            };
+            let period = self.monitor.look(&mut self.pipeline, &known);
+            // Regular reports come too seldom to be seen to allocate nothing.
+            if self.pipeline.stats().frames().is_multiple_of(32) || period.is_some() {
+                let health = self.monitor.health(&self.pipeline, &known);
+                let at = self.pipeline.last_frame();
+                self.announcer.health(health, false, at);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         source: "fuzz".to_owned(),
         live: true,
         model: "none".to_owned(),
-        outputs: Vec::new(),
+        ..Hello::default()
     };
     let mut events = Events::new(&options, hello).expect("a socket");
     let honest = UnixStream::connect(&socket).expect("the first reader");

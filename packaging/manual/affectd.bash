@@ -40,11 +40,20 @@ _affectd() {
             affectd,model)
                 cmd="affectd__subcmd__model"
                 ;;
+            affectd,pause)
+                cmd="affectd__subcmd__pause"
+                ;;
+            affectd,resume)
+                cmd="affectd__subcmd__resume"
+                ;;
             affectd,run)
                 cmd="affectd__subcmd__run"
                 ;;
             affectd,safe)
                 cmd="affectd__subcmd__safe"
+                ;;
+            affectd,status)
+                cmd="affectd__subcmd__status"
                 ;;
             affectd__subcmd__help,check)
                 cmd="affectd__subcmd__help__subcmd__check"
@@ -70,11 +79,20 @@ _affectd() {
             affectd__subcmd__help,model)
                 cmd="affectd__subcmd__help__subcmd__model"
                 ;;
+            affectd__subcmd__help,pause)
+                cmd="affectd__subcmd__help__subcmd__pause"
+                ;;
+            affectd__subcmd__help,resume)
+                cmd="affectd__subcmd__help__subcmd__resume"
+                ;;
             affectd__subcmd__help,run)
                 cmd="affectd__subcmd__help__subcmd__run"
                 ;;
             affectd__subcmd__help,safe)
                 cmd="affectd__subcmd__help__subcmd__safe"
+                ;;
+            affectd__subcmd__help,status)
+                cmd="affectd__subcmd__help__subcmd__status"
                 ;;
             *)
                 ;;
@@ -83,7 +101,7 @@ _affectd() {
 
     case "${cmd}" in
         affectd)
-            opts="-h -V --log --help --version run image detect eval fatigue devices check safe model help"
+            opts="-h -V --log --help --version run image detect eval fatigue devices check safe status pause resume model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -311,7 +329,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__help)
-            opts="run image detect eval fatigue devices check safe model help"
+            opts="run image detect eval fatigue devices check safe status pause resume model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -436,6 +454,34 @@ _affectd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        affectd__subcmd__help__subcmd__pause)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        affectd__subcmd__help__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         affectd__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -451,6 +497,20 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__help__subcmd__safe)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        affectd__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -540,6 +600,58 @@ _affectd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        affectd__subcmd__pause)
+            opts="-h --board --socket --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        affectd__subcmd__resume)
+            opts="-h --board --socket --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         affectd__subcmd__run)
             opts="-h --board --source --format --size --fps --rotation --mirror --fast --repeat --stats --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -589,6 +701,36 @@ _affectd() {
                 return 0
             fi
             case "${prev}" in
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        affectd__subcmd__status)
+            opts="-h --board --socket --json --wait --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

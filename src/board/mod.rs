@@ -9,6 +9,7 @@
 //! not choose a daemon's working directory.
 
 mod claims;
+mod digest;
 mod displays;
 mod keys;
 mod options;
@@ -79,19 +80,22 @@ impl Board {
     /// # Errors
     /// The file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, BoardError> {
-        let bytes = read(path).map_err(|source| BoardError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let text = text(&bytes).map_err(|found| BoardError::Encoding {
-            path: path.to_owned(),
-            found,
-        })?;
-        let directory = path.parent().unwrap_or(Path::new(""));
-        Self::parse(text, directory).map_err(|problems| BoardError::Problems {
+        let bytes = read_file(path)?;
+        Self::parse(text_of(path, &bytes)?, folder(path)).map_err(|problems| BoardError::Problems {
             path: path.to_owned(),
             problems,
         })
+    }
+
+    /// Reads what can be read of a board file that may have problems, and counts
+    /// them: for questions that a file with errors elsewhere answers as well.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it is not text.
+    pub fn load_in_part(path: &Path) -> Result<(Self, usize), BoardError> {
+        let bytes = read_file(path)?;
+        let (board, problems) = Self::parse_in_part(text_of(path, &bytes)?, folder(path));
+        Ok((board, problems.len()))
     }
 
     /// Checks a board file's text; relative paths in it start from `directory`.
@@ -108,18 +112,42 @@ impl Board {
     /// assert_eq!(problems[1].key, "decide.enter");
     /// ```
     pub fn parse(text: &str, directory: &Path) -> Result<Self, Vec<Problem>> {
+        let (board, problems) = Self::parse_in_part(text, directory);
+        if problems.is_empty() {
+            Ok(board)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn parse_in_part(text: &str, directory: &Path) -> (Self, Vec<Problem>) {
         let reader = Reader::new(text);
         let table = reader.parse();
         let mut board = sections::board(reader.root(&table), directory);
         let notes = reader.into_notes();
         board.claims = notes.claims;
         board.warnings = notes.warnings;
-        if notes.problems.is_empty() {
-            Ok(board)
-        } else {
-            Err(notes.problems)
-        }
+        (board, notes.problems)
     }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, BoardError> {
+    read(path).map_err(|source| BoardError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn text_of<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, BoardError> {
+    text(bytes).map_err(|found| BoardError::Encoding {
+        path: path.to_owned(),
+        found,
+    })
+}
+
+/// Where relative paths start.
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// A board file is some kilobytes; `/dev/zero` has no end.
@@ -167,6 +195,19 @@ mod tests {
             .iter()
             .map(ToString::to_string)
             .collect()
+    }
+
+    #[test]
+    fn an_id_can_stand_in_a_topic() {
+        let board = |id| Board::parse(&format!("id = '{id}'\n{CAMERA}"), Path::new("/"));
+        assert_eq!(board("Robot_7-b").unwrap().id.as_deref(), Some("Robot_7-b"));
+        for bad in ["", "a/b", "a b", "ä", &"x".repeat(65)] {
+            let told = board(bad).unwrap_err();
+            assert!(
+                told[0].to_string().starts_with("1: id: must be 1 to 64"),
+                "{told:?}"
+            );
+        }
     }
 
     const CAMERA: &str = "[capture]\nsource = '/dev/video0'\n";

@@ -8,11 +8,14 @@ use super::reader::Problem;
 use crate::assets::{self, ModelChoice};
 use crate::host::{realtime, state, thermal, watchdog};
 use crate::output::{display, events, gpio, record};
-use crate::{capture, decide, detect, track};
+use crate::{capture, control, decide, detect, track};
 
 /// A board file that was read and found good.
 #[derive(Clone, Debug)]
 pub struct Board {
+    /// Which one of many this is, for programs; `None` for
+    /// [`identity::machine`](crate::host::identity::machine).
+    pub id: Option<String>,
     /// A name for people: logs, the display's first picture.
     pub name: String,
     pub capture: capture::Options,
@@ -34,6 +37,7 @@ pub struct Board {
     pub watchdog: Option<watchdog::Options>,
     pub process: realtime::Options,
     pub state: state::Options,
+    pub control: Option<control::Options>,
     /// What only one part of the board can use.
     pub claims: Vec<Claim>,
     /// What should be changed in the file, by line.

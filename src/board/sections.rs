@@ -17,9 +17,18 @@ use crate::host::{memory, realtime, state, thermal, watchdog};
 use crate::image::turn::Rotation;
 use crate::observe::FieldOfView;
 use crate::output::{events, gpio, record};
-use crate::{decide, detect, track};
+use crate::{control, decide, detect, track};
 
 pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
+    let id = root.string("id").and_then(|found| {
+        let is_valid = check_id(found.value);
+        if !is_valid {
+            found.reject(
+                "must be 1 to 64 letters, digits, '-' or '_', as it becomes a part of topics",
+            );
+        }
+        is_valid.then(|| found.value.to_owned())
+    });
     let name = root
         .string("name")
         .map_or_else(|| "affectd".to_owned(), |found| found.value.to_owned());
@@ -81,8 +90,12 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         .section("state")
         .map(|section| state_section(section, directory))
         .unwrap_or_default();
+    let control = root
+        .section("control")
+        .map(|section| control_section(section, directory));
     root.finish();
     Board {
+        id,
         name,
         capture,
         detect,
@@ -101,9 +114,16 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         watchdog,
         process,
         state,
+        control,
         claims: Vec::new(),
         warnings: Vec::new(),
     }
+}
+
+/// Whether this can stand in a topic of MQTT or the name of a node of ROS.
+fn check_id(id: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
 fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::Options {
@@ -559,6 +579,7 @@ fn gpio_section(mut section: Section<'_, '_>, watches_eyes: bool) -> Option<gpio
     }
     if let Some(mut inputs) = section.section("inputs") {
         options.acknowledge = input(&mut inputs, "acknowledge", &chip_name);
+        options.pause = input(&mut inputs, "pause", &chip_name);
         inputs.finish();
     }
     if let Some(patterns) = section.section("patterns") {
@@ -701,6 +722,30 @@ fn state_section(mut section: Section<'_, '_>, directory: &Path) -> state::Optio
     let options = state::Options {
         directory: own_path(&mut section, "directory", directory),
     };
+    section.finish();
+    options
+}
+
+fn control_section(mut section: Section<'_, '_>, directory: &Path) -> control::Options {
+    let mut options = control::Options::default();
+    set(
+        &mut options.socket,
+        own_path(&mut section, "socket", directory),
+    );
+    if let Err(error) = options.validate() {
+        section.reject_key("socket", error);
+    }
+    if let Some(found) = section.strings("allow") {
+        for name in &found.value {
+            match name.parse() {
+                Ok(command) if options.allow.contains(&command) => {
+                    found.reject(format_args!("names '{command}' twice"));
+                }
+                Ok(command) => options.allow.push(command),
+                Err(error) => found.reject(error),
+            }
+        }
+    }
     section.finish();
     options
 }

@@ -17,6 +17,7 @@ use std::os::unix::fs::FileTypeExt as _;
 
 use crate::frame::MAX_SIDE;
 
+mod closed;
 pub mod convert;
 mod dark;
 mod error;
@@ -31,6 +32,7 @@ mod stream;
 mod turn;
 mod v4l2;
 
+pub use closed::Closed;
 pub use error::CaptureError;
 pub use format::{PixelFormat, UnknownFormat};
 pub use options::{Options, Pace, SourceSpec};

@@ -60,3 +60,14 @@ pub struct Counts {
     /// Frames that were passed over because they were too dark.
     pub dark: u64,
 }
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            broken: self.broken + other.broken,
+            dark: self.dark + other.dark,
+        }
+    }
+}

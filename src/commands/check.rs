@@ -12,6 +12,7 @@ use super::CommandResult;
 use crate::assets::{self, ModelChoice};
 use crate::board::{self, Board};
 use crate::capture::{self, Captured, SourceSpec};
+use crate::control;
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::{realtime, state};
 use crate::nn::Workspace;
@@ -109,6 +110,10 @@ fn hardware(board: &Board, findings: &mut Findings) {
     if let Some(options) = record {
         let answer = record::probe(options).map(|()| "can be written".to_owned());
         findings.note("record", answer.map_err(Into::into));
+    }
+    if let Some(options) = &board.control {
+        let made = control::probe(options).map(|()| "can be made".to_owned());
+        findings.note("control", made.map_err(Into::into));
     }
     if let Some(options) = &board.thermal {
         for path in [&options.zone, &options.throttled].into_iter().flatten() {

@@ -13,6 +13,7 @@ pub mod pictures;
 mod result;
 pub mod run;
 pub mod safe;
+pub mod status;
 
 use clap::{Parser, Subcommand};
 
@@ -48,7 +49,8 @@ Examples:
   affectd run --board boards/desk.toml      the daemon, on the bundled pictures
   affectd image portrait.jpg                one JSON line per file
 
-Exit codes: 0 success, 1 failure (standard error says why), 2 wrong usage.";
+Exit codes: 0 success, 1 failure (standard error says why), 2 wrong usage.
+`affectd status`, `pause` and `resume` have further ones.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -60,6 +62,9 @@ pub enum Command {
     Devices(devices::Args),
     Check(check::Args),
     Safe(safe::Args),
+    Status(status::Args),
+    Pause(status::PauseArgs),
+    Resume(status::ResumeArgs),
     Model(model::Args),
 }
 
@@ -78,6 +83,9 @@ impl Cli {
             Command::Devices(args) => devices::run(args),
             Command::Check(args) => check::run(args),
             Command::Safe(args) => safe::run(args),
+            Command::Status(args) => status::run(args),
+            Command::Pause(args) => status::pause(args),
+            Command::Resume(args) => status::resume(args),
             Command::Model(args) => model::run(args),
         }
     }

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::CommandResult;
+use super::result::CommandResult;
 use crate::board::Board;
+use crate::host::{restarts, state};
 use crate::output::gpio;
 
 /// Set a board's GPIO lines to their safe level and exit
@@ -25,8 +26,18 @@ pub struct Args {
 /// # Errors
 /// The board file is invalid, or a line cannot be set.
 pub fn run(args: &Args) -> CommandResult {
-    if let Some(options) = Board::load(&args.board)?.gpio {
-        gpio::set_safe(&options)?;
+    let board = Board::load(&args.board)?;
+    // First the lines; the rest is only a note.
+    let set = board.gpio.as_ref().map_or(Ok(()), gpio::set_safe);
+    if let Some(reason) = restarts::end_by_service_manager()
+        && let Some(directory) = board.state.directory()
+        && let Err(error) = state::write(&directory, restarts::EXIT, Some(&reason))
+    {
+        log::warn!(
+            "why affectd ended cannot be noted in {}: {error}",
+            directory.display()
+        );
     }
+    set?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,13 +4,16 @@
 //!
 //! The loop polls all of these. None of them makes the loop wait.
 
+pub mod identity;
 pub mod logging;
 pub mod memory;
 pub mod realtime;
+pub mod restarts;
 #[cfg(feature = "rig")]
 pub mod rig;
 pub mod service;
 pub mod signals;
 pub mod state;
 pub mod thermal;
+pub mod unix_socket;
 pub mod watchdog;

@@ -50,6 +50,7 @@ const THROTTLED_NOW: u32 = 0b1110;
 pub struct Thermometer {
     options: Options,
     looked: Option<Instant>,
+    celsius: Option<f32>,
     hot: bool,
     reason: String,
     fault: FaultLog,
@@ -61,6 +62,7 @@ impl Thermometer {
         Self {
             options,
             looked: None,
+            celsius: None,
             hot: false,
             reason: String::new(),
             fault: FaultLog::new("temperature"),
@@ -76,6 +78,12 @@ impl Thermometer {
         }
         self.looked = Some(Instant::now());
         self.judge()
+    }
+
+    /// The temperature in degrees Celsius when it was last looked at.
+    #[must_use]
+    pub const fn celsius(&self) -> Option<f32> {
+        self.celsius
     }
 
     fn judge(&mut self) -> Option<(bool, &str)> {
@@ -103,6 +111,8 @@ impl Thermometer {
         if well {
             self.fault.cleared();
         }
+
+        self.celsius = celsius;
 
         let bound = self.options.limit - if self.hot { MARGIN } else { 0.0 };
         let hot = celsius.is_some_and(|celsius| celsius >= bound) || throttled == Some(true);

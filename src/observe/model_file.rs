@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use crate::digest::sha256_hex;
 use crate::nn::{self, InputShape, LoadError, Model, Workspace};
 
 /// Why a model was refused.
@@ -259,7 +258,7 @@ impl ModelFile {
 
 /// Refuses a file that is not the one that a manifest was written for.
 fn check_hash(expected: &str, onnx: &[u8], paths: &ModelPaths) -> Result<(), ModelError> {
-    let found = hex(&Sha256::digest(onnx));
+    let found = sha256_hex(onnx);
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
@@ -268,14 +267,6 @@ fn check_hash(expected: &str, onnx: &[u8], paths: &ModelPaths) -> Result<(), Mod
         manifest: paths.manifest.clone(),
         expected: expected.to_ascii_lowercase(),
         found,
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }
 

@@ -8,7 +8,7 @@ pub mod latest;
 mod old_file;
 pub mod record;
 
-pub use crate::report::{Camera, FaceReport, FatigueReport, Heat, Report, Shutdown};
+pub use crate::report::{Camera, FaceReport, FatigueReport, Heat, PausedBy, Report, Shutdown};
 
 /// What an output changed on hardware by a report, and what it heard from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Changes {
     pub edges: u64,
     /// Whether somebody has just acknowledged the alarm.
     pub is_acknowledged: bool,
+    /// Whether a switch asks for a pause.
+    pub asks_pause: bool,
 }
 
 impl Changes {
@@ -25,6 +27,7 @@ impl Changes {
     pub const NONE: Self = Self {
         edges: 0,
         is_acknowledged: false,
+        asks_pause: false,
     };
 }
 

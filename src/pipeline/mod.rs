@@ -11,11 +11,11 @@ pub mod stats;
 
 use std::time::{Duration, Instant};
 
-use crate::capture::{Captured, Frame, Source};
+use crate::capture::{Captured, Counts, Frame, Source};
 use crate::frame::Timestamp;
 use crate::host::thermal::HalfRate;
-use crate::output::Output;
-use crate::report::{Camera, FaceReport, Heat, Report, Shutdown};
+use crate::output::{Changes, Output};
+use crate::report::{Camera, CameraState, FaceReport, Heat, PausedBy, Report, Shutdown};
 use arena::ArenaWatch;
 use stats::{Stage, Stats};
 
@@ -44,6 +44,12 @@ pub struct Pipeline {
     source: Box<dyn Source>,
     stages: Stages,
     outputs: Vec<Box<dyn Output>>,
+    /// What sources counted that were replaced.
+    counted_before: Counts,
+    /// Frames passed over because the machine was too hot.
+    passed_over: u64,
+    /// What outputs' switches said last.
+    asks_pause: bool,
     last: Last,
     rate: HalfRate,
     stats: Stats,
@@ -58,18 +64,12 @@ struct Last {
     passed_over: u64,
     frame_size: (u32, u32),
     camera: CameraState,
+    paused_by: PausedBy,
     /// Why the camera was lost; the buffer is kept.
     lost_reason: String,
     nobody_since: Option<Timestamp>,
     is_hot: bool,
     heat_reason: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum CameraState {
-    Starting,
-    Streaming,
-    Lost,
 }
 
 impl Pipeline {
@@ -81,6 +81,9 @@ impl Pipeline {
             source,
             stages,
             outputs,
+            counted_before: Counts::default(),
+            passed_over: 0,
+            asks_pause: false,
             last: Last::new(),
             rate: HalfRate::default(),
             stats: Stats::new(),
@@ -91,12 +94,16 @@ impl Pipeline {
     /// Takes one frame through all stages and reports it, or reports that none
     /// came within [`PATIENCE`].
     pub fn step(&mut self) -> Step {
+        if self.last.paused_by.is_any() {
+            return self.step_paused();
+        }
         let asked = Instant::now();
         let live = self.source.is_live();
         match self.source.next(PATIENCE) {
             Captured::Frame(frame) => {
                 if !self.rate.takes(frame.timestamp) {
                     self.last.passed_over += 1;
+                    self.passed_over += 1;
                     return Step::PassedOver;
                 }
                 self.stats.note(Stage::Capture, asked.elapsed());
@@ -114,9 +121,8 @@ impl Pipeline {
                     fatigue: self.stages.fatigue(true),
                     ..self.last.report(faces)
                 };
-                if tell(&mut self.outputs, &report, &mut self.stats, Some(ready)) {
-                    self.stages.acknowledge();
-                }
+                let heard = tell(&mut self.outputs, &report, &mut self.stats, Some(ready));
+                self.hear(heard);
                 self.stats.note(Stage::Frame, ready.elapsed());
                 self.arena.look(self.last.frame_size);
                 return Step::Frame;
@@ -135,10 +141,76 @@ impl Pipeline {
             fatigue: self.stages.fatigue(is_news),
             ..self.last.report(self.stages.faces())
         };
-        if tell(&mut self.outputs, &report, &mut self.stats, None) {
+        let heard = tell(&mut self.outputs, &report, &mut self.stats, None);
+        self.hear(heard);
+        Step::NoFrame
+    }
+
+    /// A step of a pause: no frame goes through the stages.
+    fn step_paused(&mut self) -> Step {
+        if self.source.is_live() {
+            // Who writes frames into a pipe is not to be held up.
+            if matches!(self.source.next(PATIENCE), Captured::Ended) {
+                return Step::Ended;
+            }
+            self.last.timestamp = self.last.timestamp.max(Timestamp::now());
+        } else {
+            // A recording stands still.
+            std::thread::sleep(PATIENCE);
+        }
+        let heard = tell(
+            &mut self.outputs,
+            &self.last.report(&[]),
+            &mut self.stats,
+            None,
+        );
+        self.hear(heard);
+        Step::NoFrame
+    }
+
+    fn hear(&mut self, heard: Changes) {
+        if heard.is_acknowledged {
             self.stages.acknowledge();
         }
-        Step::NoFrame
+        self.asks_pause = heard.asks_pause;
+    }
+
+    /// Begins a pause, changes who asks for it, or ends it if nobody does, and
+    /// reports so at once. While it lasts no frame is looked at; the faces before
+    /// it are forgotten. A source that is to be closed must be replaced
+    /// ([`Pipeline::replace_source`]).
+    pub fn pause(&mut self, by: PausedBy) {
+        if by == self.last.paused_by {
+            return;
+        }
+        self.last.paused_by = by;
+        self.last.camera = self.last.without_frames();
+        self.last.nobody_since = None;
+        self.stages.forget();
+        self.stages.forget_eyes();
+        if self.source.is_live() {
+            self.last.timestamp = self.last.timestamp.max(Timestamp::now());
+        }
+        let report = self.last.report(&[]);
+        tell(&mut self.outputs, &report, &mut self.stats, None);
+    }
+
+    /// Who asks for the pause, if there is one.
+    #[must_use]
+    pub const fn paused_by(&self) -> PausedBy {
+        self.last.paused_by
+    }
+
+    /// Whether an output's switch asked for a pause when it was last read.
+    #[must_use]
+    pub const fn asks_pause(&self) -> bool {
+        self.asks_pause
+    }
+
+    /// Why the camera was lost last; empty if it never was.
+    #[must_use]
+    pub fn lost_reason(&self) -> &str {
+        &self.last.lost_reason
     }
 
     /// Puts every output into its safe state and says why. To be called once,
@@ -151,7 +223,7 @@ impl Pipeline {
 
     /// Puts these outputs into their safe state and says why.
     fn finish_outputs(&mut self, outputs: &mut [Box<dyn Output>], reason: &str) {
-        let counts = self.source.counts();
+        let counts = self.counts();
         let counters = [
             ("frames_dropped", self.stats.dropped()),
             ("frames_broken", counts.broken),
@@ -198,6 +270,29 @@ impl Pipeline {
         for output in &mut self.outputs {
             output.reopen_files();
         }
+    }
+
+    /// Whether frames come.
+    #[must_use]
+    pub const fn camera(&self) -> CameraState {
+        self.last.camera
+    }
+
+    /// What was counted since the start, by this source and those before it.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counted_before + self.source.counts()
+    }
+
+    /// Frames passed over since the start because the machine was too hot.
+    #[must_use]
+    pub const fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// Begins to collect [`Stats::recent`] anew.
+    pub fn begin_period(&mut self) {
+        self.stats.begin_period();
     }
 
     /// Whether a camera is being waited for.
@@ -250,9 +345,9 @@ impl Pipeline {
     }
 
     /// Reports as before the first frame, so that GPIO lines go to their safe
-    /// level. The next frame ends that.
+    /// level. The next frame ends that. A pause goes on.
     pub fn suspend(&mut self) {
-        self.last.camera = CameraState::Starting;
+        self.last.camera = self.last.without_frames();
         let report = self.last.report(&[]);
         tell(&mut self.outputs, &report, &mut self.stats, None);
     }
@@ -261,6 +356,7 @@ impl Pipeline {
     /// and the faces in its frames are forgotten.
     pub fn replace_source(&mut self, source: Box<dyn Source>) {
         self.suspend();
+        self.counted_before = self.counts();
         self.source = source;
         self.stages.forget();
         self.stages.forget_eyes();
@@ -268,6 +364,8 @@ impl Pipeline {
         self.last = Last {
             is_hot,
             heat_reason,
+            camera: self.last.camera,
+            paused_by: self.last.paused_by,
             ..Last::new()
         };
     }
@@ -304,10 +402,24 @@ impl Last {
             passed_over: 0,
             frame_size: (0, 0),
             camera: CameraState::Starting,
+            paused_by: PausedBy {
+                control: false,
+                gpio: false,
+            },
             lost_reason: String::new(),
             nobody_since: None,
             is_hot: false,
             heat_reason: String::new(),
+        }
+    }
+
+    /// The state of a camera that has just been opened, or that is closed for a
+    /// pause.
+    const fn without_frames(&self) -> CameraState {
+        if self.paused_by.is_any() {
+            CameraState::Paused
+        } else {
+            CameraState::Starting
         }
     }
 
@@ -318,7 +430,7 @@ impl Last {
             CameraState::Streaming => frame
                 .sequence
                 .saturating_sub(self.frame + 1 + self.passed_over),
-            CameraState::Starting | CameraState::Lost => 0,
+            CameraState::Starting | CameraState::Lost | CameraState::Paused => 0,
         };
         self.timestamp = frame.timestamp;
         self.frame = frame.sequence;
@@ -357,6 +469,7 @@ impl Last {
                 CameraState::Lost => Camera::Lost {
                     reason: &self.lost_reason,
                 },
+                CameraState::Paused => Camera::Paused { by: self.paused_by },
             },
             frame_size: self.frame_size,
             faces: if is_streaming { faces } else { &[] },
@@ -372,18 +485,20 @@ impl Last {
 }
 
 /// `ready`: since when the report's frame was there, if it is a new one. Returns
-/// whether somebody has acknowledged the alarm.
+/// what all outputs together changed and heard.
 fn tell(
     outputs: &mut [Box<dyn Output>],
     report: &Report<'_>,
     stats: &mut Stats,
     ready: Option<Instant>,
-) -> bool {
+) -> Changes {
     let start = Instant::now();
-    let mut is_acknowledged = false;
+    let mut all = Changes::NONE;
     for output in outputs {
         let changes = output.update(report);
-        is_acknowledged |= changes.is_acknowledged;
+        all.edges += changes.edges;
+        all.is_acknowledged |= changes.is_acknowledged;
+        all.asks_pause |= changes.asks_pause;
         if let Some(ready) = ready
             && changes.edges > 0
         {
@@ -391,5 +506,5 @@ fn tell(
         }
     }
     stats.note(Stage::Output, start.elapsed());
-    is_acknowledged
+    all
 }

@@ -64,6 +64,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Times of all stages since the start, in memory of fixed size.
 pub struct Stats {
     histograms: [Histogram<u64>; Stage::ALL.len()],
+    /// Times of [`Stage::Frame`] since the last [`Stats::begin_period`].
+    recent: Histogram<u64>,
     frames: u64,
     dropped: u64,
     /// Allocations of the loop's thread that were no frame's.
@@ -71,6 +73,17 @@ pub struct Stats {
     started: Instant,
     /// What had been used when the first [`WARM_UP`] frames were over.
     warm: Option<Used>,
+}
+
+/// Frames of the last few seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recent {
+    pub frames: u64,
+    /// What half of them took at most, from being there to being with all
+    /// outputs.
+    pub p50: Option<Duration>,
+    /// What 99 of 100 took at most.
+    pub p99: Option<Duration>,
 }
 
 /// After so many frames every buffer has its size.
@@ -102,6 +115,8 @@ impl Stats {
             histograms: std::array::from_fn(|_| {
                 Histogram::new_with_bounds(100, longest, 2).expect("constant bounds are valid")
             }),
+            recent: Histogram::new_with_bounds(10_000, longest, 2)
+                .expect("constant bounds are valid"),
             frames: 0,
             dropped: 0,
             other_allocations: 0,
@@ -121,6 +136,28 @@ impl Stats {
     /// Notes how long something took.
     pub fn note(&mut self, stage: Stage, took: Duration) {
         self.histograms[stage as usize].saturating_record(took.as_nanos() as u64);
+        if stage == Stage::Frame {
+            self.recent.saturating_record(took.as_nanos() as u64);
+        }
+    }
+
+    /// The frames since the last [`Stats::begin_period`].
+    #[must_use]
+    pub fn recent(&self) -> Recent {
+        let quantile = |quantile| {
+            let nanos = self.recent.value_at_quantile(quantile);
+            (!self.recent.is_empty()).then(|| Duration::from_nanos(nanos))
+        };
+        Recent {
+            frames: self.recent.len(),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+        }
+    }
+
+    /// Begins to collect [`Stats::recent`] anew.
+    pub fn begin_period(&mut self) {
+        self.recent.reset();
     }
 
     /// The time below which a part `quantile` of a stage's times lies, if there

@@ -49,9 +49,15 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
             kill_process(pid, Signal::KILL).unwrap();
         }
     });
+    // `health` comes when it changes and every ten seconds.
     let mut next = || -> Value {
-        let line = events.next().expect("the daemon waits for its log");
-        serde_json::from_str(&line.unwrap()).unwrap()
+        loop {
+            let line = events.next().expect("the daemon waits for its log");
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if event["type"] != "health" {
+                return event;
+            }
+        }
     };
     assert_eq!(next()["type"], "hello");
     assert_eq!(next()["type"], "camera_lost");
@@ -176,8 +182,14 @@ mod reload {
             BufReader::new(socket).lines()
         }
 
+        /// The next event but `health`.
         fn next(&mut self) -> Value {
-            event(self.events.next())
+            loop {
+                let event = event(self.events.next());
+                if event["type"] != "health" {
+                    return event;
+                }
+            }
         }
 
         /// As nice as it was, and how it is scheduled.
@@ -188,13 +200,14 @@ mod reload {
             (field(16), field(38))
         }
 
-        /// Ends it, and gives the type of every event that was not read.
+        /// Ends it, and gives the type of every event that was not read, but for
+        /// `health`.
         fn stop(mut self) -> Vec<String> {
             self.signal(Signal::TERM);
             assert!(self.child.wait().unwrap().success());
             let events = self.events.by_ref();
             let kinds = events.map(|line| event(Some(line))["type"].to_string());
-            kinds.collect()
+            kinds.filter(|kind| kind != "\"health\"").collect()
         }
     }
 
@@ -215,7 +228,7 @@ mod reload {
             let event = event(reader.next());
             match event["type"].as_str().unwrap() {
                 "face" => labels.push(event["label"].as_str().unwrap().to_owned()),
-                "none" | "gone" => {}
+                "none" | "gone" | "reload" | "hello" => {}
                 other => panic!("{other} amid faces: {event}"),
             }
         }
@@ -241,9 +254,10 @@ mod reload {
         daemon.log_says("the new board file is in force", 1);
         // Nor was standard output closed and opened.
         let kinds = daemon.stop();
-        let goodbyes = kinds.iter().filter(|kind| *kind == "\"goodbye\"").count();
-        assert_eq!(goodbyes, 1);
-        assert!(!kinds.contains(&"\"hello\"".to_owned()));
+        let count = |wanted: &str| kinds.iter().filter(|kind| *kind == wanted).count();
+        assert_eq!(count("\"goodbye\""), 1);
+        // This says what became of the reload.
+        assert_eq!((count("\"reload\""), count("\"hello\"")), (1, 1));
     }
 
     #[test]
@@ -254,11 +268,18 @@ mod reload {
         assert_eq!(first["type"], "hello");
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mobilenet_v2_112.onnx");
         daemon.reload(&board(&model, AT_ONCE));
-        let mut greeting = event(reader.next());
-        while greeting["type"] != "hello" {
-            assert_ne!(greeting["type"], "goodbye");
-            greeting = event(reader.next());
+        let mut reload = event(reader.next());
+        while reload["type"] != "reload" {
+            assert_ne!(reload["type"], "goodbye");
+            reload = event(reader.next());
         }
+        let greeting = event(reader.next());
+        assert_eq!(greeting["type"], "hello");
+        assert_eq!(reload["ok"], true);
+        assert_eq!(reload["config"], greeting["config"]);
+        assert_ne!(greeting["config"], first["config"]);
+        assert_eq!(greeting["id"], first["id"]);
+        assert_ne!(greeting["model_sha256"], first["model_sha256"]);
         assert_ne!(greeting["model"], first["model"]);
         assert_eq!(greeting["model"], "mobilenet_v2_112");
         // One who comes now hears the new greeting alone.
@@ -280,6 +301,8 @@ mod reload {
         let hello = daemon.next();
         assert_eq!(hello["type"], "hello");
         assert_eq!(hello["period_ms"], 60_000);
+        assert_eq!(daemon.next()["type"], "reload");
+        assert_eq!(daemon.next()["type"], "hello");
         assert_eq!(daemon.next()["type"], "camera_lost");
         assert_eq!(daemon.stop(), ["\"goodbye\""]);
     }
@@ -288,7 +311,8 @@ mod reload {
     fn one_that_fails_leaves_everything_as_it_was() {
         let good = board(&tiny(), AT_ONCE);
         let mut daemon = Daemon::start(&good);
-        assert_eq!(daemon.next()["type"], "hello");
+        let hello = daemon.next();
+        assert_eq!(hello["type"], "hello");
         let mut reader = daemon.connect();
         assert_eq!(event(reader.next())["type"], "hello");
         let scheduling = daemon.scheduling();
@@ -317,6 +341,16 @@ mod reload {
                 // The events had to be closed to be opened elsewhere.
                 reader = daemon.connect();
                 assert_eq!(event(reader.next())["type"], "hello");
+            } else {
+                let mut reload = event(reader.next());
+                while reload["type"] != "reload" {
+                    reload = event(reader.next());
+                }
+                assert_eq!(reload["ok"], false, "{says}");
+                assert!(reload["error"].as_str().unwrap().contains(says), "{reload}");
+                let again = event(reader.next());
+                assert_eq!(again["type"], "hello", "{says}");
+                assert_eq!(again["config"], hello["config"], "{says}");
             }
             labels(&mut reader, 3);
         }

@@ -237,8 +237,15 @@ mod signals {
             }
         }
 
+        /// The next event but `health`.
         fn next(&mut self) -> Value {
-            serde_json::from_str(&self.events.next().unwrap().unwrap()).unwrap()
+            loop {
+                let line = self.events.next().unwrap().unwrap();
+                let event: Value = serde_json::from_str(&line).unwrap();
+                if event["type"] != "health" {
+                    return event;
+                }
+            }
         }
 
         fn signal(&self, signal: Signal) {

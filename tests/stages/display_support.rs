@@ -32,5 +32,6 @@ pub fn sample_views() -> Vec<(&'static str, View)> {
     views.push(("no-camera", View::NoCamera { reason }));
     views.push(("starting", View::Starting));
     views.push(("stopped", View::Stopped));
+    views.push(("paused", View::Paused));
     views
 }

@@ -13,12 +13,17 @@ use crate::reports;
 use affectd::decide::fatigue::{self, Alarm, ClosureKind, FatigueDecision, State, What};
 use affectd::decide::{Facing, Label};
 use affectd::frame::{Rect, Timestamp};
+use affectd::health::{Dropped, Health, Reloads};
+use affectd::host::unix_socket::SocketError;
 use affectd::observe::expression::{Expression, Probabilities};
 use affectd::observe::{FaceObservation, Lids};
 use affectd::output::events::{
     Error, Events, Hello, Options, QUEUE, READER_QUEUE, READERS, SCHEMA,
 };
-use affectd::output::{Camera, FaceReport, FatigueReport, Heat, Output, Report, Shutdown};
+use affectd::output::{
+    Camera, FaceReport, FatigueReport, Heat, Output, PausedBy, Report, Shutdown,
+};
+use affectd::report::CameraState;
 use rustix::fs::{FileType, Mode};
 use serde_json::Value;
 
@@ -34,6 +39,10 @@ fn hello(live: bool) -> Hello {
         live,
         model: "mobilenet_v2_112".to_owned(),
         outputs: vec!["gpio".to_owned(), "display".to_owned()],
+        id: "robot-7".to_owned(),
+        name: "lobby".to_owned(),
+        config: "c0".to_owned(),
+        model_sha256: "a1".to_owned(),
     }
 }
 
@@ -241,7 +250,7 @@ fn story(run: &mut Run) {
 fn every_line_is_as_the_schema_says() {
     let probabilities = r#""probabilities":{"angry":0.01,"disgust":0.02,"fear":0.03,"happy":0.8765,"sad":0.02,"surprise":0.03,"neutral":0.0135},"since":1.04,"change":true}"#;
     let first = format!(
-        r#"{{"schema":1,"type":"hello","time":0.0,"frame":0,"version":"{}","source":"replay:faces 640x480","live":false,"model":"mobilenet_v2_112","outputs":["gpio","display"],"classes":["angry","disgust","fear","happy","sad","surprise","neutral"],"period_ms":0}}"#,
+        r#"{{"schema":1,"type":"hello","time":0.0,"frame":0,"version":"{}","id":"robot-7","name":"lobby","config":"c0","source":"replay:faces 640x480","live":false,"model":"mobilenet_v2_112","model_sha256":"a1","outputs":["gpio","display"],"classes":["angry","disgust","fear","happy","sad","surprise","neutral"],"period_ms":0}}"#,
         env!("CARGO_PKG_VERSION")
     );
     let expected = [
@@ -334,6 +343,7 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
         // The types that the story lacks, and a face of which all is known.
         found.push(dropped_line(live));
         found.extend(lines_about_a_known_face(live));
+        found.extend(lines_about_the_daemon(live));
         for line in found {
             let object = parsed(&line);
             let name = object["type"].as_str().unwrap().to_owned();
@@ -718,6 +728,120 @@ fn each_reader_begins_with_hello_and_what_holds() {
     assert!(!path.exists(), "the socket file is left behind");
 }
 
+/// Health of which all is known but who asked for a pause.
+fn known_health() -> Health {
+    Health {
+        camera: CameraState::Streaming,
+        fps: Some(29.97),
+        frames: 300,
+        dropped: Dropped {
+            busy: 1,
+            broken: 2,
+            dark: 3,
+            hot: 4,
+        },
+        frame_p50: Some(Duration::from_micros(7_125)),
+        frame_p99: Some(Duration::from_micros(12_500)),
+        temperature: Some(61.25),
+        is_hot: false,
+        arena_overflows: 5,
+        resident: 9_000 << 10,
+        uptime: Duration::from_millis(10_500),
+        reloads: Reloads {
+            done: 1,
+            failed: 2,
+            error: Some("no such file".into()),
+        },
+        restarts: 6,
+        restart_reason: Some("killed".into()),
+        ..Health::default()
+    }
+}
+
+/// What is said beside the reports: how the daemon is, what a reload came to, and
+/// a pause.
+fn lines_about_the_daemon(live: bool) -> Vec<String> {
+    lines(None, live, |run| {
+        let by = PausedBy {
+            control: true,
+            gpio: true,
+        };
+        let announcer = run.events.announcer();
+        let health = Health {
+            paused_by: by,
+            ..known_health()
+        };
+        let at = (Timestamp::default(), 0);
+        announcer.health(health, true, at);
+        announcer.reloaded(Some("bad key"), hello(live), at);
+        let camera = Camera::Paused { by };
+        run.report(
+            0,
+            Report {
+                camera,
+                ..Report::default()
+            },
+        );
+    })
+}
+
+#[test]
+fn health_and_reloads_are_told_to_all_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, path) = socket_options(folder.path());
+    let mut run = Run::new(&options, true);
+    let announcer = run.events.announcer();
+    let mut early = Client::new(&path);
+    assert_eq!(early.briefs(1), ["hello"]);
+    let health = known_health();
+    let at = (Timestamp::default(), 300);
+    announcer.health(health, false, at);
+    let line = early.line().unwrap();
+    let (_, figures) = line.split_once(r#""frame":300,"#).unwrap();
+    assert_eq!(
+        figures,
+        r#""camera":"streaming","fps":30.0,"frames":300,"dropped":{"busy":1,"broken":2,"dark":3,"hot":4},"frame_p50_ms":7.125,"frame_p99_ms":12.5,"temperature":61.3,"hot":false,"arena_overflows":5,"rss_kib":9000,"uptime":10.5,"reloads_done":1,"reloads_failed":2,"reload_error":"no such file","restarts":6,"restart_reason":"killed","change":false}"#
+    );
+    // What is not known is left out.
+    announcer.health(Health::default(), true, at);
+    let line = early.line().unwrap();
+    let (_, figures) = line.split_once(r#""frame":300,"#).unwrap();
+    assert_eq!(
+        figures,
+        r#""camera":"starting","frames":0,"dropped":{"busy":0,"broken":0,"dark":0,"hot":0},"hot":false,"arena_overflows":0,"rss_kib":0,"uptime":0.0,"reloads_done":0,"reloads_failed":0,"restarts":0,"change":true}"#
+    );
+    // One who comes later gets the last one, after the greeting.
+    let mut late = Client::new(&path);
+    assert_eq!(late.briefs(1), ["hello"]);
+    assert!(late.line().unwrap().ends_with(figures));
+
+    announcer.reloaded(Some("bad key"), hello(true), at);
+    announcer.reloaded(None, hello(true), at);
+    for client in [&mut early, &mut late] {
+        for end in [
+            r#""ok":false,"config":"c0","error":"bad key"}"#,
+            r#""ok":true,"config":"c0"}"#,
+        ] {
+            let line = client.line().unwrap();
+            assert!(
+                line.contains(r#""type":"reload""#) && line.ends_with(end),
+                "{line}"
+            );
+            assert_eq!(client.briefs(1), ["hello"]);
+        }
+    }
+    run.events.finish();
+}
+
+#[test]
+fn a_recording_has_no_health() {
+    let found = lines(None, false, |run| {
+        let at = (Timestamp::default(), 1);
+        run.events.announcer().health(Health::default(), true, at);
+    });
+    assert_eq!(briefs(&found), ["hello", "goodbye end"]);
+}
+
 #[test]
 fn a_reader_that_never_reads_is_dropped_and_others_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -813,13 +937,19 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
     assert_eq!(Client::new(&path).briefs(1), ["hello"]);
 
     let error = Events::new(&options, hello(false)).unwrap_err();
-    assert!(matches!(error, Error::SocketInUse { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Socket(SocketError::InUse { .. })),
+        "{error}"
+    );
     assert_eq!(Client::new(&path).briefs(1), ["hello"]);
     run.events.finish();
 
     fs::write(&path, "precious").unwrap();
     let error = Events::new(&options, hello(false)).unwrap_err();
-    assert!(matches!(error, Error::NoSocket { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Socket(SocketError::NoSocket { .. })),
+        "{error}"
+    );
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 

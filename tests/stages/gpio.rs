@@ -15,7 +15,7 @@ use affectd::observe::expression::Expression;
 use affectd::output::gpio::{
     Bank, FatigueRole, InputOptions, LineId, LineOptions, Lines, Options, Pattern, Role, SafeLevel,
 };
-use affectd::output::{Camera, FatigueReport, Output, Report};
+use affectd::output::{Camera, FatigueReport, Output, PausedBy, Report};
 use embedded_hal::digital::{ErrorKind, ErrorType, InputPin, OutputPin, PinState};
 
 /// The physical side: levels by line, what happened in order, and what is to
@@ -123,7 +123,7 @@ impl Bank for Board {
         })
     }
 
-    fn request_input(&mut self, line: &LineId) -> Result<Pin, String> {
+    fn request_input(&mut self, line: &LineId, _: &str) -> Result<Pin, String> {
         let LineId::Name(name) = line else {
             return Err("the tests use names".to_owned());
         };
@@ -778,4 +778,74 @@ fn an_acknowledged_alarm_silences_patterns_only() {
     };
     assert_eq!(high(false), ["asleep", "drowsy"]);
     assert_eq!(high(true), ["drowsy"]);
+}
+
+#[test]
+fn a_switch_counts_once_it_has_settled_and_a_broken_line_moves_nothing() {
+    let options = Options {
+        lines: vec![],
+        pause: Some(InputOptions {
+            line: LineId::Name("switch".to_owned()),
+            active_low: true,
+        }),
+        ..options()
+    };
+    let settled = Duration::from_millis(60);
+    let board = Board::default();
+    board.press("switch", true);
+    let mut lines = Lines::new(board.clone(), &options).unwrap();
+    assert!(!lines.asks_pause());
+    // The reports' time may stand still.
+    let mut asks = |level: bool, wait: Duration| {
+        board.press("switch", level);
+        std::thread::sleep(wait);
+        let report = Report {
+            timestamp: Timestamp::from_millis(20_000),
+            ..Report::default()
+        };
+        lines.update(&report).asks_pause
+    };
+    // It bounces.
+    assert!(!asks(false, Duration::ZERO));
+    assert!(!asks(true, Duration::ZERO));
+    assert!(!asks(false, settled));
+    assert!(asks(false, settled));
+    // It cannot be read: what it said last holds.
+    board.0.borrow_mut().failing.push("switch".to_owned());
+    assert!(asks(true, settled));
+    assert!(asks(true, settled));
+    board.0.borrow_mut().failing.clear();
+    drop(lines);
+
+    // On from the start: whoever opens a camera knows at once.
+    board.press("switch", false);
+    let mut lines = Lines::new(board.clone(), &options).unwrap();
+    assert!(lines.asks_pause());
+    lines.finish();
+    board.0.borrow_mut().refusing.push("switch".to_owned());
+    assert_eq!(
+        Lines::new(board.clone(), &options).err().unwrap(),
+        ["switch is taken"]
+    );
+}
+
+#[test]
+fn the_line_for_pauses_is_on_during_one_alone() {
+    let by = PausedBy {
+        control: false,
+        gpio: true,
+    };
+    let mut rig = Rig::new(&with_safe_lines());
+    let before = rig.frame(0, Some(Label::Expression(Expression::Happy)));
+    assert!(before.contains(&"happy".to_owned()), "{before:?}");
+    assert!(!before.contains(&"paused".to_owned()), "{before:?}");
+    // The active-low line is safe when it is low.
+    assert_eq!(
+        rig.report(40, Camera::Paused { by }, &[]),
+        ["paused", "uncertain"]
+    );
+    assert_eq!(rig.report(80, Camera::Starting, &[]), ["uncertain"]);
+    rig.report(120, Camera::Paused { by }, &[]);
+    rig.lines.finish();
+    assert_eq!(rig.board.high(), ["uncertain"]);
 }

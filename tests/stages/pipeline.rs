@@ -19,8 +19,9 @@ use affectd::observe::{
     Classifier, ClassifyError, FaceBox, FaceObservation, Observations, Observer,
 };
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
-use affectd::output::{Camera, Changes, Output, Report};
+use affectd::output::{Camera, Changes, Output, PausedBy, Report};
 use affectd::pipeline::{Pipeline, Stages, Step};
+use affectd::report::CameraState;
 use affectd::track::{self, Tracker};
 use embedded_hal::digital::{ErrorType, InputPin, OutputPin, PinState};
 
@@ -157,7 +158,7 @@ impl Bank for Wires {
         Ok(pin)
     }
 
-    fn request_input(&mut self, line: &LineId) -> Result<Pin, String> {
+    fn request_input(&mut self, line: &LineId, _: &str) -> Result<Pin, String> {
         Ok(Pin {
             name: line.to_string(),
             wires: self.clone(),
@@ -179,6 +180,7 @@ impl Output for Ear {
             (Some(end), _) => format!("goodbye after {}: {}", end.frames, end.reason),
             (None, Camera::Starting) => "starting".to_owned(),
             (None, Camera::Lost { reason }) => format!("lost: {reason}"),
+            (None, Camera::Paused { .. }) => "paused".to_owned(),
             (None, Camera::Streaming) => match (report.is_new, report.leading()) {
                 (true, None) => "nobody".to_owned(),
                 (true, Some(_)) => "face".to_owned(),
@@ -455,4 +457,47 @@ fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
         .collect();
     assert_eq!(there, [true, false, false, false]);
     assert_eq!(*counter.0.lock().unwrap(), 6);
+}
+
+#[test]
+fn a_pause_makes_pins_safe_and_looks_at_no_frame() {
+    let wires = Wires::default();
+    let ear = Ear::default();
+    let script = Script::new(vec![Act::Face, Act::Face, Act::Nobody]);
+    let mut pipeline = Pipeline::new(
+        Box::new(script),
+        stages(),
+        vec![Box::new(lines(&wires)), Box::new(ear.clone())],
+    );
+    assert_eq!(pipeline.step(), Step::Frame);
+    let before = wires.high();
+    assert!(before.contains(&"face".to_owned()), "{before:?}");
+    let by = PausedBy {
+        control: true,
+        gpio: false,
+    };
+    pipeline.pause(by);
+    assert_eq!(wires.high(), ["paused"]);
+    assert_eq!(pipeline.camera(), CameraState::Paused);
+    for _ in 0..3 {
+        assert_eq!(pipeline.step(), Step::NoFrame);
+    }
+    // Whoever replaces the source or suspends the lines does not end it.
+    pipeline.suspend();
+    assert_eq!(wires.high(), ["paused"]);
+    assert_eq!(pipeline.stats().frames(), 1);
+    assert!(pipeline.is_waiting_for_camera());
+    pipeline.pause(PausedBy::default());
+    assert_eq!(wires.high(), [""; 0]);
+    assert_eq!(pipeline.camera(), CameraState::Starting);
+    // The recording goes on where it was.
+    assert_eq!(pipeline.step(), Step::Frame);
+    assert_eq!(wires.high(), before);
+    assert_eq!(pipeline.step(), Step::Frame);
+    assert_eq!(
+        *ear.0.borrow(),
+        [
+            "face", "paused", "paused", "paused", "paused", "paused", "starting", "face", "face"
+        ]
+    );
 }

@@ -327,6 +327,12 @@ pub fn starting<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     }
 }
 
+/// Two bars: affectd watches nobody until the pause ends.
+pub fn paused<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
+    let mut pen = pen(layers, spot);
+    pen.both(|pen, s| pen.block(Part::Text, s * 0.30, 0.0, (0.16, 0.56), 0.08));
+}
+
 /// A face asleep: affectd has ended.
 pub fn asleep<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let mut pen = pen(layers, spot);

@@ -78,6 +78,7 @@ where
             draw_bars(target, levels, None, &layout)
         }
         View::Starting => draw_message(target, "starting", "", &layout),
+        View::Paused => draw_message(target, "paused", "", &layout),
         View::NoFace => draw_message(target, "no face", "", &layout),
         View::Stopped => draw_message(target, "stopped", "", &layout),
         View::NoCamera { ref reason } => {
@@ -293,6 +294,7 @@ where
         View::NoFace => face::nobody(&mut layers, spot),
         View::NoCamera { .. } => face::no_camera(&mut layers, spot),
         View::Starting => face::starting(&mut layers, spot),
+        View::Paused => face::paused(&mut layers, spot),
         View::Stopped => face::asleep(&mut layers, spot),
     }
     layers.draw(target, area, Theme::of(Part::Ground))
@@ -300,8 +302,8 @@ where
 
 /// Everything that a label can say. All are set in the size that fits the
 /// longest, so that it does not jump from one to the next.
-const LABELS: [&str; Expression::COUNT + 5] = {
-    let mut labels = ["uncertain"; Expression::COUNT + 5];
+const LABELS: [&str; Expression::COUNT + 6] = {
+    let mut labels = ["uncertain"; Expression::COUNT + 6];
     let mut index = 0;
     while index < Expression::COUNT {
         labels[index] = Expression::ALL[index].name();
@@ -311,6 +313,7 @@ const LABELS: [&str; Expression::COUNT + 5] = {
     labels[index + 1] = "no camera";
     labels[index + 2] = "starting";
     labels[index + 3] = "stopped";
+    labels[index + 4] = "paused";
     labels
 };
 

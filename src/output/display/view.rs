@@ -117,6 +117,8 @@ pub enum View {
     Starting,
     /// The camera is gone.
     NoCamera { reason: Note },
+    /// The camera is closed for a pause.
+    Paused,
     /// Frames come, without a face.
     NoFace,
     /// A face, but no expression passes its threshold; `confidence` is that of
@@ -154,6 +156,7 @@ impl Viewer {
                     reason: Note::new(reason),
                 };
             }
+            Camera::Paused { .. } => return View::Paused,
             Camera::Streaming => {}
         }
         let Some(face) = report.leading() else {

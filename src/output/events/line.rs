@@ -10,22 +10,32 @@ use super::numbers::{Utc, rounded, seconds};
 use crate::decide::Facing;
 use crate::decide::fatigue::What;
 use crate::frame::Timestamp;
+use crate::health::Health;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::observe::record::{self, to_decimals};
-use crate::output::FaceReport;
+use crate::output::{FaceReport, PausedBy};
 
 /// The version of the schema.
 pub const SCHEMA: u32 = 1;
 
 /// What the first line tells about the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
+    /// Which one of many this is; letters, digits, `-` and `_`.
+    pub id: String,
+    /// The board's name for people.
+    pub name: String,
+    /// A hash of the settings in force, as
+    /// [`Board::settings_sha256`](crate::board::Board::settings_sha256).
+    pub config: String,
     /// Where frames come from, as [`crate::capture::Source::description`] says.
     pub source: String,
     /// Whether frames come in real time; a recording's events have no `wall`.
     pub live: bool,
     /// The classifier's name.
     pub model: String,
+    /// The SHA-256 of the classifier's file.
+    pub model_sha256: String,
     /// What is driven besides events, such as `gpio` and `display`.
     pub outputs: Vec<String>,
 }
@@ -58,10 +68,6 @@ pub(super) struct Detail {
 }
 
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an event goes into its queue without the heap"
-)]
 pub(super) enum Body {
     /// With the period, zero for none.
     Hello(Arc<(Hello, Duration)>),
@@ -91,11 +97,26 @@ pub(super) enum Body {
     CameraBack {
         after: Duration,
     },
+    Paused {
+        by: PausedBy,
+        since: Timestamp,
+        change: bool,
+    },
     Temperature {
         hot: bool,
         reason: Arc<str>,
     },
     Fatigue(What),
+    Health {
+        health: Health,
+        change: bool,
+    },
+    Reload {
+        /// The hash of the settings in force.
+        config: Arc<str>,
+        /// Why the old ones stay in force, if they do.
+        error: Option<Arc<str>>,
+    },
     Dropped {
         lines: u64,
     },
@@ -112,6 +133,8 @@ impl Event {
                 | Body::None { change: false, .. }
                 | Body::CameraLost { change: false, .. }
                 | Body::Fatigue(What::State { change: false, .. })
+                | Body::Health { change: false, .. }
+                | Body::Paused { change: false, .. }
         )
     }
 
@@ -173,11 +196,14 @@ impl Body {
             Self::None { .. } => "none",
             Self::CameraLost { .. } => "camera_lost",
             Self::CameraBack { .. } => "camera_back",
+            Self::Paused { .. } => "paused",
             Self::Temperature { .. } => "temperature",
             Self::Fatigue(What::State { .. }) => "fatigue",
             Self::Fatigue(What::Closure { .. }) => "closure",
             Self::Fatigue(What::Yawn { .. }) => "yawn",
             Self::Fatigue(What::Alarm(_)) => "alarm",
+            Self::Health { .. } => "health",
+            Self::Reload { .. } => "reload",
             Self::Dropped { .. } => "dropped",
             Self::Goodbye(_) => "goodbye",
         }
@@ -188,9 +214,13 @@ impl Body {
             Self::Hello(hello) => {
                 let (hello, period) = &**hello;
                 map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
+                map.serialize_entry("id", &hello.id)?;
+                map.serialize_entry("name", &hello.name)?;
+                map.serialize_entry("config", &hello.config)?;
                 map.serialize_entry("source", &hello.source)?;
                 map.serialize_entry("live", &hello.live)?;
                 map.serialize_entry("model", &hello.model)?;
+                map.serialize_entry("model_sha256", &hello.model_sha256)?;
                 map.serialize_entry("outputs", &hello.outputs)?;
                 map.serialize_entry("classes", &Expression::ALL.map(Expression::name))?;
                 let period = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
@@ -237,11 +267,28 @@ impl Body {
                 map.serialize_entry("change", change)
             }
             Self::CameraBack { after } => map.serialize_entry("after", &seconds(*after)),
+            Self::Paused { by, since, change } => {
+                map.serialize_entry("by", by)?;
+                map.serialize_entry("since", &seconds(since.0))?;
+                map.serialize_entry("change", change)
+            }
             Self::Temperature { hot, reason } => {
                 map.serialize_entry("hot", hot)?;
                 map.serialize_entry("reason", &**reason)
             }
             Self::Fatigue(what) => fatigue::serialize(what, map),
+            Self::Health { health, change } => {
+                health.serialize_into(map)?;
+                map.serialize_entry("change", change)
+            }
+            Self::Reload { config, error } => {
+                map.serialize_entry("ok", &error.is_none())?;
+                map.serialize_entry("config", &**config)?;
+                match error {
+                    Some(error) => map.serialize_entry("error", &**error),
+                    None => Ok(()),
+                }
+            }
             Self::Dropped { lines } => map.serialize_entry("lines", lines),
             Self::Goodbye(goodbye) => {
                 map.serialize_entry("reason", &goodbye.reason)?;

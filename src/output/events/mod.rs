@@ -26,7 +26,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::decide::Label;
 use crate::frame::Timestamp;
-use crate::output::{Camera, Changes, FaceReport, Heat, Output, Report, Shutdown};
+use crate::health::Health;
+use crate::host::unix_socket;
+use crate::output::{Camera, Changes, FaceReport, Heat, Output, PausedBy, Report, Shutdown};
 use crate::track::BySlot;
 use line::{Body, Detail, Event, Goodbye};
 use queue::Queue;
@@ -60,7 +62,7 @@ pub fn probe(options: &Options) -> Vec<Error> {
     let socket = options
         .socket
         .as_deref()
-        .map(|path| socket::Listener::bind(path).map(drop));
+        .map(|path| Ok(socket::Server::bind(path).map(drop)?));
     [file, socket]
         .into_iter()
         .flatten()
@@ -91,26 +93,44 @@ pub struct Events {
     goodbye: Option<Goodbye>,
     finished: bool,
     /// Removed when nothing more is said.
-    socket_file: Option<socket::SocketFile>,
+    socket_file: Option<unix_socket::SocketFile>,
 }
 
-/// Says hello again to the readers of [`Events`], when a reload has changed what
-/// the first hello said.
+/// Tells the readers of [`Events`] what no report says: how the daemon is, and
+/// what a reload came to.
 #[derive(Clone, Debug)]
-pub struct Greeter {
+pub struct Announcer {
     queues: Vec<Arc<Queue>>,
     is_live: bool,
     period: Duration,
 }
 
-impl Greeter {
-    /// Says hello. `time` and `frame` are those of the last frame.
-    pub fn greet(&self, hello: Hello, time: Timestamp, frame: u64) {
+impl Announcer {
+    /// Says what a reload came to, and hello again with what is in force now:
+    /// `error` is why the old board file stays in force. `at` is the time and the
+    /// number of the last frame.
+    pub fn reloaded(&self, error: Option<&str>, hello: Hello, at: (Timestamp, u64)) {
+        let config = Arc::from(hello.config.as_str());
+        let error = error.map(Arc::from);
+        self.announce(at, Body::Reload { config, error });
+        self.announce(at, Body::Hello(Arc::new((hello, self.period))));
+    }
+
+    /// Says how the daemon is. With a recording nothing is said, so that it
+    /// always gives the same lines. `change`: whether it is said because of a
+    /// change. Allocates nothing.
+    pub fn health(&self, health: Health, change: bool, at: (Timestamp, u64)) {
+        if self.is_live {
+            self.announce(at, Body::Health { health, change });
+        }
+    }
+
+    fn announce(&self, (time, frame): (Timestamp, u64), body: Body) {
         let event = Event {
             time: if self.is_live { Timestamp::now() } else { time },
             wall: self.is_live.then(SystemTime::now),
             frame,
-            body: Body::Hello(Arc::new((hello, self.period))),
+            body,
         };
         for queue in &self.queues {
             queue.push(event.clone(), Duration::ZERO);
@@ -125,6 +145,7 @@ enum Shown {
     Faces,
     None { since: Timestamp },
     Lost { since: Timestamp, reason: Arc<str> },
+    Paused { since: Timestamp, by: PausedBy },
 }
 
 /// What the last line told about a face.
@@ -185,7 +206,7 @@ impl Events {
         let listener = options
             .socket
             .as_deref()
-            .map(socket::Listener::bind)
+            .map(socket::Server::bind)
             .transpose()?;
         if let Some(stream) = stdout {
             events.start("events", running.clone(), |queue| stream.run(queue))?;
@@ -221,10 +242,10 @@ impl Events {
         Ok(())
     }
 
-    /// What can say hello again on these outputs.
+    /// What can tell the readers of these outputs more.
     #[must_use]
-    pub fn greeter(&self) -> Greeter {
-        Greeter {
+    pub fn announcer(&self) -> Announcer {
+        Announcer {
             queues: self.queues.clone(),
             is_live: self.live,
             period: self.period.unwrap_or_default(),
@@ -280,6 +301,20 @@ impl Events {
                 since,
                 change,
             });
+        }
+    }
+
+    fn paused(&mut self, by: PausedBy) {
+        let due = self.is_due();
+        let (since, change) = match self.shown {
+            Shown::Paused { since, by: before } => (since, before != by),
+            _ => (self.now, true),
+        };
+        if change || due {
+            self.told.clear();
+            self.sent = self.now;
+            self.shown = Shown::Paused { since, by };
+            self.send(Body::Paused { by, since, change });
         }
     }
 
@@ -391,6 +426,7 @@ impl Events {
         self.temperature(report.heat);
         match report.camera {
             Camera::Starting => {}
+            Camera::Paused { by } => self.paused(by),
             Camera::Lost { reason } => {
                 self.frame = report.frame;
                 self.lost(reason);
@@ -398,7 +434,7 @@ impl Events {
             Camera::Streaming => {
                 self.frames += u64::from(report.is_new);
                 self.frame = report.frame;
-                if let Shown::Lost { since, .. } = self.shown {
+                if let Shown::Lost { since, .. } | Shown::Paused { since, .. } = self.shown {
                     self.send(Body::CameraBack {
                         after: self.now.since(since),
                     });

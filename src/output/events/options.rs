@@ -1,13 +1,10 @@
 //! Which event outputs there are, and errors from opening them.
 
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::host::unix_socket::{self, SocketError};
 use crate::output::old_file::old_file;
-
-/// What `sockaddr_un` has room for, without the final zero.
-const PATH_LONGEST: usize = 107;
 
 /// The board file's `[events]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,23 +50,10 @@ impl Options {
             return Err(Error::MaxBytes { most });
         }
         match &self.socket {
-            Some(path) => check_path(path),
+            Some(path) => Ok(unix_socket::check_path(path)?),
             None => Ok(()),
         }
     }
-}
-
-/// Refuses a path that a socket cannot have.
-pub(super) fn check_path(path: &Path) -> Result<(), Error> {
-    // An empty path or one that begins with a zero would be an abstract name,
-    // which has no mode.
-    let bytes = path.as_os_str().as_bytes();
-    if bytes.is_empty() || bytes.contains(&0) || bytes.len() > PATH_LONGEST {
-        return Err(Error::SocketPath {
-            path: path.to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// Errors from opening an event output.
@@ -93,27 +77,8 @@ pub enum Error {
         Options::MAX_BYTES_LEAST
     )]
     MaxBytes { most: u64 },
-    #[error(
-        "event socket {}: the path has {} bytes; a socket's path has at most {}",
-        .path.display(), .path.as_os_str().len(), PATH_LONGEST
-    )]
-    SocketPath { path: PathBuf },
-    #[error(
-        "event socket {}: a file that is not a socket is there; remove it or choose another path",
-        .path.display()
-    )]
-    NoSocket { path: PathBuf },
-    #[error(
-        "event socket {}: another process listens there; end it or choose another path",
-        .path.display()
-    )]
-    SocketInUse { path: PathBuf },
-    #[error("event socket {}: {doing}: {source}", .path.display())]
-    Socket {
-        path: PathBuf,
-        doing: &'static str,
-        source: std::io::Error,
-    },
+    #[error("event socket {0}")]
+    Socket(#[from] SocketError),
     #[error("standard output: {0}")]
     Stdout(std::io::Error),
     #[error("cannot start a thread for events: {0}")]

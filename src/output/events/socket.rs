@@ -5,23 +5,17 @@
 //! the socket file's mode, 0660, and its folder.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
-    listen, send, socket_with,
-};
+use rustix::net::{SendFlags, send};
 
 use super::line::{Body, Event};
-use super::options::{Error, check_path};
 use super::queue::Queue;
+use crate::host::unix_socket::{Listener, SocketError, SocketFile};
 
 /// How many bytes may wait for a reader, beyond those that the kernel buffers
 /// for it, before it is dropped: some 150 lines.
@@ -38,56 +32,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A socket that readers can connect to.
 #[derive(Debug)]
-pub(super) struct Listener {
-    socket: OwnedFd,
+pub(super) struct Server {
+    listener: Listener,
 }
 
-/// The file of a socket. Dropping it removes the file, so that the next socket
-/// can be made there at once, though the thread of this one may still be giving
-/// its readers their last lines.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode, to remove no file that somebody else has put there.
-    identity: (u64, u64),
-}
-
-impl Listener {
-    pub fn bind(path: &Path) -> Result<(Self, SocketFile), Error> {
-        let failed = |doing| {
-            move |error: Errno| Error::Socket {
-                path: path.to_owned(),
-                doing,
-                source: error.into(),
-            }
-        };
-        check_path(path)?;
-        let address = SocketAddrUnix::new(path).map_err(failed("is no socket's path"))?;
-        let new_socket = || {
-            socket_with(
-                AddressFamily::UNIX,
-                SocketType::STREAM,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-                None,
-            )
-            .map_err(failed("cannot be made"))
-        };
-        remove_stale(path, &address, &new_socket()?)?;
-
-        let socket = new_socket()?;
-        let mode = Mode::from_raw_mode(0o660);
-        // The socket's own mode limits that of the file from its first moment;
-        // the second call gives back what the umask took.
-        rustix::fs::fchmod(&socket, mode).map_err(failed("its mode cannot be set"))?;
-        bind(&socket, &address).map_err(failed("cannot be made (is its folder there?)"))?;
-        rustix::fs::chmod(path, mode).map_err(failed("its mode cannot be set"))?;
-        let stat = rustix::fs::stat(path).map_err(failed("cannot be found again"))?;
-        let file = SocketFile {
-            path: path.to_owned(),
-            identity: (stat.st_dev, stat.st_ino),
-        };
-        listen(&socket, 16).map_err(failed("cannot be listened on"))?;
-        Ok((Self { socket }, file))
+impl Server {
+    pub fn bind(path: &Path) -> Result<(Self, SocketFile), SocketError> {
+        let (listener, file) = Listener::bind(path)?;
+        Ok((Self { listener }, file))
     }
 
     /// Serves readers until the queue is closed and empty.
@@ -102,7 +54,8 @@ impl Listener {
                 pause_until = None;
             }
             let accepting = pause_until.is_none();
-            let (woken, waiting) = readers.poll(queue, accepting.then_some(&self.socket), timeout);
+            let (woken, waiting) =
+                readers.poll(queue, accepting.then_some(&self.listener), timeout);
 
             if woken {
                 queue.clear();
@@ -128,7 +81,7 @@ impl Listener {
     /// Accepts who waits; false if that failed for want of something.
     fn accept(&self, readers: &mut Readers, latest: &Latest) -> bool {
         loop {
-            match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match self.listener.accept() {
                 Ok(socket) if readers.all.len() < READERS => {
                     let mut reader = Reader {
                         socket,
@@ -149,47 +102,6 @@ impl Listener {
                 }
             }
         }
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
-            log::warn!(
-                "event socket {}: cannot be removed: {error}",
-                self.path.display()
-            );
-        }
-    }
-}
-
-/// Removes a socket file that a killed process left, told by nobody listening.
-fn remove_stale(path: &Path, address: &SocketAddrUnix, probe: &OwnedFd) -> Result<(), Error> {
-    let failed = |source| Error::Socket {
-        path: path.to_owned(),
-        doing: "cannot take the place of the one that is there",
-        source,
-    };
-    let there = match std::fs::symlink_metadata(path) {
-        Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    if !there.file_type().is_socket() {
-        return Err(Error::NoSocket {
-            path: path.to_owned(),
-        });
-    }
-    match connect(probe, address) {
-        Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(failed),
-        Err(Errno::NOENT) => Ok(()),
-        // Somebody listens, if with a full queue.
-        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(Error::SocketInUse {
-            path: path.to_owned(),
-        }),
-        Err(error) => Err(failed(error.into())),
     }
 }
 
@@ -228,7 +140,7 @@ impl Readers {
     fn poll(
         &mut self,
         queue: &Queue,
-        listener: Option<&OwnedFd>,
+        listener: Option<&Listener>,
         timeout: Option<Duration>,
     ) -> (bool, bool) {
         let count = 1 + self.all.len() + usize::from(listener.is_some());
@@ -321,6 +233,7 @@ struct Latest {
     state: Vec<Event>,
     /// While the machine is too hot.
     temperature: Option<Event>,
+    health: Option<Event>,
     /// For who connects while the process ends.
     goodbye: Option<Event>,
 }
@@ -350,21 +263,23 @@ impl Latest {
                 Body::Attention { track: held, .. } => held != track,
                 _ => true,
             }),
-            Body::None { .. } | Body::CameraLost { .. } => {
+            Body::None { .. } | Body::CameraLost { .. } | Body::Paused { .. } => {
                 self.state.clear();
                 self.state.push(event);
             }
             Body::Temperature { hot, .. } => self.temperature = hot.then_some(event),
             Body::CameraBack { .. } => self.state.clear(),
             Body::Goodbye(_) => self.goodbye = Some(event),
+            Body::Health { .. } => self.health = Some(event),
             // The next state of eyes comes within a second.
-            Body::Dropped { .. } | Body::Fatigue(_) => {}
+            Body::Dropped { .. } | Body::Reload { .. } | Body::Fatigue(_) => {}
         }
     }
 
     fn greet(&self, reader: &mut Reader) {
         let mut lines = Vec::new();
         let lasting = self.hello.iter().chain(&self.temperature);
+        let lasting = lasting.chain(&self.health);
         for event in lasting.chain(&self.state).chain(&self.goodbye) {
             event.write(&mut lines);
         }

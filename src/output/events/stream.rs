@@ -295,7 +295,7 @@ mod tests {
             source: "test".to_owned(),
             live: false,
             model: "test".to_owned(),
-            outputs: Vec::new(),
+            ..super::super::Hello::default()
         };
         Event {
             body: Body::Hello(Arc::new((hello, Duration::ZERO))),

@@ -9,9 +9,10 @@ use embedded_hal::digital::PinState;
 use gpio_cdev::{Chip, LineRequestFlags};
 use linux_embedded_hal::CdevPin;
 
+use super::bank::Bank;
 use super::chips::devices;
 use super::error::{Error, Errors, io_kind};
-use super::lines::{Bank, Lines};
+use super::lines::Lines;
 use super::options::{LineId, LineOptions, Options};
 use super::role::SafeLevel;
 
@@ -165,8 +166,8 @@ impl Bank for Cdev {
         self.take(&line.line, line.role.name(), level)
     }
 
-    fn request_input(&mut self, line: &LineId) -> Result<CdevPin, Error> {
-        self.take_as(line, "acknowledge", LineRequestFlags::INPUT, 0)
+    fn request_input(&mut self, line: &LineId, purpose: &str) -> Result<CdevPin, Error> {
+        self.take_as(line, purpose, LineRequestFlags::INPUT, 0)
     }
 }
 

@@ -1,11 +1,12 @@
 //! From reports to levels; see the module above for the rules.
 
-use std::fmt::Display;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use embedded_hal::digital::{InputPin, OutputPin, PinState};
+use embedded_hal::digital::{OutputPin, PinState};
 
-use super::options::{InputOptions, LineId, LineOptions, Options};
+use super::bank::{Bank, RETRY_FIRST, RETRY_LONGEST};
+use super::inputs::{Button, Input, Switch};
+use super::options::{InputOptions, LineOptions, Options};
 use super::role::{Role, SafeLevel};
 use crate::decide::Label;
 use crate::fault::FaultLog;
@@ -19,32 +20,6 @@ pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// A frame that comes so long after it was taken does not set the clock back.
 const LATE: Duration = Duration::from_secs(1);
 
-/// A line that failed is asked for again after this time, then after twice as
-/// long, up to [`RETRY_LONGEST`].
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LONGEST: Duration = Duration::from_secs(10);
-
-/// Where pins come from: a chip of this machine, or a test's double.
-pub trait Bank {
-    type Pin: OutputPin<Error: Display>;
-    type Input: InputPin<Error: Display>;
-    type Error: Display;
-
-    /// Takes a line as an output that has this level from the start, without
-    /// showing another one first. The pin's levels are physical:
-    /// `line.active_low` is not the bank's to heed.
-    ///
-    /// # Errors
-    /// The line cannot be had, at least for now.
-    fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Self::Pin, Self::Error>;
-
-    /// Takes a line as an input.
-    ///
-    /// # Errors
-    /// The line cannot be had, at least for now.
-    fn request_input(&mut self, line: &LineId) -> Result<Self::Input, Self::Error>;
-}
-
 /// Lines of a [`Bank`] that follow reports.
 ///
 /// Allocates nothing after it is built, and makes a system call only for a
@@ -54,6 +29,7 @@ pub struct Lines<B: Bank> {
     bank: B,
     lines: Vec<Line<B::Pin>>,
     button: Option<Button<B::Input>>,
+    switch: Option<Switch<B::Input>>,
     min_pulse: Duration,
     safe_after: Duration,
     /// What the one-hot group shows, and since when it does.
@@ -66,6 +42,8 @@ pub struct Lines<B: Bank> {
     /// When the last frame came; `None` without a camera.
     last_frame: Option<Timestamp>,
     now: Timestamp,
+    /// A pause is reported.
+    is_paused: bool,
     finished: bool,
     edges: u64,
 }
@@ -77,17 +55,6 @@ enum Shown {
     Nothing,
     Nobody,
     Face(Label),
-}
-
-#[derive(Debug)]
-struct Button<I> {
-    options: InputOptions,
-    /// `None` while the line cannot be had.
-    pin: Option<I>,
-    is_pressed: bool,
-    fault: FaultLog,
-    retry_at: Timestamp,
-    retry_after: Duration,
 }
 
 #[derive(Debug)]
@@ -155,23 +122,16 @@ impl<B: Bank> Lines<B> {
                 Err(error) => errors.push(error),
             }
         }
-        let button = options.acknowledge.as_ref().and_then(|input| {
-            let pin = bank.request_input(&input.line);
-            pin.map_err(|error| errors.push(error))
-                .ok()
-                .map(|pin| Button {
-                    options: input.clone(),
-                    pin: Some(pin),
-                    // What is held from the start acknowledges nothing.
-                    is_pressed: true,
-                    fault: FaultLog::new(format!(
-                        "GPIO chip '{chip}', {} for acknowledge",
-                        input.line
-                    )),
-                    retry_at: Timestamp::default(),
-                    retry_after: RETRY_FIRST,
-                })
-        });
+        let mut input = |options: &Option<InputOptions>, purpose| {
+            let input = Input::request(&mut bank, chip, options.as_ref()?, purpose);
+            input.map_err(|error| errors.push(error)).ok()
+        };
+        let button = input(&options.acknowledge, "acknowledge").map(Button::new);
+        let mut switch = input(&options.pause, "pause").map(Switch::new);
+        // Whoever opens a camera asks before the first report.
+        if let Some(switch) = &mut switch {
+            switch.begin(&mut bank);
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -179,6 +139,7 @@ impl<B: Bank> Lines<B> {
             bank,
             lines,
             button,
+            switch,
             min_pulse: options.min_pulse,
             safe_after: options.safe_after,
             shown: Shown::Nothing,
@@ -189,9 +150,16 @@ impl<B: Bank> Lines<B> {
             beat_since: None,
             last_frame: None,
             now: Timestamp::default(),
+            is_paused: false,
             finished: false,
             edges: 0,
         })
+    }
+
+    /// Whether the switch asks for a pause, as it was last read.
+    #[must_use]
+    pub fn asks_pause(&self) -> bool {
+        self.switch.as_ref().is_some_and(Switch::is_on)
     }
 
     /// How many times setting or getting a line failed.
@@ -239,7 +207,8 @@ impl<B: Bank> Lines<B> {
         for line in &mut self.lines {
             line.pattern_since = None;
         }
-        self.drive(|line| line.safe());
+        let is_paused = self.is_paused && !self.finished;
+        self.drive(|line| line.safe() || (is_paused && line.options.role == Role::Paused));
     }
 
     /// Gives each line the level that `wanted` says, those that go off first.
@@ -314,45 +283,17 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
     result
 }
 
-/// Whether a button was pressed since it was last read.
-fn is_pressed_now<B: Bank>(bank: &mut B, button: &mut Button<B::Input>, now: Timestamp) -> bool {
-    let (was_lost, read) = match &mut button.pin {
-        Some(pin) => (false, pin.is_high().map_err(|error| error.to_string())),
-        None if now < button.retry_at => return false,
-        None => match bank.request_input(&button.options.line) {
-            Ok(mut pin) => {
-                let read = pin.is_high().map_err(|error| error.to_string());
-                button.pin = Some(pin);
-                (true, read)
-            }
-            Err(error) => (true, Err(error.to_string())),
-        },
-    };
-    match read {
-        Ok(is_high) => {
-            let is_pressed = is_high != button.options.active_low;
-            button.fault.cleared();
-            button.retry_after = RETRY_FIRST;
-            let was_pressed = std::mem::replace(&mut button.is_pressed, is_pressed);
-            is_pressed && !was_pressed && !was_lost
-        }
-        Err(error) => {
-            button.pin = None;
-            button.fault.occurred(&error);
-            button.retry_at = Timestamp(now.0.saturating_add(button.retry_after));
-            button.retry_after = (button.retry_after * 2).min(RETRY_LONGEST);
-            false
-        }
-    }
-}
-
 impl<B: Bank> Lines<B> {
-    /// Whether the button was pressed.
+    /// Whether the button was pressed since it was last read.
     fn read_button(&mut self) -> bool {
-        let Some(button) = self.button.as_mut().filter(|_| !self.finished) else {
-            return false;
-        };
-        is_pressed_now(&mut self.bank, button, self.now)
+        let button = self.button.as_mut().filter(|_| !self.finished);
+        button.is_some_and(|button| button.is_pressed_now(&mut self.bank, self.now))
+    }
+
+    /// Whether the switch asks for a pause.
+    fn read_switch(&mut self) -> bool {
+        let switch = self.switch.as_mut().filter(|_| !self.finished);
+        switch.is_some_and(|switch| switch.read(&mut self.bank, self.now, Instant::now()))
     }
 
     fn show(&mut self, report: &Report<'_>) {
@@ -362,8 +303,10 @@ impl<B: Bank> Lines<B> {
         let now = self.follow_clock(report.timestamp);
         if report.camera != Camera::Streaming || report.shutdown.is_some() {
             self.last_frame = None;
+            self.is_paused = matches!(report.camera, Camera::Paused { .. });
             return self.make_safe();
         }
+        self.is_paused = false;
         let last_frame = *self.last_frame.get_or_insert(now);
         if report.is_new {
             self.last_frame = Some(now);
@@ -426,6 +369,7 @@ impl<B: Bank> Lines<B> {
             Role::Face => face,
             Role::Facing => facing,
             Role::Heartbeat => beat,
+            Role::Paused => false,
             Role::Fatigue(role) => {
                 fatigue.is_some_and(|state| role.is_on(state))
                     && line.is_on_in_pattern(now, is_silent)
@@ -441,6 +385,7 @@ impl<B: Bank> Output for Lines<B> {
         Changes {
             edges: self.edges - before,
             is_acknowledged: self.read_button(),
+            asks_pause: self.read_switch(),
         }
     }
 
@@ -448,9 +393,11 @@ impl<B: Bank> Output for Lines<B> {
     /// line.
     fn finish(&mut self) {
         if !self.finished {
+            self.is_paused = false;
             self.make_safe();
             self.finished = true;
             self.button = None;
+            self.switch = None;
             for line in &mut self.lines {
                 line.pin = None;
             }

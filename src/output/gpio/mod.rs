@@ -58,18 +58,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bank;
 mod cdev;
 mod chips;
 mod error;
+mod inputs;
 mod lines;
 mod options;
 mod pattern;
 mod role;
 
+pub use bank::Bank;
 pub use cdev::{Cdev, locate, open, set_safe};
 pub use chips::{ChipInfo, LineInfo, chips};
 pub use error::{Error, Errors};
-pub use lines::{Bank, HEARTBEAT, Lines};
+pub use lines::{HEARTBEAT, Lines};
 pub use options::{InputOptions, LineId, LineOptions, Options};
 pub use pattern::{Pattern, PatternError};
 pub use role::{FatigueRole, Role, SafeLevel, UnknownRole, UnknownSafeLevel};

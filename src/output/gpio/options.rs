@@ -65,11 +65,11 @@ impl LineOptions {
     }
 }
 
-/// A button.
+/// A button or a switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputOptions {
     pub line: LineId,
-    /// Whether the button is pressed when its pin is low.
+    /// Whether the button is pressed, or the switch on, when its pin is low.
     pub active_low: bool,
 }
 
@@ -83,6 +83,8 @@ pub struct Options {
     pub lines: Vec<LineOptions>,
     /// The button that silences patterns until the state ends or becomes graver.
     pub acknowledge: Option<InputOptions>,
+    /// The switch that asks for a pause while it is on.
+    pub pause: Option<InputOptions>,
     /// A line that went on stays on at least so long. Default: 100 ms.
     pub min_pulse: Duration,
     /// With no new frame for so long, lines go to their safe level. Default:
@@ -96,6 +98,7 @@ impl Default for Options {
             chip: String::new(),
             lines: Vec::new(),
             acknowledge: None,
+            pause: None,
             min_pulse: Duration::from_millis(100),
             safe_after: Duration::from_millis(500),
         }

@@ -20,6 +20,8 @@ pub enum Role {
     Uncertain,
     /// Toggles while frames are processed.
     Heartbeat,
+    /// On during a pause.
+    Paused,
     /// Shows how awake the watched person is. Needs `[fatigue]`.
     Fatigue(FatigueRole),
 }
@@ -90,12 +92,18 @@ impl Role {
         Expression::ALL
             .into_iter()
             .map(Self::Expression)
-            .chain([Self::Face, Self::Facing, Self::Uncertain, Self::Heartbeat])
+            .chain([
+                Self::Face,
+                Self::Facing,
+                Self::Uncertain,
+                Self::Heartbeat,
+                Self::Paused,
+            ])
             .chain(FatigueRole::ALL.map(Self::Fatigue))
     }
 
     /// The name used in board files: an expression's, `face`, `facing`,
-    /// `uncertain`, `heartbeat`, or a [`FatigueRole`]'s.
+    /// `uncertain`, `heartbeat`, `paused`, or a [`FatigueRole`]'s.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -104,6 +112,7 @@ impl Role {
             Self::Facing => "facing",
             Self::Uncertain => "uncertain",
             Self::Heartbeat => "heartbeat",
+            Self::Paused => "paused",
             Self::Fatigue(role) => role.name(),
         }
     }

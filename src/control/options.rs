@@ -1,0 +1,113 @@
+//! The board file's `[control]`, and what can be ordered.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::host::unix_socket::{self, SocketError};
+use crate::suggest::nearest;
+
+/// The board file's `[control]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where the socket is made, with mode 0660.
+    pub socket: PathBuf,
+    /// Which commands are taken besides `status`.
+    pub allow: Vec<Command>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            socket: default_socket(),
+            allow: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Checks the options by themselves.
+    ///
+    /// # Errors
+    /// The socket's path is longer than the kernel takes.
+    pub fn validate(&self) -> Result<(), Error> {
+        Ok(unix_socket::check_path(&self.socket)?)
+    }
+}
+
+/// `control.sock` in the directory that the service manager gives, or else in
+/// `/run/affectd`.
+#[must_use]
+pub fn default_socket() -> PathBuf {
+    let given = std::env::var("RUNTIME_DIRECTORY").ok();
+    // Several directories are separated by colons.
+    let first = given.as_deref().and_then(|all| all.split(':').next());
+    let directory = first.filter(|first| !first.is_empty());
+    Path::new(directory.unwrap_or("/run/affectd")).join("control.sock")
+}
+
+/// What a client may order, where the board file allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Close the camera until `resume`.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+impl Command {
+    /// Every command.
+    pub const ALL: [Self; 2] = [Self::Pause, Self::Resume];
+
+    /// The name used in requests and board files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The name of no command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown command '{name}'{}; commands are {}",
+    nearest(.name, names()).map_or_else(String::new, |near| format!(", did you mean '{near}'?")),
+    names().collect::<Vec<_>>().join(", ")
+)]
+pub struct UnknownCommand {
+    pub name: String,
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    Command::ALL.into_iter().map(Command::name)
+}
+
+impl FromStr for Command {
+    type Err = UnknownCommand;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|command| command.name() == name)
+            .ok_or_else(|| UnknownCommand {
+                name: name.to_owned(),
+            })
+    }
+}
+
+/// Errors from opening the control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("control socket {0}")]
+    Socket(#[from] SocketError),
+    #[error("the control socket cannot be served: {0}")]
+    Thread(std::io::Error),
+}
