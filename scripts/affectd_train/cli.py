@@ -68,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
     quantize = command("quantize", "fine-tune with quantization, export ONNX and manifest")
     common_run(quantize)
     quantize.add_argument("--checkpoint", help="in RUN", default="final.pt")
-    quantize.add_argument("--out", type=Path, help="without it models/mobilenet_v2_SIZE.onnx")
-    quantize.add_argument("--schedule", help="SIZE:AMOUNT,…; without it three of RUN's own size")
+    quantize.add_argument("--out", type=Path, help="default: models/mobilenet_v2_SIZE.onnx")
+    quantize.add_argument("--schedule", help="SIZE:AMOUNT,…; default: three, with RUN's size")
     quantize.add_argument("--unit", default="epochs", help="epochs or minutes")
     quantize.add_argument("--rate", type=float, default=2e-4)
     quantize.add_argument("--batch", type=int, default=64)
@@ -80,13 +80,13 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--ema", type=float, default=0.998)
     quantize.add_argument("--mixup-part", type=float, default=0.0)
     quantize.add_argument("--validate-every", type=int, default=1)
-    quantize.add_argument("--teachers", help="RUN,…; without it the float network of RUN")
+    quantize.add_argument("--teachers", help="RUN,…; default: the float network of RUN")
     quantize.add_argument("--teacher-part", type=float, default=0.9)
     quantize.add_argument("--twin", type=float, default=0.5,
                           help="weight of the network without rounding, which is trained beside it")
     quantize.add_argument("--least-recall", type=float, default=0.0,
-                          help="raise the bias of classes of which less is found, by FER2013's held-out labels")
-    quantize.add_argument("--go-on-from", type=Path, help="qat/final.pt of another run, of the same float network")
+                          help="raise the bias of classes with a lower recall, by FER2013's held-out labels")
+    quantize.add_argument("--go-on-from", type=Path, help="continue from qat/final.pt of another run of the same float network")
     quantize.add_argument("--train-only", action="store_true", help="stop before the export")
     quantize.add_argument("--no-training", action="store_true", help="calibrate only")
     quantize.add_argument("--no-fidelity", action="store_true",
@@ -105,14 +105,14 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     evaluate.add_argument("--json", type=Path)
     evaluate.add_argument("--inference", type=Path,
-                          help="by affectd in place of ONNX Runtime: path of its example `inference`")
-    evaluate.add_argument("--robustness", action="store_true", help="also blurred, dark, turned, noisy, occluded, small, cropped amiss")
+                          help="run with affectd instead of ONNX Runtime: path of its example `inference`")
+    evaluate.add_argument("--robustness", action="store_true", help="also on blurred, dark, turned, noisy, covered, small and badly cropped pictures")
     evaluate.add_argument("--write-manifest", action="store_true", help="put the figures into MODEL.toml")
 
     plot = command("plot", "curves, confusion matrix and reliability diagram as PNG")
     common_run(plot)
     plot.add_argument("--model", type=Path, default=ROOT / "models" / "mobilenet_v2_112.onnx")
-    plot.add_argument("--figures", type=Path, help="what `evaluate --robustness --json` wrote")
+    plot.add_argument("--figures", type=Path, help="the output of `evaluate --robustness --json`")
     plot.add_argument("--out", type=Path, default=RUNS / "plots")
 
     from .face.cli import add_parser
@@ -130,7 +130,7 @@ def recipe_arguments(command: argparse.ArgumentParser, **defaults: object) -> No
     for f in fields(Recipe):
         command.add_argument("--" + f.name.replace("_", "-"), type=type(f.default),
                              default=defaults.get(f.name, f.default), help=f.metadata["help"])
-    command.add_argument("--start-weights", type=Path, help="file of ImageNet weights, where they lie elsewhere")
+    command.add_argument("--start-weights", type=Path, help="file of ImageNet weights, if not at the usual place")
 
 
 def recipe_of(args: argparse.Namespace):
@@ -142,14 +142,14 @@ def recipe_of(args: argparse.Namespace):
 def common_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prepared", type=Path, default=RUNS / "prepared.npz")
     command.add_argument("--run", type=Path, default=RUNS / "mobilenet_v2")
-    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where it is computed")
+    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="the device for training")
 
 
 def about_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--ferplus-weight", type=float, default=0.4,
-                         help="of the head for FER+ votes in the exported one, against that for FER2013's labels")
+                         help="weight of the head for FER+ votes in the exported head; the rest is for FER2013's labels")
     command.add_argument("--crop", type=float, nargs=3, default=(1.03, 0.0, 0.0),
-                         metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="as measure-crop says")
+                         metavar=("SCALE", "SHIFT_X", "SHIFT_Y"), help="the values that measure-crop prints")
     command.add_argument("--origin", default="affectd developers, scripts/train")
 
 
