@@ -1,5 +1,5 @@
-//! Where models and cascades are found, so that a board file may name them
-//! without a path and mean the same on a desk and on an installed board.
+//! Where models and cascades are found, so that a board file can name them
+//! without a path, on a developer's desk and on an installed board alike.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ pub const DEFAULT_EYES: &str = "face_eyes_32";
 /// The cascade that is used where none is named.
 pub const DEFAULT_CASCADE: &str = "haarcascade_frontalface_alt2.xml";
 
-/// A model or cascade that was found nowhere.
+/// A model or cascade was not found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{name}' was not found in: {}; give a path with a slash, or set AFFECTD_MODELS to the folder that holds it",
+    "'{name}' was not found in: {}; give a path with a slash, or set AFFECTD_MODELS to the folder that contains it",
     list(.searched)
 )]
 pub struct NotFound {
@@ -75,7 +75,7 @@ pub fn find_file(path: &Path) -> Result<PathBuf, NotFound> {
     }
 }
 
-/// Which model to use where affectd can do without.
+/// Which model to use where a model is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ModelChoice {
     /// The shipped one, if it is installed.

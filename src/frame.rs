@@ -1,21 +1,21 @@
-//! What crosses stage borders at the front of the pipeline: a view of a luma
-//! plane, rectangles in it, and the time at which it was taken.
+//! The types that capture passes to the later stages: a view of a luma plane,
+//! rectangles in it, and the time at which it was taken.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The largest side of a picture in pixels. Up to here every pixel index,
-/// integral-image sum over 8-bit pixels and rectangle edge fits its type.
+/// The largest side of a picture in pixels. Up to this size every pixel index,
+/// integral-image sum over 8-bit pixels and rectangle edge fits into its type.
 pub const MAX_SIDE: u32 = 8000;
 
 /// A time on a monotonic clock, as a duration since that clock's start (boot
-/// for a camera, the first frame for a recording). Only differences mean
-/// something; it never jumps with the wall clock.
+/// for a camera, the first frame for a recording). Only differences have a
+/// meaning. It never jumps with the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub Duration);
 
 impl Timestamp {
-    /// A timestamp a number of milliseconds after the clock's start.
+    /// A timestamp this many milliseconds after the clock's start.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
@@ -50,7 +50,7 @@ pub struct LumaView<'a> {
     stride: usize,
 }
 
-/// A plane whose numbers do not fit together.
+/// The sizes of a plane do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LumaError {
     #[error("a picture of {width}x{height} has a side of 0 or above {MAX_SIDE} pixels")]
@@ -165,7 +165,7 @@ impl<'a> LumaView<'a> {
 
 impl fmt::Debug for LumaView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The pixels are left out: a picture must not get into a log.
+        // Without the pixels: no picture may get into a log.
         write!(
             f,
             "LumaView({}x{}, stride {})",
@@ -196,9 +196,9 @@ impl Rect {
         }
     }
 
-    /// The square box of a side around a centre, both rounded to whole pixels;
-    /// `None` if the numbers describe none: not finite, or a side below 1 or
-    /// above 1,000,000.
+    /// The square with this side around a centre, both rounded to whole pixels;
+    /// `None` if a number is not finite, or the side is below 1 or above
+    /// 1,000,000.
     #[must_use]
     pub fn square(centre: (f64, f64), side: f64) -> Option<Self> {
         let (x, y) = centre;
@@ -239,7 +239,8 @@ impl Rect {
         )
     }
 
-    /// What two rectangles have in common, or `None` if they do not overlap.
+    /// The part that two rectangles have in common, or `None` if they do not
+    /// overlap.
     #[must_use]
     pub fn intersection(self, other: Self) -> Option<Self> {
         let x = self.x.max(other.x);
@@ -270,9 +271,9 @@ impl Rect {
     }
 }
 
-/// A text that is no `WIDTHxHEIGHT`.
+/// The text is not a size of the form `WIDTHxHEIGHT`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no size; write WIDTHxHEIGHT in pixels from 1 to {MAX_SIDE}, such as 640x480")]
+#[error("'{0}' is not a size; write WIDTHxHEIGHT in pixels from 1 to {MAX_SIDE}, such as 640x480")]
 pub struct SizeError(pub String);
 
 /// Reads `WIDTHxHEIGHT`, as board files and the command line give sizes.

@@ -1,8 +1,8 @@
 //! The instruction sets that kernels are written for.
 //!
-//! A value of [`Isa`] is the proof that this processor has the instruction set:
-//! only detection makes one. A kernel that needs one takes the proof, so that no
-//! safe code can run instructions that the processor lacks.
+//! A value of [`Isa`] proves that this processor has the instruction set,
+//! because only the detection can make one. A kernel takes this proof as an
+//! argument, so no safe code can run instructions that the processor lacks.
 
 use std::fmt;
 

@@ -1,13 +1,13 @@
 //! affectd watches faces through a camera and drives GPIO lines, a small
 //! display and events by their *apparent* expression.
 //!
-//! The story of a frame, one module a stage, arrows one way:
+//! The way of a frame: one module per stage, and data flows one way only:
 //! [`capture`] (a luma plane) → [`detect`] (face boxes) → [`track`] (ids) →
-//! [`observe`] (seven probabilities) → [`decide`] (a stable label) →
-//! [`output`] (GPIO, display, events). Each stage owns its buffers and knows
-//! nothing of the stages after it; only [`pipeline`] knows them all.
+//! [`observe`] (seven probabilities) → [`decide`] (a stable label) → [`output`]
+//! (GPIO, display, events). Each stage owns its buffers and knows nothing of
+//! the stages after it; only [`pipeline`] knows them all.
 //!
-//! The first half of the story on a photograph:
+//! The first half of this way, on a photograph:
 //!
 //! ```
 //! use affectd::observe::Classifier;

@@ -12,7 +12,8 @@ use clap::Parser;
 static ALLOCATOR: FrameAllocator = FrameAllocator;
 
 fn main() -> ExitCode {
-    // First: what starts a camera's program must not do anything else.
+    // First: the process that only starts a camera's program must do nothing
+    // else.
     if let Some(code) = affectd::capture::launch_producer() {
         return code;
     }

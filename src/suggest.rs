@@ -1,20 +1,20 @@
-//! Suggests the closest known name for a typo, among names that devices have:
-//! GPIO lines, V4L2 controls.
+//! Suggests the closest known name for a typo in a device's name, such as a
+//! GPIO line or a V4L2 control.
 //!
-//! Jaro-Winkler likeness favours a common beginning, which is what such names
-//! share with what is written for them (`exposure` for
-//! `exposure_time_absolute`). Board keys are compared by
-//! [`board`](crate::board)'s own, stricter measure, because there the list of
-//! all known keys is the better answer when no name is really near.
+//! The Jaro-Winkler similarity favours names with the same beginning, which
+//! suits such names (`exposure` for `exposure_time_absolute`).
+//! [`board`](crate::board) compares board keys with a stricter measure of its
+//! own, because there the list of all known keys is the better answer if none
+//! is close.
 
-/// `, did you mean '…'?` with the known name that is most like `given`, or nothing
-/// if none is near.
+/// `, did you mean '…'?` with the known name that is most similar to `given`, or
+/// an empty text if none is close.
 pub(crate) fn suggestion<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> String {
     nearest(given, known).map_or_else(String::new, |name| format!(", did you mean '{name}'?"))
 }
 
-/// The known name most like `given`, upper and lower case alike, if any is
-/// near.
+/// The known name that is most similar to `given`, if one is close; upper and
+/// lower case count as the same.
 pub(crate) fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let given = given.to_lowercase();
     known

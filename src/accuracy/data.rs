@@ -1,9 +1,9 @@
 //! Pictures with known expressions: folders of pictures, Kaggle's
 //! `fer2013.csv`, and a mosaic of tiles with a table of labels and votes.
 //!
-//! Nothing is left out silently: what is not evaluated is either asked for
-//! ([`Selection`]) or counted in [`DataSet::left_out`], and a label that is not
-//! understood is an error.
+//! No picture is left out silently: the caller asks for it ([`Selection`]), it
+//! is counted in [`DataSet::left_out`], or it is an error, as an unknown label
+//! is.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -50,7 +50,7 @@ impl Labels {
     }
 }
 
-/// What of a data set is evaluated, and how it is read.
+/// Which part of a data set is evaluated, and how it is read.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Only this part: `Training`, `PublicTest` or `PrivateTest`.
@@ -59,10 +59,10 @@ pub struct Selection {
     /// Leaves out what the table marks as a copy or near copy of a training
     /// image, or as known only from a lossy JPEG.
     pub without_copies: bool,
-    /// What folder names mean, before the usual names are tried; `None` skips
-    /// the folder.
+    /// Classes of folders by their names, tried before the usual names; `None`
+    /// skips the folder.
     pub folders: Vec<(String, Option<Expression>)>,
-    /// How each picture is turned before it is looked at.
+    /// How each picture is turned before it is evaluated.
     pub turn: Turn,
 }
 
@@ -77,7 +77,7 @@ pub enum DataError {
     )]
     Kind { path: PathBuf },
     #[error(
-        "{}: the folder '{name}' is no class{hint}; name it as one of angry, disgust, fear, happy, sad, surprise, neutral (or 0 to 6 in that order), or say what it is with --folder {name}=CLASS, or --folder {name}=skip",
+        "{}: the folder '{name}' is not a class{hint}; give it one of the names angry, disgust, fear, happy, sad, surprise, neutral (or 0 to 6 in that order), or give its class with --folder {name}=CLASS, or --folder {name}=skip",
         .path.display()
     )]
     Folder {
@@ -85,7 +85,7 @@ pub enum DataError {
         name: String,
         hint: &'static str,
     },
-    #[error("{}: {what} is an option for {wanted}", .path.display())]
+    #[error("{}: {what} works only with {wanted}", .path.display())]
     Option {
         path: PathBuf,
         what: &'static str,
@@ -146,11 +146,10 @@ struct Entry {
 }
 
 impl DataSet {
-    /// Opens a data set and reads which pictures it has, with what is true of
-    /// each.
+    /// Opens a data set and reads the list of its pictures with their labels.
     ///
     /// # Errors
-    /// [`DataError`], naming the file with line, column or folder.
+    /// [`DataError`], which names the file and the line, column or folder.
     pub fn open(path: &Path, selection: &Selection) -> Result<Self, DataError> {
         let mut set = if path.is_dir() {
             if path.join(MOSAIC).is_file() && path.join(TABLE).is_file() {
@@ -192,8 +191,8 @@ impl DataSet {
         self.entries.is_empty()
     }
 
-    /// Pictures of the part asked for that are left out: copies, images
-    /// without a majority, folders to skip.
+    /// Pictures of the selected part that are left out: copies, images without
+    /// a majority, folders to skip.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.left_out
@@ -220,7 +219,7 @@ impl DataSet {
     /// Reads picture `index`.
     ///
     /// # Errors
-    /// A file that cannot be read or is no picture.
+    /// The file cannot be read or is not a picture.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -257,7 +256,7 @@ impl DataSet {
         }
     }
 
-    /// The ImageFolder convention: one folder a class.
+    /// The ImageFolder convention: one folder per class.
     fn folders(path: &Path, selection: &Selection) -> Result<Self, DataError> {
         if selection.usage.is_some() {
             return Err(no_option(
@@ -308,9 +307,9 @@ impl DataSet {
             let truth = table.label(emotion)?;
             let before = tiles.len();
             for value in table.field(pixels).split_ascii_whitespace() {
-                let value = value
-                    .parse::<u8>()
-                    .map_err(|_| table.error(format!("'{value}' is no pixel from 0 to 255")))?;
+                let value = value.parse::<u8>().map_err(|_| {
+                    table.error(format!("'{value}' is not a pixel value from 0 to 255"))
+                })?;
                 tiles.push(value);
             }
             let count = tiles.len() - before;
@@ -328,7 +327,7 @@ impl DataSet {
         Ok(Self::with(entries, Pictures::Tiles(tiles), 0))
     }
 
-    /// A gray PNG of 48 tiles a row, with a table of one row a tile.
+    /// A gray PNG with 48 tiles per row, and a table with one row per tile.
     fn mosaic(path: &Path, selection: &Selection) -> Result<Self, DataError> {
         let mut table = Table::open(&path.join(TABLE))?;
         let index = table.column("index")?;
@@ -394,7 +393,7 @@ fn no_option(path: &Path, what: &'static str, wanted: &'static str) -> DataError
 }
 
 fn no_mosaic_options(path: &Path, selection: &Selection) -> Result<(), DataError> {
-    let mosaic = "a directory with images.png and labels.csv, which this is not";
+    let mosaic = "a directory with images.png and labels.csv";
     if selection.labels != Labels::Fer2013 {
         return Err(no_option(path, "--labels ferplus", mosaic));
     }
@@ -411,7 +410,7 @@ fn file_name(path: &Path) -> String {
         .into_owned()
 }
 
-/// What is in a directory, in the order of names, hidden files left out.
+/// The entries of a directory, sorted by name, without hidden files.
 fn sorted(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
     let read = || -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
@@ -430,8 +429,8 @@ fn sorted(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
     })
 }
 
-/// Files that are named like pictures, those of formats that cannot be read
-/// among them: they are to be reported, not overlooked.
+/// Files with the name of a picture, also in formats that cannot be read: those
+/// must be reported, not overlooked.
 fn pictures_below(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
     const EXTENSIONS: [&str; 11] = [
         "png", "jpg", "jpeg", "jpe", "bmp", "gif", "tif", "tiff", "webp", "pgm", "ppm",
@@ -485,7 +484,7 @@ fn class_of(
     })
 }
 
-/// A class by the names and numbers under which data sets have it.
+/// A class by the names and numbers that data sets use for it.
 fn by_alias(name: &str) -> Option<Expression> {
     use Expression::{Angry, Disgust, Fear, Happy, Neutral, Sad, Surprise};
     Some(match name.to_ascii_lowercase().as_str() {
@@ -576,14 +575,14 @@ impl Table {
             })
     }
 
-    /// Goes on to the next row; `false` at the end.
+    /// Reads the next row; `false` at the end.
     fn next(&mut self) -> Result<bool, DataError> {
         self.reader
             .read_record(&mut self.record)
             .map_err(|error| csv_error(&self.path, &error))
     }
 
-    /// A field of the row; the reader sees to it that each row is whole.
+    /// A field of the row; the reader guarantees that each row is complete.
     fn field(&self, column: usize) -> &str {
         self.record.get(column).unwrap_or_default()
     }
@@ -592,7 +591,7 @@ impl Table {
         let field = self.field(column);
         field.parse().map_err(|_| {
             let name = self.header.get(column).unwrap_or_default();
-            self.error(format!("{name} is '{field}', which is no number"))
+            self.error(format!("{name} is '{field}', which is not a number"))
         })
     }
 
@@ -625,7 +624,7 @@ fn csv_error(path: &Path, error: &csv::Error) -> DataError {
     }
 }
 
-/// Where a row's truth stands.
+/// The columns with a row's label.
 enum Truth {
     Label(usize),
     Votes(Votes),
@@ -687,7 +686,7 @@ fn read_tiles(path: &Path, numbers: &[usize]) -> Result<Vec<u8>, DataError> {
     })?;
     let mut reader = png::Decoder::new(BufReader::new(file))
         .read_info()
-        .map_err(|e| error(format!("no PNG picture: {e}")))?;
+        .map_err(|e| error(format!("not a PNG picture: {e}")))?;
     let info = reader.info();
     let width = TILES_A_ROW * TILE;
     if info.width as usize != width
@@ -696,7 +695,7 @@ fn read_tiles(path: &Path, numbers: &[usize]) -> Result<Vec<u8>, DataError> {
         || info.interlaced
     {
         return Err(error(format!(
-            "a mosaic is {width} pixels wide, 8-bit gray and not interlaced, but this is {} wide, {:?}, {:?} bits, {}",
+            "a mosaic is {width} pixels wide, 8-bit gray and not interlaced, but this picture is {} wide, {:?}, {:?} bits, {}",
             info.width,
             info.color_type,
             info.bit_depth,
@@ -710,7 +709,7 @@ fn read_tiles(path: &Path, numbers: &[usize]) -> Result<Vec<u8>, DataError> {
     let count = info.height as usize / TILE * TILES_A_ROW;
     if let Some(beyond) = numbers.iter().find(|number| **number >= count) {
         return Err(error(format!(
-            "{TABLE} has an image {beyond}, but the mosaic holds {count}"
+            "{TABLE} has an image {beyond}, but the mosaic has only {count}"
         )));
     }
 
@@ -723,7 +722,7 @@ fn read_tiles(path: &Path, numbers: &[usize]) -> Result<Vec<u8>, DataError> {
             .map_err(|e| error(format!("damaged at row {y}: {e}")))?
             .ok_or_else(|| error(format!("ends at row {y}")))?;
         let row = row.data();
-        // Every tile that this row of pixels passes through.
+        // Every tile that contains a part of this row of pixels.
         let passing = numbers[tile..]
             .iter()
             .take_while(|number| **number / TILES_A_ROW == y / TILE)

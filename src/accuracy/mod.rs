@@ -1,10 +1,8 @@
-//! Evaluate: how often the classifier is right, on pictures whose expression
-//! is known.
+//! How often the classifier is right, on pictures whose expression is known.
 //!
 //! [`data`] delivers the pictures, this file counts, and [`subjects`] counts
-//! person by person. The definitions are the
-//! usual ones and written at each field, because published figures differ in
-//! them more often than in their third digit.
+//! person by person. The definitions are the usual ones. Each field states its
+//! own, because published figures often use different definitions.
 
 pub mod data;
 pub mod subjects;
@@ -42,7 +40,7 @@ struct Bin {
 }
 
 impl Tally {
-    /// Takes an answer; the top class is what was predicted.
+    /// Adds an answer; the most probable class is the predicted one.
     pub fn add(&mut self, truth: Expression, answer: &Probabilities) {
         let (predicted, confidence) = answer.top();
         self.confusion[truth.index()][predicted.index()] += 1;
@@ -55,12 +53,12 @@ impl Tally {
         bin.confidence += confidence;
     }
 
-    /// Takes a picture in which no face was found: a wrong answer.
+    /// Adds a picture in which no face was found: a wrong answer.
     pub fn add_not_found(&mut self, truth: Expression) {
         self.not_found[truth.index()] += 1;
     }
 
-    /// What the counts come to.
+    /// The figures for the pictures counted so far.
     #[must_use]
     pub fn report(&self) -> Report {
         let not_found: u64 = self.not_found.iter().sum();
@@ -112,14 +110,14 @@ impl Tally {
     }
 }
 
-/// 0 for nothing out of nothing.
+/// 0 if `whole` is 0.
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
 /// Wilson's score interval for a proportion (Wilson 1927): unlike the normal
-/// approximation right for small numbers and near 0 and 1. `[0, 1]` for
-/// nothing.
+/// approximation it is right for small numbers and near 0 and 1. `[0, 1]`
+/// without any answers.
 #[must_use]
 pub fn wilson(right: u64, of: u64) -> [f64; 2] {
     if of == 0 {
@@ -139,7 +137,7 @@ pub fn wilson(right: u64, of: u64) -> [f64; 2] {
 /// The figures of an evaluation, each proportion from 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// The number of pictures, with those in which no face was found.
+    /// The number of pictures, including those in which no face was found.
     pub images: u64,
     /// Right answers among all pictures; one without a face found is wrong,
     /// because the daemon would not have named its expression either.
@@ -266,7 +264,7 @@ mod tests {
         assert!((happy.f1 - 6.0 / 7.0).abs() < 1e-12);
         let sad = &report.classes[4];
         assert_eq!((sad.precision, sad.recall, sad.f1), (0.5, 0.5, 0.5));
-        // Angry was said but has no picture: it does not enter the mean.
+        // Angry was predicted but has no picture: the mean does not contain it.
         assert_eq!(
             (report.classes[0].precision, report.classes[0].support),
             (0.0, 0)

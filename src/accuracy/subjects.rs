@@ -1,9 +1,10 @@
-//! The same figures person by person: folds of subjects, where a data set's
-//! file names say whose face it is.
+//! Accuracy person by person, in folds of subjects, for data sets whose file
+//! names say who the person is.
 //!
-//! Pictures of one person resemble each other, so the interval that
-//! [`Report`](super::Report) gives is too narrow where a few people were
-//! photographed often. The spread between folds of people is not.
+//! Pictures of one person resemble each other, so the interval in
+//! [`Report`](super::Report) is too narrow if a few people were photographed
+//! often. The standard deviation between folds of people does not have this
+//! fault.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::ratio;
 
-/// How a data set's file names carry the subject.
+/// How a data set's file names name the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Naming {
     /// CK+ (Lucey et al. 2010): `S010_004_00000017.png`, subject `S010`
@@ -45,8 +46,8 @@ impl Naming {
         }
     }
 
-    /// The subject in a file's name (without folders); `None` if it is not
-    /// named in this way.
+    /// The subject in a file's name (without folders); `None` for a file name
+    /// of another form.
     ///
     /// ```
     /// use affectd::accuracy::subjects::Naming;
@@ -101,8 +102,8 @@ struct Count {
 }
 
 impl BySubject {
-    /// Takes an answer about a picture of `subject`; capitals and small letters
-    /// are the same.
+    /// Adds an answer about a picture of `subject`; upper and lower case count
+    /// as the same.
     pub fn add(&mut self, subject: &str, right: bool) {
         let count = self
             .subjects
@@ -112,8 +113,9 @@ impl BySubject {
         count.right += u64::from(right);
     }
 
-    /// The figures of `folds` folds (fewer where there are fewer subjects),
-    /// among which the subjects are dealt in the order of their names.
+    /// The figures of `folds` folds, or fewer if there are fewer subjects.
+    /// Subjects are assigned to the folds one after the other, in the order of
+    /// their names.
     #[must_use]
     pub fn report(&self, folds: usize) -> Spread {
         let mut parts = vec![Fold::default(); folds.clamp(1, self.subjects.len().max(1))];

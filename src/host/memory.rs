@@ -1,23 +1,24 @@
-//! The memory of a frame: what third-party code allocates inside a frame comes
-//! from an arena of fixed size and is gone with the frame, so that the loop
-//! never asks the system for memory.
+//! The memory of a frame: what libraries allocate while a frame is processed
+//! comes from an arena of fixed size, which is emptied after the frame. So the
+//! loop never asks the system for memory.
 //!
-//! [`FrameAllocator`] is the process's allocator. It hands everything on to the
-//! system's, and counts it, but for a thread inside a [`scope`]: there, memory
-//! comes from the arena until the scope is left. Scopes are put around calls
-//! whose results do not outlive them, such as decoding a JPEG into a buffer that
-//! is there already. What is to outlive the scope after all (the text of an
-//! error) is made in [`outlasting`].
+//! [`FrameAllocator`] is the process's allocator. It passes all calls on to the
+//! system's allocator and counts them. Only for a thread inside a [`scope`]
+//! memory comes from the arena, until the scope is left. Put a scope around
+//! calls whose results do not outlive it, such as decoding a JPEG into an
+//! existing buffer. What must outlive the scope (the text of an error) is made
+//! in [`outlasting`].
 //!
-//! Nothing rests on scopes being put right. The arena starts anew only when
-//! nothing in it is in use, whoever may hold it; a thing that stays costs its
-//! place and is counted ([`Usage::kept`]). Buffers from outside that grow in a
-//! scope stay with the system. An arena that is full, or in use by another
-//! thread, is passed over: the system serves, and [`Usage::overflows`] tells.
+//! Memory stays sound even if a scope is in the wrong place. The arena is
+//! emptied only when none of its memory is in use; a block that outlives its
+//! scope keeps its place and is counted ([`Usage::kept`]). A buffer from
+//! outside that grows in a scope stays with the system's allocator. If the
+//! arena is full, or another thread uses it, the system's allocator serves,
+//! which [`Usage::overflows`] counts.
 //!
-//! The addresses of all arenas are reserved once, as many as the largest arenas
-//! need, and never change; only how much of them is used does. Whose a pointer
-//! is therefore follows from one number that is written once, and a reload that
+//! The address range for the largest possible arenas is reserved once and never
+//! changes; only the part of it that is used changes. So one number that is
+//! written once says to which arena a pointer belongs, and a reload that
 //! changes the size cannot race with a thread that frees memory.
 //!
 //! ```
@@ -39,21 +40,21 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
 
-/// Threads that can be in a scope at once: the loop, a reader that decodes, and
-/// the one that prepares a reload.
+/// Threads that can be in a scope at the same time: the loop, a reader that
+/// decodes, and the one that prepares a reload.
 const ARENAS: usize = 3;
 
-/// Every block starts at a multiple of this and is a multiple of it long.
+/// The start and the length of every block are multiples of this.
 const GRAIN: usize = 64;
 
 /// Sizes of blocks: four for each power of two, up to the largest arena.
 const CLASSES: usize = 4 * 26;
 
-/// The largest arena: 1 GiB, or 64 MiB where addresses have 32 bits and are few.
+/// The largest arena: 1 GiB, or 64 MiB on systems with 32-bit addresses.
 pub const MOST: usize = if usize::BITS >= 64 { 1 << 30 } else { 64 << 20 };
 
-/// The process's allocator; `main.rs` installs it. Where another one is
-/// installed scopes do nothing.
+/// The process's allocator; `main.rs` installs it. With another allocator,
+/// scopes do nothing.
 pub struct FrameAllocator;
 
 static ARENA: [Arena; ARENAS] = [const { Arena::new() }; ARENAS];
@@ -62,8 +63,8 @@ static ARENA: [Arena; ARENAS] = [const { Arena::new() }; ARENAS];
 /// the first [`reserve`], and written only there.
 static START: AtomicUsize = AtomicUsize::new(0);
 
-/// How much of its addresses each arena may use. An arena follows when nothing
-/// in it is in use, at the start of a scope.
+/// How many bytes each arena may use. An arena takes a new size at the start of
+/// a scope, if none of its memory is in use.
 static SIZE: AtomicUsize = AtomicUsize::new(0);
 
 static SYSTEM: AtomicU64 = AtomicU64::new(0);
@@ -77,32 +78,32 @@ thread_local! {
     static OVERFLOWS_HERE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What a thread is in.
+/// The scopes that a thread is in.
 #[derive(Clone, Copy)]
 struct Here {
     arena: Option<&'static Arena>,
-    /// Scopes within each other.
+    /// How deep scopes are nested.
     depth: u32,
-    /// Calls of [`outlasting`] within each other.
+    /// How deep calls of [`outlasting`] are nested.
     outside: u32,
 }
 
 /// What memory was used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Size of the arena, 0 without one.
+    /// Size of the arena in bytes; 0 without one.
     pub arena: usize,
-    /// The most of it that one scope took.
+    /// The most bytes of it that one scope used.
     pub high_water: usize,
-    /// Allocations in a scope for which the arena had no room, all threads.
+    /// Allocations in a scope that the arena had no room for, in all threads.
     pub overflows: u64,
     /// The same, this thread alone.
     pub overflows_here: u64,
-    /// The most bytes that a scope asked the system for because of that.
+    /// The most bytes that one scope took from the system because of that.
     pub missing: usize,
-    /// Scopes that something outlasted.
+    /// Scopes that ended while some of their memory was still in use.
     pub kept: u64,
-    /// Allocations and reallocations by the system's allocator, all threads.
+    /// Allocations and reallocations by the system's allocator, in all threads.
     pub system: u64,
     /// The same, this thread alone.
     pub system_here: u64,
@@ -124,14 +125,14 @@ pub fn usage() -> Usage {
     }
 }
 
-/// Gives each arena `bytes`, rounded up to whole pages and at most [`MOST`]; 0
-/// does without arenas. May be called again at any time, by any thread: each
-/// arena takes the new size at the start of the next scope that finds it empty.
-/// Pages count as the process's only from when they are first used.
+/// Gives each arena `bytes`, rounded up to whole pages, at most [`MOST`]; 0
+/// means no arenas. Can be called again at any time, by any thread: each arena
+/// takes the new size at the start of the next scope that finds it empty. Pages
+/// count as memory of the process only after their first use.
 ///
 /// # Errors
-/// The system does not give the addresses or the memory (a limit on the
-/// process's address space, as by `ulimit -v`). The arenas keep their size.
+/// The system refuses the address range or the memory (for example because of a
+/// limit on the address space, `ulimit -v`). The arenas keep their size.
 pub fn reserve(bytes: usize) -> io::Result<()> {
     static RESERVING: Mutex<()> = Mutex::new(());
     let _reserving = RESERVING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,8 +140,8 @@ pub fn reserve(bytes: usize) -> io::Result<()> {
     if bytes > 0 {
         let mut start = START.load(Ordering::Relaxed);
         if start == 0 {
-            // SAFETY: a new mapping, placed by the kernel, overlaps nothing that
-            // is in use. Nobody may touch it yet.
+            // SAFETY: the kernel places the new mapping where nothing is in
+            // use. It is not accessible yet.
             let range = unsafe {
                 mmap_anonymous(
                     null_mut(),
@@ -174,11 +175,11 @@ pub fn reserve(bytes: usize) -> io::Result<()> {
 
 const PAGE: usize = 4096;
 
-/// Has large blocks go back to the system whenever they are freed.
+/// Makes glibc return large blocks to the system as soon as they are freed.
 ///
-/// glibc otherwise takes the first one (a model's file, read and done with) for a
-/// sign that more will come, and from then on keeps such in its heap: 7 MB that
-/// stay resident for nothing.
+/// Otherwise glibc concludes from the first one (the contents of a model file)
+/// that more will follow, and keeps such blocks in its heap: 7 MB would stay
+/// resident for nothing.
 pub fn give_back_large_blocks() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets a parameter of glibc's allocator, to its own default.
@@ -265,19 +266,20 @@ impl Drop for Scope {
 /// A bump allocator with lists of freed blocks by size, so that what a network
 /// frees in a frame is used again in the same frame.
 struct Arena {
-    /// A thread is in a scope with it, and alone touches `blocks`.
+    /// True while a thread is in a scope with this arena; only that thread uses
+    /// `blocks`.
     held: AtomicBool,
-    /// Blocks given out and not returned, by any thread.
+    /// Blocks in use by any thread.
     live: AtomicUsize,
     high_water: AtomicUsize,
     blocks: UnsafeCell<Blocks>,
 }
 
-// SAFETY: `blocks` is touched only by the thread that holds the arena (see
-// `Held`); the rest is atomic.
+// SAFETY: only the thread that holds the arena (see `Held`) uses `blocks`; the
+// rest is atomic.
 unsafe impl Sync for Arena {}
 
-/// The right to touch an arena's blocks, until it is dropped.
+/// The right to use an arena's blocks, until it is dropped.
 struct Held(&'static Arena);
 
 impl Drop for Held {
@@ -289,12 +291,12 @@ impl Drop for Held {
 struct Blocks {
     start: usize,
     end: usize,
-    /// Above this nothing has been given out.
+    /// No block lies above this offset.
     top: usize,
     /// First freed block of each class, 0 for none; its first bytes hold the
     /// next one's address.
     free: [usize; CLASSES],
-    /// What the system gave in this scope in place of the arena.
+    /// Bytes that the system gave in this scope instead of the arena.
     missing: usize,
 }
 
@@ -304,7 +306,7 @@ fn class(size: usize) -> (usize, usize) {
     if grains <= 4 {
         return (grains - 1, grains * GRAIN);
     }
-    // The largest power of two below, in quarters of which lengths are counted.
+    // The largest power of two below; lengths are rounded up to quarters of it.
     let power = usize::BITS - 1 - (grains - 1).leading_zeros();
     let quarter = 1usize << (power - 2);
     let quarters = grains.div_ceil(quarter);
@@ -333,18 +335,18 @@ impl Arena {
         free.then(|| Held(self))
     }
 
-    /// To be called by the thread that holds the arena.
+    /// Only the thread that holds the arena may call this.
     fn blocks(&self) -> *mut Blocks {
         debug_assert!(self.held.load(Ordering::Relaxed));
         self.blocks.get()
     }
 
-    /// Starts anew with `size` bytes from `start` on if nothing is in use. Only
-    /// the holder gives blocks out, so that none can come into use between the
-    /// look and the reset.
+    /// Empties the arena, with `size` bytes from `start` on, if no block is in
+    /// use. Only the holder hands out blocks, so none can come into use between
+    /// the check and the reset.
     fn reset_if_empty(&self, start: usize, size: usize) {
-        // SAFETY: the arena is held by this thread, and nothing else refers to
-        // its blocks while this runs.
+        // SAFETY: this thread holds the arena, and there is no other reference
+        // to its blocks.
         let blocks = unsafe { &mut *self.blocks() };
         blocks.missing = 0;
         if self.live.load(Ordering::Acquire) > 0 {
@@ -352,9 +354,9 @@ impl Arena {
         }
         let end = start + size;
         if end < blocks.end {
-            // An error keeps the pages, which does no harm.
-            // SAFETY: nobody uses this part of the arena, nor will anybody
-            // before it grows again; its pages then begin with zeros.
+            // After an error the pages stay, which does no harm. SAFETY:
+            // nothing uses this part of the arena before it grows again; its
+            // pages then begin with zeros.
             let _ = unsafe { madvise(end as *mut c_void, blocks.end - end, Advice::LinuxDontNeed) };
         }
         if blocks.top > blocks.start || blocks.start != start {
@@ -363,7 +365,7 @@ impl Arena {
         (blocks.start, blocks.top, blocks.end) = (start, start, end);
     }
 
-    /// A block, or `None` if there is no room. For the holder.
+    /// A block, or `None` if there is no room. Only the holder may call this.
     fn take(&self, layout: Layout) -> Option<NonNull<u8>> {
         // SAFETY: as in `reset_if_empty`.
         let blocks = unsafe { &mut *self.blocks() };
@@ -371,8 +373,8 @@ impl Arena {
         if layout.align() <= GRAIN && class < CLASSES {
             let first = blocks.free[class];
             if first != 0 {
-                // SAFETY: a block on the list is at least GRAIN bytes of the
-                // arena that nobody uses, and `give` wrote the next address there.
+                // SAFETY: a block on the list has at least GRAIN bytes that
+                // nothing uses, and `give` wrote the next address there.
                 blocks.free[class] = unsafe { *(first as *const usize) };
                 self.live.fetch_add(1, Ordering::Relaxed);
                 return NonNull::new(first as *mut u8);
@@ -400,20 +402,21 @@ impl Arena {
             // SAFETY: as in `reset_if_empty`.
             let blocks = unsafe { &mut *self.blocks() };
             let (class, _) = class(size);
-            // SAFETY: whoever returns a block uses it no more, and it is at
-            // least GRAIN bytes long and aligned to GRAIN.
+            // SAFETY: a returned block is no longer used; it has at least GRAIN
+            // bytes and is aligned to GRAIN.
             unsafe { *block.as_ptr().cast::<usize>() = blocks.free[class] };
             blocks.free[class] = block.as_ptr() as usize;
         }
-        // Whoever finds 0 here must see all that was done to the block.
+        // A thread that reads 0 here must see every write to the block.
         self.live.fetch_sub(1, Ordering::Release);
     }
 }
 
 /// The arena in which a pointer lies.
 fn owner(pointer: *mut u8) -> Option<&'static Arena> {
-    // One load of what is written once. Whoever has a pointer into an arena got
-    // it after that, so a stale 0 says rightly that this pointer is none.
+    // One load of a value that is written once. A pointer into an arena can
+    // only exist after that write, so a stale 0 is still right: this pointer is
+    // not one of an arena.
     let start = START.load(Ordering::Relaxed);
     #[cfg(test)]
     tests::between_loads();
@@ -443,12 +446,11 @@ fn count_system() {
     SYSTEM_HERE.set(SYSTEM_HERE.get() + 1);
 }
 
-// SAFETY: a pointer comes either from an arena, whose blocks do not overlap, are
-// as long and as aligned as asked for, and are not reused before they are given
-// back; or from the system's allocator, which is as sound. `owner` tells which.
+// SAFETY: a pointer comes either from an arena, whose blocks do not overlap,
+// have the requested length and alignment, and are not reused before they are
+// freed; or from the system's allocator. `owner` says which.
 //
-// None of it is inlined: it is called from so many places that this takes
-// 170 kB.
+// Nothing is inlined: with so many callers that would take 170 kB.
 unsafe impl GlobalAlloc for FrameAllocator {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -456,7 +458,7 @@ unsafe impl GlobalAlloc for FrameAllocator {
             return block.as_ptr();
         }
         count_system();
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller keeps the same promise to this function.
         unsafe { System.alloc(layout) }
     }
 
@@ -468,7 +470,7 @@ unsafe impl GlobalAlloc for FrameAllocator {
             return block.as_ptr();
         }
         count_system();
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller keeps the same promise to this function.
         unsafe { System.alloc_zeroed(layout) }
     }
 
@@ -476,7 +478,7 @@ unsafe impl GlobalAlloc for FrameAllocator {
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         match (owner(pointer), NonNull::new(pointer)) {
             (Some(arena), Some(block)) => arena.give(block, layout.size(), is_own(arena)),
-            // SAFETY: the caller's promise is handed on.
+            // SAFETY: the caller keeps the same promise to this function.
             _ => unsafe { System.dealloc(pointer, layout) },
         }
     }
@@ -484,9 +486,9 @@ unsafe impl GlobalAlloc for FrameAllocator {
     #[inline(never)]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if owner(pointer).is_none() {
-            // A buffer from outside stays outside, also where it grows.
+            // A buffer from the system's allocator stays there when it grows.
             count_system();
-            // SAFETY: the caller's promise is handed on.
+            // SAFETY: the caller keeps the same promise to this function.
             return unsafe { System.realloc(pointer, layout, size) };
         }
         let (_, length) = class(layout.size());
@@ -496,8 +498,8 @@ unsafe impl GlobalAlloc for FrameAllocator {
         let Ok(wanted) = Layout::from_size_align(size, layout.align()) else {
             return null_mut();
         };
-        // SAFETY: the size is not zero, as the caller promises; both blocks are
-        // as long as the lesser of the sizes; the old one is not used again.
+        // SAFETY: the caller guarantees a size above zero; both blocks have at
+        // least the smaller of the two sizes; the old one is not used again.
         unsafe {
             let new = self.alloc(wanted);
             if !new.is_null() {
@@ -518,7 +520,7 @@ mod tests {
         static BETWEEN_LOADS: Cell<Option<fn()>> = const { Cell::new(None) };
     }
 
-    /// Where a test lets another thread's work happen within `owner`.
+    /// Runs a test's code inside of `owner`, in the place of another thread.
     pub fn between_loads() {
         if let Some(work) = BETWEEN_LOADS.take() {
             work();
@@ -602,9 +604,9 @@ mod tests {
 
     #[test]
     fn a_size_that_changes_while_a_pointer_is_looked_at_changes_no_owner() {
-        // A pointer of the system's, looked at while arenas come, grow, shrink
-        // and go. With a start and an end that are read one after the other it
-        // would be taken for an arena's.
+        // A pointer of the system's allocator, looked up while arenas appear,
+        // grow, shrink and vanish. If `owner` read a start and an end one after
+        // the other, it would take the pointer for an arena's.
         let outside = Box::into_raw(Box::new(0_u64));
         let sizes: [fn(); 4] = [
             || reserve(1 << 20).unwrap(),
@@ -617,8 +619,8 @@ mod tests {
             assert!(owner(outside.cast()).is_none());
             assert!(BETWEEN_LOADS.take().is_none(), "it did not happen");
         }
-        // A pointer of the arenas' has one owner from the first byte of its
-        // addresses to the last, whatever their size.
+        // Every address of an arena's range has the same owner, whatever size
+        // the arenas have.
         let start = START.load(Ordering::Relaxed);
         for (index, arena) in ARENA.iter().enumerate() {
             for at in [0, MOST - 1] {
@@ -675,7 +677,7 @@ mod tests {
                     Some(block) => {
                         prop_assert_eq!(block.as_ptr() as usize % (1 << align), 0);
                         // SAFETY: the block is that long; if it is not, the
-                        // marks below tell.
+                        // checks of the marks below fail.
                         unsafe { block.as_ptr().write_bytes(mark, size) };
                         blocks.push((block, size, mark));
                     }

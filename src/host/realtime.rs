@@ -1,5 +1,5 @@
-//! What the process asks of the kernel so that its timing holds: memory that
-//! stays in memory, and a real-time priority for the loop.
+//! Settings of the kernel that keep the loop's timing: memory that is not paged
+//! out, and a real-time priority.
 
 use std::fmt;
 use std::io;
@@ -33,7 +33,7 @@ impl Default for Options {
     }
 }
 
-/// What the kernel refused, and what would make it consent.
+/// What the kernel refused, and which privilege is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     #[error(
@@ -59,8 +59,8 @@ pub enum ProcessError {
 pub struct Limit(String);
 
 impl Limit {
-    /// From `/proc`, because the system call that tells it also sets it, and
-    /// services are often forbidden to use it.
+    /// Read from `/proc`, because the system call for it can also set limits,
+    /// and services are often forbidden to call it.
     fn of(name: &str) -> Self {
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
         let of_name = |line: &str| {
@@ -82,7 +82,7 @@ impl fmt::Display for Limit {
 /// not part of it: see [`memory::reserve`](crate::host::memory::reserve).
 ///
 /// # Errors
-/// The kernel refuses what is asked for. Everything is as it was before.
+/// The kernel refuses a setting. Everything stays as it was before.
 pub fn change(from: &Options, to: &Options) -> Result<(), ProcessError> {
     if to.lock_memory && !from.lock_memory {
         lock_memory()?;
@@ -107,22 +107,23 @@ pub fn change(from: &Options, to: &Options) -> Result<(), ProcessError> {
 }
 
 /// Keeps memory in pages of the usual size. Where transparent huge pages are on
-/// for everybody, the kernel looks every ten seconds for ranges of 2 MiB that are
-/// in use in part, and fills the rest of them: the process would grow for hours,
-/// by its threads' stacks above all, without having asked for anything.
+/// for all processes, the kernel looks every ten seconds for ranges of 2 MiB
+/// that are partly in use, and fills them up: the process would grow for hours
+/// without any allocation, most of all through its threads' stacks.
 pub fn keep_pages_small() {
-    // A kernel without huge pages knows no such wish.
+    // A kernel without huge pages does not know this setting.
     let _ = disable_transparent_huge_pages(true);
 }
 
 /// Number of the capability CAP_IPC_LOCK.
 const CAP_IPC_LOCK: u32 = 14;
 
-/// Keeps what is in memory there, and what will be from when it is first used.
+/// Keeps all memory from being paged out: what is in use now, and later memory
+/// from its first use on.
 ///
 /// # Errors
-/// The process may not lock as much as it likes. With a limit the kernel would
-/// lock what there is and refuse memory later, in the midst of a frame.
+/// The process has a limit on locked memory. With a limit the kernel would lock
+/// the present memory and refuse more later, in the middle of a frame.
 pub fn lock_memory() -> Result<(), ProcessError> {
     let limit = Limit::of("Max locked memory");
     if limit.0 != "unlimited" && !has_capability(CAP_IPC_LOCK) {
@@ -136,17 +137,17 @@ pub fn lock_memory() -> Result<(), ProcessError> {
     })
 }
 
-/// Takes [`lock_memory`] back.
+/// Undoes [`lock_memory`].
 pub fn unlock_memory() {
-    // Nothing is to be done about an error, and there is none without a lock.
+    // Nothing can be done about an error, and without a lock there is none.
     let _ = munlockall();
 }
 
-/// Runs this thread under `SCHED_FIFO`. Threads that it starts from now on
-/// would run so too: it is to be called when all are started.
+/// Runs this thread under `SCHED_FIFO`. Threads that it starts later would run
+/// so too: call this after all threads are started.
 ///
 /// # Errors
-/// The process may not, or the priority is none from 1 to 99.
+/// The process lacks the privilege, or the priority is not from 1 to 99.
 pub fn set_realtime(priority: u8) -> Result<(), ProcessError> {
     let refused = |source| ProcessError::Realtime {
         priority,
@@ -170,22 +171,22 @@ pub fn set_realtime(priority: u8) -> Result<(), ProcessError> {
     })
 }
 
-/// Runs this thread as an ordinary one again, as nice as it was: a thread that
-/// has become nicer may never go back without a privilege.
+/// Runs this thread as an ordinary one again, with the niceness that it had: a
+/// thread cannot lower its niceness again without a privilege.
 pub fn set_ordinary() {
     let other = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
     let niceness = getpriority_process(None).unwrap_or(0);
     let priority = ThreadPriority::Crossplatform(as_priority(niceness));
-    // Giving a priority up is never refused.
+    // The kernel always allows this.
     let _ = set_thread_priority_and_policy(thread_native_id(), priority, other);
 }
 
-/// What the crate thread-priority makes this niceness of: it counts from 0, the
-/// nicest, to 99.
+/// The value that the crate thread-priority turns into this niceness: it counts
+/// from 0, the nicest, to 99.
 fn as_priority(niceness: i32) -> ThreadPriorityValue {
     const NICEST: f32 = 19.0;
     const STEPS: f32 = 39.0;
-    // In the middle between two steps, of which it takes the lower one.
+    // In the middle between two steps: the crate takes the lower one.
     let part = (NICEST - niceness as f32 - 0.5).max(0.0) / STEPS;
     ((part * 99.0).round() as u8).try_into().unwrap_or_default()
 }
@@ -273,7 +274,7 @@ mod tests {
 
     // On threads of their own: the policy is a thread's.
     #[test]
-    fn who_gives_a_priority_up_is_as_nice_as_before() {
+    fn niceness_is_restored_after_a_realtime_priority() {
         for niceness in 0..20 {
             let after = std::thread::spawn(move || {
                 // Of this thread alone, on Linux.

@@ -1,6 +1,5 @@
-//! The door to a loop that is stuck or panics, so that `scripts/test-rig` can
-//! see what the watchdogs and the kernel make of it. In builds with the feature
-//! `rig` only.
+//! Makes the loop hang or panic, so that `scripts/test-rig` can test the
+//! watchdogs and the kernel's clean-up. Only in builds with the feature `rig`.
 
 use std::time::Duration;
 

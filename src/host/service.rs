@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 
-/// Tells the service manager how the process is. Does nothing where there is
-/// none.
+/// Reports the state of the process to the service manager. Does nothing if
+/// there is none.
 ///
 /// ```
 /// use affectd::host::service::Notifier;
@@ -39,8 +39,9 @@ pub struct Notifier {
 
 impl Notifier {
     /// Takes the manager's socket from `NOTIFY_SOCKET` and the watchdog's
-    /// interval from `WATCHDOG_USEC` (unless `WATCHDOG_PID` is another process).
-    /// A socket that cannot be reached is logged and then done without.
+    /// interval from `WATCHDOG_USEC` (unless `WATCHDOG_PID` is another
+    /// process). If the socket cannot be reached, this is logged and nothing is
+    /// sent.
     #[must_use]
     pub fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET");
@@ -55,7 +56,7 @@ impl Notifier {
             Ok(socket) => Some(socket),
             Err(error) => {
                 log::warn!(
-                    "NOTIFY_SOCKET={}: {error}; the service manager is not told anything",
+                    "NOTIFY_SOCKET={}: {error}; the service manager gets no notifications",
                     address.display()
                 );
                 None
@@ -71,7 +72,7 @@ impl Notifier {
         }
     }
 
-    /// Start-up is finished: frames come, or a camera is being waited for. Also
+    /// Start-up is finished: frames come, or affectd waits for a camera. Also
     /// ends a reload.
     pub fn ready(&mut self) {
         self.send_surely(format_args!("READY=1\n"));
@@ -104,14 +105,14 @@ impl Notifier {
     }
 
     /// Feeds the watchdog, if the manager keeps one: at most twice in its
-    /// interval, however often this is called. To be called only when a frame
-    /// went through, or when a camera is being waited for in good order.
+    /// interval, however often this is called. Call this only after a frame was
+    /// processed, or while the loop waits for a camera as it should.
     pub fn feed(&mut self) {
         let Some(interval) = self.watchdog else {
             return;
         };
-        // The watchdog's own clock runs on through a suspend no more than this
-        // one does: both are CLOCK_MONOTONIC.
+        // The watchdog uses the same clock, CLOCK_MONOTONIC, which stops during
+        // a suspend.
         if self.fed.is_none_or(|fed| fed.elapsed() >= interval / 2)
             && self.send(format_args!("WATCHDOG=1\n"))
         {
@@ -125,8 +126,8 @@ impl Notifier {
         self.watchdog
     }
 
-    /// Sends what must arrive, with some patience for a full queue. Only for
-    /// messages outside the run of frames.
+    /// Sends a message that must arrive, and waits a little for a full queue.
+    /// Not for use while frames are processed.
     fn send_surely(&mut self, message: std::fmt::Arguments<'_>) {
         for _ in 0..5 {
             if self.send(message) {
@@ -136,8 +137,8 @@ impl Notifier {
         }
     }
 
-    /// Sends if that can be done at once; true also when there is nobody to
-    /// send to.
+    /// Sends without waiting. True if it was sent, or if there is no service
+    /// manager.
     fn send(&mut self, message: std::fmt::Arguments<'_>) -> bool {
         let Some(socket) = &self.socket else {
             return true;
@@ -233,7 +234,7 @@ mod tests {
             notifier.feed();
         }
         assert!(notifier.fault.total() > 0);
-        // What could not be sent is not taken for sent.
+        // A message that could not be sent does not count as sent.
         let heard = received(&socket).len();
         assert!(heard > 0 && heard < 10_000);
         notifier.feed();

@@ -1,12 +1,12 @@
-//! The signals that the process acts on, polled by the loop and never waited
-//! for. A signal handler only sets a flag and writes a byte into a pipe.
+//! The signals that the process acts on. The loop polls them and never waits
+//! for them. A signal handler only sets a flag and writes a byte into a pipe.
 //!
 //! - `SIGTERM`, `SIGINT`: stop, after the outputs are in their safe state.
-//! - `SIGINT` once more, after either: end at once. Levels are then as the
-//!   kernel leaves them.
-//! - `SIGHUP`: read the board file again. If the terminal that affectd was
-//!   started from is gone, it means stop: a camera must not go on watching after
-//!   its user closed the window. Under `nohup` it goes on.
+//! - `SIGINT` again, after either of them: end at once. GPIO lines then have
+//!   the level that the kernel leaves.
+//! - `SIGHUP`: read the board file again. If affectd was started from a
+//!   terminal that is gone now, it means stop: a camera must not keep watching
+//!   after its user closed the window. Under `nohup` affectd continues.
 //! - `SIGUSR1`: open the event file again, for logrotate.
 
 use std::io::{self, Read as _};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-/// The signals that reached the process, to be asked by the loop.
+/// The signals that reached the process. The loop asks for them.
 ///
 /// A signal also ends a `poll` of the main thread (the kernel prefers that
 /// thread), so a loop that waits there for a frame learns of it at once; any
@@ -31,7 +31,7 @@ pub struct Signals {
     hangup: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
     wake: UnixStream,
-    /// Started from a terminal, and not to outlive it.
+    /// The process was started from a terminal and must end with it.
     bound_to_terminal: bool,
 }
 
@@ -39,7 +39,7 @@ impl Signals {
     /// Takes over SIGTERM, SIGINT, SIGHUP and SIGUSR1 for the rest of the process's life.
     ///
     /// # Errors
-    /// No descriptor left for the pipe.
+    /// No descriptor is left for the pipe.
     pub fn install() -> io::Result<Self> {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -97,13 +97,12 @@ impl Signals {
     }
 
     /// Sleeps until a signal comes or the time is over; true if a signal came.
-    /// For whatever has nothing else to wait for, such as pacing a recording.
+    /// For a wait that waits for nothing else, such as pacing a recording.
     pub fn sleep(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut woken = false;
         loop {
-            // Bytes left from signals that have been acted on must not end a
-            // later sleep.
+            // Bytes left from earlier signals must not end a later sleep.
             while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {
                 woken = true;
             }
@@ -113,7 +112,7 @@ impl Signals {
             }
             let mut wait = [PollFd::new(&self.wake, PollFlags::IN)];
             let timeout = Timespec::try_from(left).ok();
-            // An error is an interruption by a signal: look, and go on.
+            // An error means that a signal interrupted the call.
             let _ = poll(&mut wait, timeout.as_ref());
         }
     }

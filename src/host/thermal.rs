@@ -1,8 +1,8 @@
 //! How hot the machine is, from files of the kernel and of the Raspberry Pi's
-//! firmware, and what is done about it: above a set temperature every other
-//! frame is passed over, which about halves the heat that affectd makes. That
-//! is better than what the firmware does at its own limit, which slows down
-//! every program of the machine.
+//! firmware, and what affectd does about it: above a set temperature about
+//! every other frame is skipped, which about halves the heat that affectd
+//! causes. The firmware's own limit would slow down all programs of the
+//! machine.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -16,11 +16,11 @@ use crate::frame::Timestamp;
 /// The board file's `[thermal]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// A file with the temperature in thousandths of a degree Celsius, as the
-    /// kernel's thermal zones have it.
+    /// A file with the temperature in thousandths of a degree Celsius, as in
+    /// the kernel's thermal zones.
     pub zone: Option<PathBuf>,
     /// A file with the firmware's throttling bits in hexadecimal, as the
-    /// Raspberry Pi's driver has it.
+    /// Raspberry Pi's driver gives them.
     pub throttled: Option<PathBuf>,
     /// Degrees Celsius from which it is too hot.
     pub limit: f32,
@@ -33,16 +33,16 @@ impl Options {
     pub const LIMIT: f32 = 75.0;
 }
 
-/// So much below the limit it is cool again: otherwise the rate would change
-/// with every breath of air.
+/// Cool again means this much below the limit: otherwise the rate would change
+/// with each small change of temperature.
 const MARGIN: f32 = 5.0;
 
 /// How often the files are read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The firmware's bits for "now": the frequency is capped, the processor is
-/// throttled, the soft temperature limit holds. Bit 0, too low a voltage, is
-/// no matter of heat, and the upper half tells of the past.
+/// throttled, the soft temperature limit holds. Bit 0, too low a voltage, has
+/// nothing to do with heat, and the upper half is about the past.
 const THROTTLED_NOW: u32 = 0b1110;
 
 /// Looks at the temperature once a second.
@@ -70,8 +70,8 @@ impl Thermometer {
     }
 
     /// Whether it has become too hot, or cool again, since the last call, with
-    /// the reason. Reads the files at most once a second. A file that cannot
-    /// be read is logged once and says nothing.
+    /// the reason. Reads the files at most once a second. A file that cannot be
+    /// read is logged once and ignored.
     pub fn look(&mut self) -> Option<(bool, &str)> {
         if self.looked.is_some_and(|at| at.elapsed() < INTERVAL) {
             return None;
@@ -131,7 +131,10 @@ impl Thermometer {
                     self.options.limit
                 )
             }
-            _ => write!(self.reason, "the firmware throttles no more"),
+            _ => write!(
+                self.reason,
+                "the firmware no longer throttles the processor"
+            ),
         };
         Some((hot, &self.reason))
     }
@@ -144,13 +147,14 @@ fn read_number(path: &Path, parse: fn(&str) -> Option<f32>) -> io::Result<f32> {
     std::str::from_utf8(&bytes[..length])
         .ok()
         .and_then(|text| parse(text.trim()))
-        .ok_or_else(|| io::Error::other("does not hold the number that is expected there"))
+        .ok_or_else(|| io::Error::other("does not contain the expected number"))
 }
 
-/// Which frames are passed over while it is too hot.
+/// Which frames are skipped while it is too hot.
 ///
-/// Not simply every other one: where the processor, and not the camera, sets
-/// the rate, the frame after the next one is there as soon as the last is done.
+/// Skipping every second frame is not enough: if the processor is slower than
+/// the camera, the next frame is already there when the last one is done, and
+/// the rate would stay the same.
 ///
 /// ```
 /// use affectd::frame::Timestamp;
@@ -181,7 +185,7 @@ impl HalfRate {
         self.on = on;
     }
 
-    /// Whether the frame of this time is to be processed.
+    /// Whether the frame with this timestamp should be processed.
     pub fn takes(&mut self, at: Timestamp) -> bool {
         let since = self
             .last

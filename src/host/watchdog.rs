@@ -1,11 +1,12 @@
 //! The hardware watchdog: a timer that resets the machine unless it is fed,
 //! `/dev/watchdog` of the kernel.
 //!
-//! It is for a machine that hangs as a whole; for affectd alone there is the
-//! service manager's watchdog ([`Notifier`](super::service::Notifier)). Any byte written
-//! feeds it, and `V` as the last one before the file is closed stops it, where
-//! the driver allows that (`nowayout=0`). The time it waits is the driver's;
-//! most drivers have a parameter for it.
+//! It is for a machine that hangs as a whole; if only affectd hangs, the
+//! service manager's watchdog restarts it
+//! ([`Notifier`](super::service::Notifier)). Any byte written feeds it, and `V`
+//! as the last one before the file is closed stops it, where the driver allows
+//! that (`nowayout=0`). The driver sets the time until the reset; most drivers
+//! have a parameter for it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -21,7 +22,7 @@ pub struct Options {
     pub device: PathBuf,
 }
 
-/// A watchdog that cannot be had.
+/// The watchdog cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("watchdog {}: {source}{}", .device.display(), hint(.source))]
 pub struct Error {
@@ -35,21 +36,21 @@ fn hint(error: &io::Error) -> &'static str {
             "; load the machine's driver (bcm2835_wdt on a Raspberry Pi), or leave [watchdog] out of the board file"
         }
         io::ErrorKind::PermissionDenied => {
-            "; give the user the right to write it by a udev rule, or run as root"
+            "; give the user the right to write to it with a udev rule, or run affectd as root"
         }
         io::ErrorKind::ResourceBusy => {
-            "; another program feeds it, systemd for one (RuntimeWatchdogSec= in /etc/systemd/system.conf)"
+            "; another program uses it, for example systemd (RuntimeWatchdogSec= in /etc/systemd/system.conf)"
         }
         _ => "",
     }
 }
 
-/// The least time between two feedings: drivers wait for at least a few
+/// The shortest time between two feedings: drivers wait for at least a few
 /// seconds, and each feeding is a system call that may touch a slow bus.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A watchdog that runs. It goes on running, and bites, if this is dropped
-/// without [`HardwareWatchdog::stop`].
+/// A watchdog that runs. If this is dropped without [`HardwareWatchdog::stop`],
+/// it keeps running and resets the machine.
 #[derive(Debug)]
 pub struct HardwareWatchdog {
     file: File,
@@ -61,7 +62,7 @@ impl HardwareWatchdog {
     /// Starts the watchdog.
     ///
     /// # Errors
-    /// A device that is absent, busy, or may not be written.
+    /// The device is missing or busy, or the user may not write to it.
     pub fn start(options: &Options) -> Result<Self, Error> {
         Ok(Self {
             file: open(&options.device).map_err(|source| Error {
@@ -73,9 +74,9 @@ impl HardwareWatchdog {
         })
     }
 
-    /// Feeds it, at most once a second however often this is called. To be
-    /// called only when a frame went through, or when a camera is being waited
-    /// for in good order.
+    /// Feeds it, at most once a second however often this is called. Call this
+    /// only after a frame was processed, or while the loop waits for a camera
+    /// as it should.
     pub fn feed(&mut self) {
         if self.fed.is_some_and(|fed| fed.elapsed() < INTERVAL) {
             return;
@@ -91,7 +92,7 @@ impl HardwareWatchdog {
         }
     }
 
-    /// Stops it, so that the machine goes on without affectd.
+    /// Stops it, so that the machine keeps running without affectd.
     pub fn stop(mut self) {
         if let Err(error) = self.file.write_all(b"V") {
             self.fault
