@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::onnx::{GraphProto, TensorProto};
 use super::refusal::{OrRefuse, Refusal, Result, refuse, require};
 
-/// The most bytes that a model reads from such files.
+/// How many bytes a model may read from such files.
 const LIMIT: u64 = 512 << 20;
 
 /// Reads the numbers of all tensors that lie in other files of `folder`.
@@ -33,7 +33,7 @@ fn numbers(tensor: &TensorProto, folder: &Path, most: u64) -> Result<Vec<u8>> {
             return Ok(None);
         };
         let number = text.parse().ok().map(Some);
-        number.or_refuse(|| format!("{name}: its {key} '{text}' is no number"))
+        number.or_refuse(|| format!("{name}: its {key} '{text}' is not a number"))
     };
     let location = tensor
         .external("location")
@@ -44,7 +44,7 @@ fn numbers(tensor: &TensorProto, folder: &Path, most: u64) -> Result<Vec<u8>> {
     let metadata = fs::metadata(&path).map_err(failed)?;
     require!(
         metadata.is_file(),
-        "{}: it is no regular file, and should have the weights of {name}",
+        "{}: it is not a regular file, but should contain the weights of {name}",
         path.display()
     );
     let start = number("offset")?.unwrap_or(0);
@@ -73,11 +73,11 @@ fn numbers(tensor: &TensorProto, folder: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the file is, if it is in the folder.
+/// The path of a file in the folder; other paths are refused.
 fn inside(folder: &Path, location: &str, name: &str) -> Result<PathBuf> {
     let outside = || {
         format!(
-            "the weights of {name} lie in '{location}', outside of the model's folder {}; save \
+            "the weights of {name} are in '{location}', outside of the model's folder {}; save \
              the model with its data in the same folder",
             folder.display()
         )
@@ -89,8 +89,8 @@ fn inside(folder: &Path, location: &str, name: &str) -> Result<PathBuf> {
     let found = match path.canonicalize() {
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => refuse!(
-            "{} is missing, which has the weights of {name}; copy it beside the model, under this \
-             name",
+            "{} is missing; it contains the weights of {name}: copy it into the model's folder, \
+             under this name",
             path.display()
         ),
         Err(error) => refuse!("{}: {error}", path.display()),

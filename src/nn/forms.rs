@@ -1,10 +1,10 @@
-//! Forms of models and files that are not run, with advice for each.
+//! Forms of models and files that affectd does not run, with advice for each.
 
 use super::onnx::{self, GraphProto};
 
 const QDQ: &str = "ONNX Runtime's quantize_static(..., quant_format=QuantFormat.QDQ)";
 
-/// Why a graph is not run, if it has a form that is known and not run.
+/// Why the graph cannot run, if it has a known form that is not supported.
 pub fn unsupported(graph: &GraphProto) -> Option<String> {
     let by_type = |types: &[&str]| {
         let mut nodes = graph.node.iter();
@@ -22,7 +22,7 @@ pub fn unsupported(graph: &GraphProto) -> Option<String> {
     ]) {
         return Some(format!(
             "it is quantized dynamically ({node}), without scales for its activations; use the \
-             float model, or quantize that with {QDQ} and some pictures for calibration"
+             float model, or quantize the float model with {QDQ} and some pictures for calibration"
         ));
     }
     let operator = graph.node.iter().find(|node| {
@@ -50,17 +50,17 @@ pub fn unsupported(graph: &GraphProto) -> Option<String> {
     })
 }
 
-/// Advice for a network that fails and holds numbers of 16 bits.
+/// Advice for a network that fails and has 16-bit floats.
 pub fn half_precision(graph: &GraphProto) -> Option<&'static str> {
     let half = |code| [onnx::FLOAT16, onnx::BFLOAT16].contains(&code);
     let half = graph
         .initializer
         .iter()
         .any(|tensor| half(tensor.data_type));
-    half.then_some("it has float16 weights, and the float32 model often runs: try that one")
+    half.then_some("it has float16 weights; try the float32 model")
 }
 
-/// What a file is that is no ONNX file, and what to do.
+/// What a file is that is not an ONNX file, and what to do.
 pub fn unreadable(bytes: &[u8]) -> &'static str {
     match bytes {
         [] => "the file is empty; copy or export it again",
@@ -74,15 +74,15 @@ pub fn unreadable(bytes: &[u8]) -> &'static str {
             "it is a TensorFlow Lite file; convert it to ONNX with tf2onnx --tflite"
         }
         _ if bytes.starts_with(b"version https://git-lfs") => {
-            "it is a Git LFS pointer in place of the model; fetch the model with: git lfs pull"
+            "it is a Git LFS pointer, not the model; fetch the model with: git lfs pull"
         }
         // ONNX files begin with their IR version, field 1.
         [8, ..] => "the file is damaged or not complete; copy or export it again",
         _ if is_text(bytes) => {
-            "it is a text file and no ONNX file; if a browser or wget fetched it, look at what it \
-             says, and fetch the model itself"
+            "it is a text file, not an ONNX file; if a browser or wget fetched it, read its \
+             text and download the model itself"
         }
-        _ => "it is no ONNX file; export the model to ONNX",
+        _ => "it is not an ONNX file; export the model to ONNX",
     }
 }
 

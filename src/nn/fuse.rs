@@ -1,15 +1,15 @@
 //! Fusion: from an ONNX graph of floats between quantizers to integer steps.
 //!
 //! A quantized model in the QDQ form is a float network with a QuantizeLinear
-//! and a DequantizeLinear around every layer. tract, as any runtime does that
-//! knows nothing better, computes it in f32. Here each chain of
-//! DequantizeLinear, a layer, its activation and QuantizeLinear becomes one
-//! integer step of a [`Program`], and what is not recognised stays with tract.
+//! and a DequantizeLinear around every layer. tract would compute it in f32.
+//! Here each chain of DequantizeLinear, a layer, its activation and
+//! QuantizeLinear becomes one integer step of a [`Program`]; tract runs what is
+//! not recognised.
 //!
 //! This works on the ONNX graph and not on tract's, because tract resolves
-//! quantizers while it reads them: it keeps the reciprocal of a scale, from
-//! which the scale itself can no longer be had to the bit, and breaks quantizers
-//! of one scale a channel into casts, subtractions and multiplications. In the
+//! quantizers while it reads them: it keeps only the reciprocal of a scale,
+//! from which the exact scale cannot be computed, and splits quantizers with
+//! one scale per channel into casts, subtractions and multiplications. In the
 //! file each quantizer is still one node with its own scale and zero point.
 
 use std::collections::{HashMap, HashSet};
@@ -21,12 +21,12 @@ use super::onnx::{GraphProto, NodeProto, TensorProto};
 use super::program::{Draft, Exit, Operation, Program, ValueId};
 use crate::isa::Isa;
 
-/// What became of a graph.
+/// The result: a program, and what is left for tract.
 pub struct Fused {
     pub program: Program,
     /// The graph's input, which the program quantizes.
     pub input: String,
-    /// Names and shapes of the f32 tensors that the program puts out.
+    /// Names and shapes of the program's f32 outputs.
     pub outputs: Vec<(String, Vec<usize>)>,
     /// Indices of the nodes that stay with tract, in the graph's order.
     pub rest: Vec<usize>,
@@ -62,7 +62,7 @@ enum Layer<'a> {
     Mean(Float),
 }
 
-/// Weights as `outputs x taps x inputs` with what belongs to each output.
+/// Weights as `outputs x taps x inputs`, with a scale for each output.
 #[derive(Clone)]
 struct Weights<'a> {
     data: Vec<i8>,
@@ -169,8 +169,8 @@ impl<'a> Graph<'a> {
         Some(())
     }
 
-    /// A node that changes the shape only: with one position left, the order of
-    /// the numbers is the same in ours.
+    /// A node that changes only the shape: with a single position, the numbers
+    /// have the same order in both layouts.
     fn view(&mut self, node: &'a NodeProto) -> Option<()> {
         let input = node.input.first()?.as_str();
         let output = node.output.first()?.as_str();
@@ -212,8 +212,8 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// A QuantizeLinear: the end of a chain, the entry of the network, or
-    /// nothing that we know.
+    /// A QuantizeLinear: the end of a chain, the entry of the network, or an
+    /// unknown pattern.
     fn quantizer(&mut self, node: &'a NodeProto) -> Option<()> {
         let to = self.quantization(node)?;
         let output = node.output.first()?.as_str();
@@ -221,7 +221,8 @@ impl<'a> Graph<'a> {
         if let Some(float) = self.floats.get(x)
             && float.from == to
         {
-            // Dequantized and quantized alike: every byte stays what it was.
+            // Dequantized and quantized with the same numbers: every byte stays
+            // the same.
             self.values.insert(output, (float.value, float.rank));
             return Some(());
         }
@@ -441,8 +442,8 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// Shape, integers less their zero point, and a scale each for the outputs
-    /// along `axis`, of dequantized constant weights.
+    /// Of dequantized constant weights: shape, integers minus their zero point,
+    /// and one scale for each output along `axis`.
     fn weights(&self, name: &str, axis: usize) -> Option<(Vec<usize>, Vec<i8>, Vec<f32>)> {
         let node = self.producers.get(name)?;
         if node.op_type != "DequantizeLinear"
@@ -498,8 +499,8 @@ impl<'a> Graph<'a> {
         Some((shape, data, scale))
     }
 
-    /// A bias in whole accumulator steps, and what of it is none, in the
-    /// layer's float unit. `unit` is one accumulator step, output by output.
+    /// A bias in whole accumulator steps, and the remainder in the layer's
+    /// float unit. `unit` is one accumulator step, output by output.
     fn bias(&self, name: Option<&str>, unit: &[f64]) -> Option<(Vec<i32>, Vec<f64>)> {
         let none = vec![0.0; unit.len()];
         let Some(name) = name.filter(|name| !name.is_empty()) else {
@@ -519,7 +520,7 @@ impl<'a> Graph<'a> {
                 return None;
             }
             let scale = |output: usize| f64::from(scale[if scale.len() == 1 { 0 } else { output }]);
-            // The standard asks for s_x * s_w, which tools compute in f32.
+            // The standard requires s_x * s_w, which tools compute in f32.
             let alike = |output: usize| {
                 (scale(output) / unit[output] - 1.0).abs() < 4.0 * f64::from(f32::EPSILON)
             };
@@ -700,7 +701,7 @@ impl<'a> Graph<'a> {
                 );
             }
         }
-        // What no exit needs is not computed.
+        // Steps that no output needs are not computed.
         let mut needed = vec![false; self.drafts.len()];
         for exit in &exits {
             needed[exit.value()] = true;

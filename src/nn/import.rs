@@ -1,12 +1,12 @@
-//! From an ONNX graph to a model of tract: for networks, or parts of them, that
-//! do not run in integers.
+//! Turns an ONNX graph into a model of tract, for networks, or parts of them,
+//! that do not run in integers.
 //!
-//! The operators are those that networks for pictures are made of; any other is
-//! named in an error. tract's own reader, tract-onnx, knows more, but brings its
-//! other file format and Fourier transforms along, which registers itself when
-//! the process starts and so cannot be left out by a linker: 10 MB of a binary
-//! for a small board. Every operator here is wired by the code that tract-onnx
-//! wires it by.
+//! It supports the operators that networks for pictures use; an error names any
+//! other operator. tract's own reader, tract-onnx, supports more, but it also
+//! links tract's own file format and Fourier transforms. They register
+//! themselves when the process starts, so a linker cannot remove them: 10 MB of
+//! a binary for a small board. Each operator here is built in the same way as
+//! in tract-onnx.
 
 use std::collections::HashMap;
 
@@ -84,7 +84,7 @@ type Outlets = TVec<OutletId>;
 struct Import<'a> {
     model: TypedModel,
     opset: i64,
-    /// What each tensor of the graph is in the model.
+    /// The model's outlet for each tensor of the graph.
     values: HashMap<String, OutletId>,
     integers: Option<&'a IntegerNetwork>,
 }
@@ -149,7 +149,7 @@ impl Import<'_> {
         Ok(op.wire(name, &mut self.model, inputs)?)
     }
 
-    /// An operator on two tensors, or on more of them one after the other.
+    /// An operator on two tensors, or on several, one after the other.
     fn binary(&mut self, name: &str, op: impl BinMiniOp + Clone, inputs: &[OutletId]) -> Wired {
         let mut left = inputs[0];
         for (index, &right) in inputs.iter().enumerate().skip(1) {
@@ -169,8 +169,8 @@ impl Import<'_> {
     fn wire(&mut self, name: &str, node: &NodeProto) -> Wired {
         require!(
             matches!(node.domain.as_str(), "" | "ai.onnx") || self.is_ours(node),
-            "operators of {} are not supported (ONNX Runtime writes its own when it optimizes a \
-             model: export the model without that)",
+            "operators of {} are not supported (ONNX Runtime adds its own when it optimizes a \
+             model: export the model without optimization)",
             node.domain
         );
         let inputs = node.input.iter().filter(|name| !name.is_empty());
@@ -190,7 +190,10 @@ impl Import<'_> {
         );
         match node.op_type.as_str() {
             IntegerNetwork::NAME => {
-                let op = self.integers.or_refuse(|| "no integers run here")?.clone();
+                let op = self
+                    .integers
+                    .or_refuse(|| "this network has no integer part")?
+                    .clone();
                 Ok(self.model.wire_node(name, op, &x)?)
             }
             "Constant" => self.constant_node(name, node),
@@ -238,7 +241,10 @@ impl Import<'_> {
             "MatMul" => {
                 // A row of numbers on the right stands for a column.
                 let sides = [self.rank(x[0])?, self.rank(x[1])?];
-                require!(!sides.contains(&0), "one number has no rows and columns");
+                require!(
+                    !sides.contains(&0),
+                    "a single number cannot be multiplied as a matrix"
+                );
                 self.check_product(&x, [sides[0] - 1, sides[1].saturating_sub(2)])?;
                 self.expand(name, &matmul::MatMulInference::default(), &x)
             }
@@ -298,8 +304,8 @@ impl Import<'_> {
             "QuantizeLinear" => self.quantize(name, node, &x),
             "DequantizeLinear" => self.dequantize(name, node, &x),
             _ => refuse!(
-                "this operator is not supported; models/README.md lists those that are, and a \
-                 simplified export (onnxsim) often has no others"
+                "this operator is not supported; models/README.md lists the supported ones; a \
+                 simplified export (onnxsim) often needs no others"
             ),
         }
     }
@@ -375,8 +381,8 @@ impl Import<'_> {
         self.expand(name, &op, x)
     }
 
-    /// Refuses two matrices of which the axes that are summed over differ: tract
-    /// multiplies some of them all the same.
+    /// Refuses two matrices whose summed axes differ in length: tract
+    /// multiplies some of them without an error.
     fn check_product(&self, x: &[OutletId], axes: [usize; 2]) -> Result<()> {
         let left = &self.model.outlet_fact(x[0])?.shape;
         let right = &self.model.outlet_fact(x[1])?.shape;
@@ -394,7 +400,7 @@ impl Import<'_> {
         let transposed = |key| node.int(key, 0) != 0;
         for matrix in &x[..2] {
             let rank = self.rank(*matrix)?;
-            require!(rank == 2, "a tensor of {rank} axes is no matrix");
+            require!(rank == 2, "a tensor of {rank} axes is not a matrix");
         }
         let summed = [!transposed("transA"), transposed("transB")];
         self.check_product(x, summed.map(usize::from))?;
@@ -600,9 +606,8 @@ impl Import<'_> {
         self.unary(name, cast(element), &steps)
     }
 
-    /// Numbers of no more than so many steps: tract adds the zero point to an
-    /// integer that is the largest there is where they are more, and what comes
-    /// out is the smallest.
+    /// Limits numbers to so many steps: beyond that, tract adds the zero point
+    /// to the largest integer, which overflows to the smallest.
     fn limited(&mut self, name: &str, x: OutletId, step: f32) -> Wired {
         const STEPS: f32 = 1e6;
         let (least, most) = (-(step.abs() * STEPS), step.abs() * STEPS);
@@ -668,14 +673,14 @@ impl Import<'_> {
 
 type Wired = Result<Outlets>;
 
-/// The largest size that a kernel, a step or a margin of it has.
+/// The largest size, step or padding of a kernel.
 const LARGEST: usize = 1 << 16;
 
-/// Refuses what the operators that go over a picture by a window would panic on:
-/// lists that are not as long as the picture has axes, and sizes beyond reason.
+/// Refuses windows on which tract would panic: lists whose length differs from
+/// the picture's number of axes, and absurd sizes.
 fn check_window(node: &NodeProto, rank: usize) -> Result<()> {
     let axes = rank.saturating_sub(2);
-    require!(axes > 0, "a tensor of {rank} axes is no picture");
+    require!(axes > 0, "a tensor of {rank} axes is not a picture");
     for (key, each, least) in [
         ("kernel_shape", 1, 1),
         ("strides", 1, 1),
@@ -871,7 +876,7 @@ mod tests {
         import(model.graph.as_ref().unwrap(), model.opset(), SHAPE, None)
     }
 
-    /// What tract's own reader makes of the same file.
+    /// The same file, read by tract's own reader.
     fn theirs(model: &ModelProto) -> TypedModel {
         use tract_onnx::prelude::*;
         tract_onnx::onnx()
@@ -1183,7 +1188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_beyond_a_quantizer_s_range_is_its_largest_number() {
+    fn numbers_far_beyond_the_range_saturate() {
         let nodes = vec![
             node("Abs", &["x"], &["a"], &[]),
             node("QuantizeLinear", &["a", "s", "z"], &["q"], &[]),

@@ -1,8 +1,8 @@
 //! A model: an ONNX file that is ready to run.
 //!
-//! A model has one f32 input and any number of f32 outputs. What the file says
-//! about its input is compared with what the caller will give it before
-//! anything runs: a shape that fits by accident would give nonsense.
+//! A model has one f32 input and any number of f32 outputs. Before anything
+//! runs, the input that the file describes is compared with the one that the
+//! caller will give: a shape that fits only by accident would give nonsense.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,21 +47,21 @@ pub enum LoadError {
     #[error("not a model that can be run: {0}")]
     Unusable(String),
     /// The model has no input, or several.
-    #[error("the model has {} inputs ({}), and exactly one is needed", .0.len(), .0.join(", "))]
+    #[error("the model has {} inputs ({}), but it must have exactly one", .0.len(), .0.join(", "))]
     InputCount(Vec<String>),
     /// The input is not f32.
-    #[error("input '{name}' takes {found}, and f32 is needed")]
+    #[error("input '{name}' takes {found}, but must take f32")]
     InputType { name: String, found: String },
     /// The input has another shape than the caller will give it.
-    #[error("input '{name}' has the shape {found:?}, and {expected:?} is needed")]
+    #[error("input '{name}' has the shape {found:?}, but {expected:?} is needed")]
     InputShape {
         name: String,
-        /// Sides as the file has them; `None` for one without a number.
+        /// Sides as in the file; `None` for a side without a fixed size.
         found: Vec<Option<i64>>,
         expected: [usize; 4],
     },
     /// An output is not f32, or its size depends on the input.
-    #[error("output '{name}' is {found}, and f32 numbers of a fixed count are needed")]
+    #[error("output '{name}' is {found}, but must be a fixed count of f32 numbers")]
     Output { name: String, found: String },
     /// The model has no output.
     #[error("the model has no output")]
@@ -75,13 +75,13 @@ impl From<Refusal> for LoadError {
 }
 
 /// Memory for the tensors inside a run. Models that never run at the same time
-/// share one: nothing in it outlives a run, and it has the size that the
+/// can share one: nothing in it outlives a run, and it is as large as the
 /// largest of them needs.
 #[derive(Clone, Debug, Default)]
 pub struct Workspace(Arc<Mutex<Memory>>);
 
 impl Workspace {
-    /// Bytes that it holds.
+    /// Its size in bytes.
     ///
     /// ```
     /// assert_eq!(affectd::nn::Workspace::default().bytes(), 0);
@@ -92,7 +92,7 @@ impl Workspace {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> T {
-        // A run that panicked leaves nothing that the next one would read.
+        // The next run reads nothing that a run left when it panicked.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -130,16 +130,16 @@ pub struct Model {
 }
 
 enum Engine {
-    /// All of it in integers: tract is not needed, and a run does not allocate.
+    /// The whole model in integers: without tract, and a run does not allocate.
     Program {
         program: Box<Program>,
         workspace: Workspace,
     },
-    /// Some or all of it by tract.
+    /// tract runs some or all of it.
     Tract(TypedSimpleState),
 }
 
-/// The numbers that a run gave, output by output.
+/// The numbers of a run, output by output.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
     outputs: &'a [Output],
@@ -158,7 +158,7 @@ impl<'a> Outputs<'a> {
 }
 
 impl Model {
-    /// Reads an ONNX file. `name` stands for it in the log. The model runs in
+    /// Reads an ONNX file. The log calls it `name`. The model runs in
     /// `workspace`, which other models may share.
     ///
     /// # Errors
@@ -173,9 +173,8 @@ impl Model {
         Self::from_proto(decode(onnx)?, name, input, workspace)
     }
 
-    /// As [`load`](Self::load), with weights in other files of a folder, as
-    /// exporters write them to `NAME.onnx.data` beside `NAME.onnx`: at most
-    /// 512 MiB.
+    /// As [`load`](Self::load), for a model with weights in other files of a
+    /// folder, such as `NAME.onnx.data` beside `NAME.onnx`: at most 512 MiB.
     ///
     /// # Errors
     /// As [`load`](Self::load), and if such a file cannot be read or is outside
@@ -201,7 +200,7 @@ impl Model {
         workspace: &Workspace,
     ) -> Result<Self, LoadError> {
         let graph = proto.graph.as_ref();
-        let graph = graph.or_refuse(|| "it holds no graph")?;
+        let graph = graph.or_refuse(|| "it contains no graph")?;
         if let Some(reason) = forms::unsupported(graph) {
             return Err(LoadError::Unusable(reason));
         }
@@ -243,7 +242,7 @@ impl Model {
                     }
                     None => {
                         log::info!(
-                            "{title}: it has no quantized layer; tract runs all of it in f32"
+                            "{title}: the model has no quantized layer; tract runs all of it in f32"
                         );
                         None
                     }
@@ -267,8 +266,8 @@ impl Model {
                     })
                     .collect::<Result<Vec<_>, _>>()?;
                 let mut state = plan.spawn().map_err(by_tract)?;
-                // What tract keeps between runs it makes in the first one: it
-                // must not come from a frame's arena.
+                // tract allocates memory in the first run and keeps it: it must
+                // not come from a frame's arena.
                 let blank = vec![0.0; input.shape.iter().product()];
                 let mut values = vec![0.0; outputs.iter().map(Output::len).sum()];
                 run_tract(&mut state, &input.shape, &blank, &mut values).map_err(by_tract)?;
@@ -297,7 +296,7 @@ impl Model {
         let expected: usize = self.input.shape.iter().product();
         if input.len() != expected {
             return Err(format!(
-                "{} numbers were given for an input of {:?}",
+                "the input has {} numbers instead of the shape {:?}",
                 input.len(),
                 self.input.shape
             ));
@@ -344,7 +343,8 @@ impl Model {
     }
 
     /// Bytes that the tensors between the integer steps need, if all of the
-    /// model runs in integers; `None` where tract allocates in each run.
+    /// model runs in integers; `None` if tract runs a part, which allocates in
+    /// each run.
     #[must_use]
     pub fn working_memory(&self) -> Option<usize> {
         match &self.engine {
@@ -361,15 +361,15 @@ pub struct StepProfile {
     pub operation: String,
     /// Sides of the output, in the order in which it is stored.
     pub shape: Vec<usize>,
-    /// What an element of the output is: `u8` or one of tract's types.
+    /// The type of the output's elements: `u8` or one of tract's types.
     pub element: String,
     /// Products of a weight and an input; `None` where tract does not say.
     pub macs: Option<u64>,
-    /// Bytes of packed weights, 0 where tract holds them.
+    /// Bytes of packed weights; 0 if tract has them.
     pub weights: usize,
     /// The integer kernel that computes it, or `tract`.
     pub kernel: &'static str,
-    /// Over all runs.
+    /// Sum over all runs.
     pub time: Duration,
 }
 
@@ -455,7 +455,7 @@ fn run_tract(
     Ok(())
 }
 
-/// Says what stays with tract, by operation and with an example each.
+/// A text that lists what tract runs: the operations, each with an example.
 fn rest_of(graph: &GraphProto, fused: &Fused) -> String {
     let mut kinds: Vec<(&str, usize, &str)> = Vec::new();
     for &index in &fused.rest {
@@ -476,7 +476,7 @@ fn rest_of(graph: &GraphProto, fused: &Fused) -> String {
     )
 }
 
-/// Puts one node in the place of all that a program does.
+/// Replaces all nodes that the program computes by one node.
 fn replace(proto: &mut ModelProto, fused: Fused) -> IntegerNetwork {
     let graph = proto.graph.as_mut().expect("a graph was fused");
     let node = NodeProto {
@@ -489,7 +489,7 @@ fn replace(proto: &mut ModelProto, fused: Fused) -> IntegerNetwork {
     let mut nodes = vec![node];
     nodes.extend(fused.rest.iter().map(|&index| graph.node[index].clone()));
     graph.node = nodes;
-    // Weights that nobody reads any more would stay in memory.
+    // Weights that are no longer read would stay in memory.
     let read = |name: &str| {
         let mut inputs = graph.node.iter().flat_map(|node| &node.input);
         inputs.any(|input| input == name)
@@ -508,7 +508,7 @@ fn described(fact: &TypedFact) -> String {
     format!("{element} with the sides [{}]", sides(&fact.shape))
 }
 
-/// tract's plan for a graph, in which `op` may stand for a part.
+/// tract's plan for a graph, a part of which `op` may compute.
 fn plan(
     proto: &ModelProto,
     op: Option<&IntegerNetwork>,
@@ -521,11 +521,12 @@ fn plan(
 
 /// The file's contents, without weights that lie in other files.
 fn decode(onnx: Vec<u8>) -> Result<ModelProto, LoadError> {
-    // Files that are cut off between two fields, or are something else, may be
-    // valid messages of protocol buffers without these fields.
+    // A file that is cut off between two fields, or has another format, may be
+    // a valid protocol buffers message without these fields.
     let complete = |proto: &ModelProto| proto.graph.is_some() && !proto.opset_import.is_empty();
     let proto = ModelProto::decode(&*onnx).ok().filter(complete);
-    // The caller's copy is dropped: one is enough while weights are packed.
+    // The caller's copy is freed here: one copy is enough while weights are
+    // packed.
     Ok(proto.or_refuse(|| forms::unreadable(&onnx))?)
 }
 
@@ -550,7 +551,7 @@ fn check_input(graph: &GraphProto, expected: [usize; 4]) -> Result<(), LoadError
         let found = onnx::element_name(tensor.elem_type);
         return Err(LoadError::InputType { name, found });
     }
-    // Without a shape, or with a name for a side, any size fits.
+    // Without a shape, or with a name instead of a size, any size fits.
     let Some(shape) = &tensor.shape else {
         return Ok(());
     };
@@ -575,7 +576,7 @@ fn check_outputs(graph: &GraphProto) -> Result<(), LoadError> {
     for output in &graph.output {
         // tract panics on an output that no node computes.
         if !graph.node.iter().any(|n| n.output.contains(&output.name)) {
-            let reason = format!("no node of it computes its output '{}'", output.name);
+            let reason = format!("no node computes its output '{}'", output.name);
             return Err(LoadError::Unusable(reason));
         }
     }
@@ -611,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_from_nowhere_is_told() {
+    fn an_output_that_no_node_computes_is_an_error() {
         let mut proto = tiny();
         proto.graph.as_mut().unwrap().output[0].name = "nowhere".to_owned();
         let error = try_load(proto).err().unwrap();
@@ -619,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn a_convolution_whose_sizes_do_not_fit_is_told() {
+    fn a_convolution_whose_sizes_do_not_fit_is_an_error() {
         use super::onnx::AttributeProto;
         let is_conv = |node: &&mut NodeProto| node.op_type == "Conv";
         let with = |key: &str, ints: &[i64]| {
@@ -650,7 +651,7 @@ mod tests {
             let told = with(key, ints);
             assert!(told.contains("does not suit"), "{key} {ints:?}: {told}");
         }
-        // Weights with an axis less, as fuzzing made them.
+        // Weights with one axis less, as found by fuzzing.
         let mut proto = tiny();
         let graph = proto.graph.as_mut().unwrap();
         let conv = graph.node.iter_mut().find(is_conv).unwrap();
@@ -672,14 +673,17 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_an_impossible_shape_are_told() {
+    fn weights_of_an_impossible_shape_are_an_error() {
         for dims in [&[1 << 62, 8][..], &[1 << 32, 1 << 32, 1], &[3]] {
             let mut proto = tiny();
             let weights = &mut proto.graph.as_mut().unwrap().initializer;
             let largest = weights.iter_mut().max_by_key(|tensor| tensor.dims.len());
             largest.unwrap().dims = dims.to_vec();
             let error = try_load(proto).err().unwrap();
-            assert!(error.to_string().contains("are no tensor of"), "{error}");
+            assert!(
+                error.to_string().contains("do not fit the shape"),
+                "{error}"
+            );
         }
     }
 
@@ -714,7 +718,7 @@ mod tests {
     }
 
     #[test]
-    fn a_softmax_at_the_end_stays_with_tract() {
+    fn tract_runs_a_softmax_at_the_end() {
         let mut proto = tiny();
         let graph = proto.graph.as_mut().unwrap();
         graph.node.push(NodeProto {
@@ -746,7 +750,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_an_unknown_layer_stays_with_tract() {
+    fn tract_runs_what_follows_an_unknown_layer() {
         let mut proto = tiny();
         let graph = proto.graph.as_mut().unwrap();
         let sum = graph.node.iter_mut().find(|n| n.name == "b2_add").unwrap();
@@ -952,7 +956,7 @@ mod tests {
             (b"PK\x03\x04\0\0", "torch.onnx.export"),
             (b"\x1c\0\0\0TFL3\0\0", "tf2onnx --tflite"),
             (b"\x89HDF\r\n\x1a\n", "tf2onnx"),
-            (b"\xff\xfe\0\x01\0", "no ONNX file"),
+            (b"\xff\xfe\0\x01\0", "not an ONNX file"),
         ] {
             let error = load(bytes);
             assert!(error.contains(words), "{words}: {error}");
@@ -1187,7 +1191,7 @@ mod tests {
         refused(
             &folder,
             &proto,
-            &["tiny.onnx.data is missing", "beside the model"],
+            &["tiny.onnx.data is missing", "into the model's folder"],
         );
         std::fs::write(&data, &bytes[..bytes.len() - 1]).unwrap();
         refused(
@@ -1197,7 +1201,7 @@ mod tests {
         );
         std::fs::remove_file(&data).unwrap();
         std::fs::create_dir(&data).unwrap();
-        refused(&folder, &proto, &["tiny.onnx.data", "no regular file"]);
+        refused(&folder, &proto, &["tiny.onnx.data", "not a regular file"]);
         std::fs::remove_dir(&data).unwrap();
 
         // A file that is there, but not in the folder.
@@ -1232,7 +1236,7 @@ mod tests {
         tensor.external_data.retain(|entry| entry.key == "location");
         refused(&folder, &proto, &["large", "more than 512 MiB"]);
         tensors_number(&mut proto, "offset", "-1");
-        refused(&folder, &proto, &["offset '-1' is no number"]);
+        refused(&folder, &proto, &["offset '-1' is not a number"]);
     }
 
     fn tensors_number(proto: &mut ModelProto, key: &str, value: &str) {

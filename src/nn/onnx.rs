@@ -1,5 +1,5 @@
-//! The ONNX file format, as far as it is read here: messages of protocol
-//! buffers with the names and numbers of `onnx.proto3`.
+//! The part of the ONNX file format that is read here: protocol buffers
+//! messages with the names and numbers of `onnx.proto3`.
 
 use prost::Message;
 use tract_core::internal::*;
@@ -67,7 +67,7 @@ pub struct AttributeProto {
     pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
-    /// The kind of value: not read, as each operator knows its attributes.
+    /// The kind of value: not read, because each operator knows its attributes.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
@@ -199,7 +199,7 @@ impl TensorProto {
     pub fn tensor(&self) -> Result<Tensor> {
         require!(
             !self.is_external(),
-            "the weights of {} lie in another file; save the model as one file",
+            "the weights of {} are in another file; save the model as one file",
             self.name
         );
         let sides = self.dims.iter().map(|&d| usize::try_from(d).ok());
@@ -225,11 +225,11 @@ impl TensorProto {
             _ => unreachable!("datum_type gives no other"),
         };
         let count = tensor.len();
-        // tract multiplies without a look at what comes out.
+        // tract multiplies without a check for overflow.
         let product = shape.iter().try_fold(1_usize, |p, &s| p.checked_mul(s));
         require!(
             product == Some(count),
-            "{}: {count} numbers are no tensor of {shape:?}",
+            "{}: {count} numbers do not fit the shape {shape:?}",
             self.name
         );
         Ok(tensor.into_shape(&shape)?)
@@ -246,14 +246,14 @@ impl TensorProto {
         entry.map(|entry| entry.value.as_str())
     }
 
-    /// Takes the bytes of the numbers that were in another file.
+    /// Stores the bytes of the numbers that were in another file.
     pub fn hold(&mut self, bytes: Vec<u8>) {
         self.raw_data = bytes;
         self.external_data.clear();
         self.data_location = 0;
     }
 
-    /// Numbers as they are listed, or else as they lie in `raw_data`.
+    /// The listed numbers, or else those in `raw_data`.
     fn plain<T: Datum + Copy, const SIZE: usize>(
         &self,
         listed: &[T],
@@ -316,8 +316,11 @@ impl NodeProto {
         };
         let sizes = ints.iter().map(|&i| usize::try_from(i).ok());
         let sizes: Option<_> = sizes.collect();
-        sizes
-            .map(Some)
-            .or_refuse(|| format!("{}: {name} {ints:?} holds a negative number", self.title()))
+        sizes.map(Some).or_refuse(|| {
+            format!(
+                "{}: {name} {ints:?} contains a negative number",
+                self.title()
+            )
+        })
     }
 }

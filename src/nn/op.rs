@@ -1,4 +1,4 @@
-//! A [`Program`] as an op of tract, for graphs of which tract runs a part.
+//! A [`Program`] as an op of tract, for graphs that tract runs in part.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl IntegerNetwork {
         }
     }
 
-    /// What it runs.
+    /// The program that it runs.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -96,7 +96,7 @@ pub struct State {
 
 impl Clone for State {
     fn clone(&self) -> Self {
-        // Nothing in it survives a run.
+        // Nothing in it is kept after a run.
         Self {
             memory: self.program.memory(),
             program: Arc::clone(&self.program),

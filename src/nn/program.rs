@@ -5,9 +5,9 @@
 //! needs is laid out when the program is built, so a run allocates nothing.
 //!
 //! An inverted residual widens its input six times for a depthwise convolution
-//! and narrows it again. Where the wide tensor is too large for the cache, the
-//! three steps take turns over bands of rows, and only those rows of it exist
-//! that the next band needs.
+//! and narrows it again. If the wide tensor is too large for the cache, the
+//! three steps take turns over bands of rows, and memory holds only those of
+//! its rows that the next band needs.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub type ValueId = usize;
 /// Height, width and channels of a byte tensor.
 pub type Shape = [usize; 3];
 
-/// What a step does, before it is packed for an instruction set.
+/// The operation of a step, before it is packed for an instruction set.
 #[derive(Debug)]
 pub enum Operation {
     /// From an f32 input of the program, in the order channel, row, column.
@@ -80,7 +80,8 @@ impl Operation {
     }
 }
 
-/// A step of a program to be: the value it defines is its place in the list.
+/// A step before packing. Its index in the list is the id of the value that it
+/// computes.
 #[derive(Debug)]
 pub struct Draft {
     pub name: String,
@@ -126,14 +127,14 @@ enum Action {
     Quantize {
         input: usize,
         to: Quantization,
-        /// Room to quantize plane by plane, if there are several.
+        /// Memory to quantize plane by plane, if there are several.
         planes: Option<Span>,
     },
     Dense(Dense),
     Convolution {
         geometry: Geometry,
         input_zero: u8,
-        /// Room for the gathered inputs.
+        /// Memory for the gathered inputs.
         gathered: Span,
         dense: Dense,
     },
@@ -168,7 +169,7 @@ pub struct StepInfo {
 #[derive(Debug)]
 struct Group {
     steps: Span,
-    /// Rows that the last of three steps makes at a time.
+    /// Rows that the last of three steps computes at a time.
     band: Option<usize>,
 }
 
@@ -183,44 +184,46 @@ pub struct Program {
     scratch: usize,
 }
 
-/// The memory that programs run in, one after the other: the values of a
-/// program, and the scratch memory of its kernels behind them.
+/// The memory that programs run in, one after the other: first the values of a
+/// program, then the scratch memory of its kernels.
 #[derive(Debug, Default)]
 pub struct Memory(Aligned<u8>);
 
 impl Memory {
-    /// Grows to what a program needs. Nothing in it outlives a run.
+    /// Grows to the size that a program needs. Nothing in it outlives a run.
     pub fn reserve_for(&mut self, program: &Program) {
         if self.bytes() < program.memory_bytes() {
             self.0 = Aligned::new(program.memory_bytes());
         }
     }
 
-    /// Bytes that it holds.
+    /// Its size in bytes.
     pub fn bytes(&self) -> usize {
         self.0.len()
     }
 }
 
-/// Bytes of a wide tensor that exist at a time, where it does not exist as a
-/// whole: with the rows made from it much less than the second cache of a small
-/// processor, and rows enough for weights to be read seldom.
+/// Bytes of a wide tensor that are in memory at a time, if it is not there as a
+/// whole. Together with the rows computed from it this is much smaller than the
+/// second cache of a small processor, and it has enough rows that weights are
+/// read seldom.
 const BAND: usize = 96 * 1024;
 
-/// Rows of outputs in a band of a depthwise convolution of which `size` bytes of
-/// input exist at a time, and rows of its input that these need; `None` where it
-/// is not larger.
+/// Rows of outputs in a band of a depthwise convolution that has `size` bytes
+/// of its input in memory, and rows of its input that they need; `None` if the
+/// whole input is not larger.
 fn band(geometry: &Geometry, size: usize) -> Option<(usize, usize)> {
     let [down, _] = geometry.window;
     let [stride, _] = geometry.stride;
     let fit = size / (geometry.width * geometry.channels);
-    // Some kernels make two rows at once.
+    // Some kernels compute two rows at once.
     let rows = ((fit + stride).saturating_sub(down) / stride / 2 * 2).max(2);
     let kept = (rows - 1) * stride + down;
     (kept < geometry.height && rows < geometry.out_height).then_some((rows, kept))
 }
 
-/// Finds places for values such that those alive together do not overlap.
+/// Finds places in memory for values, so that values in use at the same time do
+/// not overlap.
 #[derive(Default)]
 struct Planner {
     /// Places in use and the step after which each is free.
@@ -258,12 +261,15 @@ impl Program {
 
     fn with_band(isa: Isa, drafts: Vec<Draft>, exits: Vec<Exit>, size: usize) -> Self {
         let groups = grouped(&drafts, &exits, size);
-        // The group after which each value is needed no more.
+        // The last group that reads each value.
         let mut last = Vec::with_capacity(drafts.len());
         for (now, group) in groups.iter().enumerate() {
             for index in group.steps.clone() {
                 for &input in drafts[index].operation.inputs() {
-                    assert!(input < index, "a step reads what is not there yet");
+                    assert!(
+                        input < index,
+                        "a step reads a value that is not computed yet"
+                    );
                     last[input] = now;
                 }
                 last.push(now);
@@ -278,7 +284,7 @@ impl Program {
         let mut scratch = 0;
         let mut drafts = drafts.into_iter();
         for (now, group) in groups.iter().enumerate() {
-            // Rows of each step's output that exist at a time.
+            // Rows of each step's output that are in memory at a time.
             let mut rows = [usize::MAX; 3];
             if group.band.is_some()
                 && let Operation::Depthwise { geometry, .. } = &drafts.as_slice()[1].operation
@@ -423,8 +429,8 @@ impl Program {
         });
     }
 
-    /// Runs all steps and calls `done` whenever one has done something, with its
-    /// number.
+    /// Runs all steps. Calls `done` with the step's number after each piece of
+    /// work.
     fn run_steps(&self, memory: &mut Memory, inputs: &[&[f32]], mut done: impl FnMut(usize)) {
         let (values, scratch) = memory.0.split_at_mut(self.memory);
         for group in &self.groups {
@@ -502,7 +508,7 @@ impl Program {
         }
     }
 
-    /// What each step is, in the order in which they begin.
+    /// A description of each step, in the order in which they begin.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = StepInfo> {
         self.steps.iter().enumerate().map(|(index, step)| {
             let mut info = step.info();
@@ -516,7 +522,7 @@ impl Program {
 }
 
 /// Which steps run as bands: a convolution, a depthwise one and a 1x1
-/// convolution in a row, whose large tensors nobody else reads.
+/// convolution in a row, whose large tensors no other step reads.
 fn grouped(drafts: &[Draft], exits: &[Exit], size: usize) -> Vec<Group> {
     let mut readers = vec![0; drafts.len()];
     let read = drafts.iter().flat_map(|draft| draft.operation.inputs());
@@ -558,8 +564,8 @@ fn grouped(drafts: &[Draft], exits: &[Exit], size: usize) -> Vec<Group> {
     groups
 }
 
-/// Runs a convolution, a depthwise one and a 1x1 convolution, so many rows of
-/// the last at a time; calls `done` as [`Program::run_steps`] does.
+/// Runs a convolution, a depthwise one and a 1x1 convolution, with so many rows
+/// of the last one at a time; calls `done` as [`Program::run_steps`] does.
 fn run_band(
     [wide, deep, narrow]: [&Step; 3],
     rows: usize,
@@ -589,7 +595,7 @@ fn run_band(
         let last = (first + rows).min(deep.shape[0]);
         let needed = depthwise.geometry().rows_for(last - 1);
         while next < needed {
-            // A row's place is its number modulo that of places.
+            // A row is stored at its number modulo the number of places.
             let place = next % places;
             let count = (needed - next).min(places - place);
             let to = &mut kept[place * wide.line()..][..count * wide.line()];
@@ -606,7 +612,7 @@ fn run_band(
     }
 }
 
-/// Weights with zeros for inputs that only fill up a row.
+/// Weights, with zeros for the filler inputs of a row.
 fn padded(weights: &[i8], outputs: usize, inputs: usize) -> Vec<i8> {
     let mut padded = vec![0; outputs * inputs];
     let rows = weights.chunks_exact(weights.len() / outputs);

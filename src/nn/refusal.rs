@@ -1,7 +1,7 @@
 //! Why a network is refused, in words for users.
 //!
 //! tract's own errors name its Rust types and rules. They go to the log, at the
-//! level debug, and users read what they can act on.
+//! level debug. Users get a text that says what to do.
 
 use std::fmt;
 
