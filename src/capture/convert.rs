@@ -1,24 +1,24 @@
 //! Pixel formats to luma: one function per format.
 //!
-//! Each takes the bytes as the driver lays them out (`stride` bytes from row to
-//! row, which drivers pad for their DMA engines) and writes width times height
-//! bytes without gaps. Chroma is never looked at. Nothing is allocated.
+//! Each takes the bytes in the driver's layout (`stride` bytes from row to row;
+//! drivers pad rows for their DMA engines) and writes width times height bytes
+//! without gaps. Chroma is never read. Nothing is allocated.
 //!
-//! The loops are plain, in a shape that the compiler vectorises on every
+//! The loops are plain, in a form that the compiler vectorises for every
 //! processor (`benches/capture.rs`).
 
 use super::{CaptureError, PixelFormat};
 use crate::image::jpeg::luma_of;
 
-/// Fewer bytes than a frame needs: half a frame.
+/// The data has fewer bytes than a frame needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{got} bytes of the {need} that a frame has")]
+#[error("{got} of the {need} bytes of a frame")]
 pub struct Short {
     pub need: usize,
     pub got: usize,
 }
 
-/// How uncompressed frames lie in memory.
+/// The memory layout of uncompressed frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     pub format: PixelFormat,
@@ -34,7 +34,7 @@ impl Layout {
     pub const fn packed(format: PixelFormat, width: u32, height: u32) -> Self {
         let w = width as usize;
         let stride = match format {
-            // Two pixels share their chroma, so that rows have an even width.
+            // Two pixels share their chroma, so rows have an even width.
             PixelFormat::Yuyv | PixelFormat::Uyvy => w.div_ceil(2) * 4,
             PixelFormat::Y16 => w * 2,
             PixelFormat::Rgb24 | PixelFormat::Bgr24 => w * 3,
@@ -51,7 +51,7 @@ impl Layout {
     /// Rows that are `stride` bytes apart, or without gaps.
     ///
     /// # Errors
-    /// Rows that do not fit into the stride, or a stride of more than 4 rows.
+    /// A row does not fit into the stride, or the stride is longer than 4 rows.
     pub fn padded(
         format: PixelFormat,
         width: u32,
@@ -64,8 +64,8 @@ impl Layout {
             ..packed
         };
         let row = packed.row();
-        // Drivers pad to 64 bytes or so; more than this is a mistake, and would
-        // take memory for it.
+        // Drivers pad to about 64 bytes; a much larger stride is a mistake, and
+        // would waste memory.
         if !(row..=4 * packed.stride.max(64)).contains(&layout.stride) {
             return Err(CaptureError::Stride {
                 stride: layout.stride,
@@ -77,7 +77,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Bytes that carry luma in one row.
+    /// Bytes of a row that contain luma.
     const fn row(&self) -> usize {
         match self.format {
             PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Y16 => self.width as usize * 2,
@@ -98,16 +98,16 @@ impl Layout {
         }
     }
 
-    /// Bytes up to the last one that carries luma.
+    /// Bytes up to the last one that contains luma.
     #[must_use]
     pub const fn needed(&self) -> usize {
         self.stride * (self.height as usize - 1) + self.row()
     }
 
-    /// Converts one frame to luma by its format.
+    /// Converts a frame of this layout to luma.
     ///
     /// # Errors
-    /// [`Short`] if bytes are missing; `out` is then left as it was.
+    /// [`Short`] if bytes are missing; `out` is then unchanged.
     ///
     /// # Panics
     /// If `out` has not width times height bytes, or for [`PixelFormat::Mjpg`],
@@ -147,7 +147,7 @@ pub fn uyvy(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     pairs::<1>(data, width, stride, out);
 }
 
-/// 16 bits a pixel, little endian: the upper byte.
+/// 16 bits per pixel, little endian: the upper byte.
 pub fn y16(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     pairs::<1>(data, width, stride, out);
 }
@@ -162,19 +162,21 @@ pub fn i420(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     grey(data, width, stride, out);
 }
 
-/// One byte a pixel.
+/// One byte per pixel.
 pub fn grey(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
         out.copy_from_slice(&row[..width]);
     }
 }
 
-/// Red, green, blue: their weighted sum, as OpenCV's `cvtColor` has it.
+/// Red, green, blue: their weighted sum, with the weights of OpenCV's
+/// `cvtColor`.
 pub fn rgb24(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     triples::<0, 2>(data, width, stride, out);
 }
 
-/// Blue, green, red: their weighted sum, as OpenCV's `cvtColor` has it.
+/// Blue, green, red: their weighted sum, with the weights of OpenCV's
+/// `cvtColor`.
 pub fn bgr24(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     triples::<2, 0>(data, width, stride, out);
 }
@@ -193,10 +195,10 @@ fn triples<const RED: usize, const BLUE: usize>(
     }
 }
 
-/// Byte `LUMA` of every two.
+/// Takes byte `LUMA` of every two.
 ///
-/// By way of 16-bit numbers: narrowing those is what the compiler has vector
-/// instructions for, while picking bytes stays one pixel at a time.
+/// It reads 16-bit numbers, because the compiler has vector instructions that
+/// narrow those. Picking single bytes is not vectorised.
 fn pairs<const LUMA: usize>(data: &[u8], width: usize, stride: usize, out: &mut [u8]) {
     for (row, out) in data.chunks(stride).zip(out.chunks_exact_mut(width)) {
         let (pairs, _) = row[..2 * width].as_chunks::<2>();
@@ -211,7 +213,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The luma that every format below carries, for 5x3 pixels.
+    /// The luma in every format below, for 5x3 pixels.
     #[rustfmt::skip]
     const GOLDEN: [u8; 15] = [
         16,  40,  80, 120, 235,
@@ -220,7 +222,8 @@ mod tests {
     ];
     const W: u32 = 5;
     const H: u32 = 3;
-    /// What padding and chroma are filled with, so that it shows where it gets in.
+    /// The value of padding and chroma bytes, so that it is visible if one is
+    /// used as luma.
     const X: u8 = 99;
 
     fn golden(format: PixelFormat, stride: usize, data: &[u8]) {
@@ -233,7 +236,7 @@ mod tests {
         let mut out = [0; 15];
         layout.luma(data, &mut out).unwrap();
         assert_eq!(out, GOLDEN, "{format} with a stride of {stride}");
-        // The last row needs no padding, and no byte less will do.
+        // The last row needs no padding, but one byte less is an error.
         let need = layout.needed();
         layout.luma(&data[..need], &mut out).unwrap();
         assert_eq!(
@@ -283,7 +286,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn colours_are_weighted_in_either_order() {
-        // Gray pixels keep their value whatever the weights.
+        // Gray pixels keep their value with any weights.
         golden(PixelFormat::Rgb24, 16, &[
             16, 16, 16, 40, 40, 40, 80, 80, 80, 120, 120, 120, 235, 235, 235, X,
             17, 17, 17, 41, 41, 41, 81, 81, 81, 121, 121, 121, 234, 234, 234, X,
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stride_has_to_hold_a_row() {
+    fn a_stride_must_have_room_for_a_row() {
         let stride = |bytes| Layout::padded(PixelFormat::Rgb24, 5, 3, Some(bytes));
         assert_eq!(stride(15).unwrap().frame(), 45);
         assert_eq!(stride(16).unwrap().frame(), 48);
@@ -338,9 +341,9 @@ mod tests {
     }
 
     proptest! {
-        /// Any size, stride and length: the plane that went in, or an error.
+        /// Any size, stride and length: the original plane, or an error.
         #[test]
-        fn what_is_packed_is_unpacked(
+        fn packed_luma_is_unpacked(
             width in 1u32..40, height in 1u32..20, pad in 0usize..9, cut in 0usize..30,
             which in 0usize..8, seed in any::<u8>(),
         ) {

@@ -1,15 +1,16 @@
-//! Leaves out dark frames, as a strobed infra-red lamp makes them.
+//! Skips dark frames, such as those between the flashes of a strobed infra-red
+//! lamp.
 
 use std::time::Duration;
 
 use super::{Captured, Counts, Frame, Source};
 use crate::frame::LumaView;
 
-/// Dark frames left out in a row at most. A room where the light is switched
+/// How many dark frames in a row are skipped. A room whose light is switched
 /// off must not look like a camera that delivers nothing.
 const IN_A_ROW: u32 = 3;
 
-/// A source whose dark frames are passed over.
+/// A source whose dark frames are skipped.
 pub struct SkipDark {
     inner: Box<dyn Source>,
     /// Mean luma, 0 to 255, below which a frame is dark.
@@ -19,7 +20,7 @@ pub struct SkipDark {
 }
 
 impl SkipDark {
-    /// Passes over frames whose mean luma is below `threshold`.
+    /// Skips frames whose mean luma is below `threshold`.
     pub fn new(inner: Box<dyn Source>, threshold: f32) -> Self {
         Self {
             inner,

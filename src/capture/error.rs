@@ -7,8 +7,8 @@ use super::format::{PixelFormat, UnknownFormat};
 use crate::frame::MAX_SIDE;
 use crate::image::MediaError;
 
-/// The source cannot be opened, or not with these options. A camera that is only
-/// absent or busy is not an error: see [`open`](super::open).
+/// The source cannot be opened, or not with these options. A camera that is
+/// missing or busy is not an error: see [`open`](super::open).
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     #[error(
@@ -18,11 +18,11 @@ pub enum CaptureError {
     #[error(transparent)]
     Format(#[from] UnknownFormat),
     #[error(
-        "raw frames of format {format} do not say how large they are: give their size, as in --format {format} --size 640x480 (board file: capture.size)"
+        "raw frames of format {format} do not contain their size: give it, as in --format {format} --size 640x480 (board file: capture.size)"
     )]
     SizeMissing { format: PixelFormat },
     #[error(
-        "a stride of {stride} bytes: a row of {width} pixels in {format} has {row} bytes, and the stride is at most 4 rows"
+        "a stride of {stride} bytes is out of range: a row of {width} pixels in {format} has {row} bytes, and the stride is from 1 to 4 rows"
     )]
     Stride {
         stride: usize,
@@ -30,11 +30,11 @@ pub enum CaptureError {
         width: u32,
         row: usize,
     },
-    #[error("a size of {width}x{height}: both sides have to lie between 1 and {MAX_SIDE} pixels")]
+    #[error("a size of {width}x{height}: both sides must be from 1 to {MAX_SIDE} pixels")]
     Size { width: u32, height: u32 },
     #[error("a rate of {fps} frames per second: it must be from {from} to {to}")]
     Rate { fps: f32, from: f64, to: f64 },
-    #[error("{device}: is no camera: {reason}")]
+    #[error("{device}: is not a camera: {reason}")]
     NotACamera { device: String, reason: String },
     #[error("{device}: does not offer {asked}; it offers {offered}")]
     NotOffered {
@@ -42,7 +42,9 @@ pub enum CaptureError {
         asked: String,
         offered: String,
     },
-    #[error("{device}: may not be opened: add the user to the group that owns it (often 'video')")]
+    #[error(
+        "{device}: no permission to open it: add the user to the group that owns it (often 'video')"
+    )]
     Permission { device: String },
     #[error("{device}: control '{name}': {reason}")]
     Control {

@@ -1,4 +1,4 @@
-//! Pixel formats and the names that people know them by.
+//! Pixel formats and their usual names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,7 +64,7 @@ impl fmt::Display for PixelFormat {
     }
 }
 
-/// A name that is none of the formats'.
+/// The name is not that of a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown pixel format '{given}'; formats are yuyv, uyvy, nv12, i420, grey, y16, rgb24, bgr24 and mjpg, by these names or those of ffmpeg, GStreamer and V4L2{advice}"
@@ -85,10 +85,10 @@ impl FromStr for PixelFormat {
         Self::ALL.into_iter().find(known).ok_or_else(|| {
             let advice = match name {
                 "y4m" | "yuv4mpeg" | "yuv4mpegpipe" | "yuv4mpeg2" => {
-                    "; Y4M says itself what its frames are: leave the format out"
+                    "; Y4M contains its own format: leave the format out"
                 }
                 "h264" | "h265" | "hevc" | "vp8" | "vp9" | "av1" => {
-                    "; affectd decodes no video codec: let the sender write mjpg or i420"
+                    "; affectd cannot decode video codecs: let the sender write mjpg or i420"
                 }
                 _ => "",
             };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_format_is_answered_with_the_known_ones() {
+    fn the_error_for_an_unknown_format_lists_the_known_ones() {
         let error = |name: &str| name.parse::<PixelFormat>().unwrap_err().to_string();
         let told = error("p010");
         assert!(

@@ -1,16 +1,19 @@
 //! Capture: from a camera, a recording or standard input to luma planes.
 //!
-//! All of them are a [`Source`]: the pipeline asks for the newest frame within
-//! a time and learns, besides a frame, that there is none yet, that the camera
-//! is gone, or that the recording is over. What a camera does to a program
-//! that runs for a year (unplugged, stalled, other node number, half frames)
-//! is dealt with in here and reaches the pipeline as [`Captured::Lost`] only.
+//! Each of them is a [`Source`]: the pipeline asks for the newest frame with a
+//! time limit, and gets a frame, or the answer that there is none yet, that the
+//! camera is lost, or that the recording is over. This module handles all
+//! faults of a camera that runs for a year (unplugged, stalled, another node
+//! number, half frames). The pipeline only sees [`Captured::Lost`].
 //!
 //! - `v4l2`: Linux cameras; a state machine around the kernel.
-//! - `nokhwa`: cameras through the crate nokhwa, for laptops (a cargo feature).
+//! - `nokhwa`: cameras read with the crate nokhwa, for laptops (a cargo
+//!   feature).
 //! - `replay`: pictures, Y4M and Motion-JPEG recordings.
-//! - `stream`: frames that another program writes into a pipe, and that program.
-//! - `turn`, `dark`: any source with its picture turned, or without dark frames.
+//! - `stream`: frames that another program writes into a pipe, and the start of
+//!   that program.
+//! - `turn`, `dark`: any source, with its picture turned or without dark
+//!   frames.
 //! - [`convert`]: one function per pixel format.
 
 use std::os::unix::fs::FileTypeExt as _;
@@ -42,14 +45,14 @@ pub use v4l2::{CameraInfo, ControlInfo, FormatInfo, SizeInfo, cameras};
 
 /// Opens a source.
 ///
-/// A camera that is absent or busy is no error: the source starts as
-/// [`Captured::Lost`] and goes on trying, since a robot's camera may take
-/// longer to start than its computer.
+/// A missing or busy camera is not an error: the source starts as
+/// [`Captured::Lost`] and tries again and again, because a robot's camera may
+/// need longer to start than its computer.
 ///
 /// # Errors
-/// What no waiting would mend: absurd sizes and rates, a device that is no
-/// camera, a format or size that the device does not have (with what it
-/// has), an unknown control, a recording that holds no picture.
+/// Errors that waiting cannot fix: an absurd size or rate, a device that is not
+/// a camera, a format or size that the device does not have (the error lists
+/// what it has), an unknown control, a recording without a frame.
 pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     if let Some((width, height)) = options.size
         && !((1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height))
@@ -104,7 +107,7 @@ fn open_nokhwa(index: u32, options: &Options) -> Result<Box<dyn Source>, Capture
 fn open_nokhwa(index: u32, _options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     Err(CaptureError::Nokhwa {
         index,
-        reason: "this affectd is built without nokhwa: build it with --features nokhwa, or use /dev/videoN".to_owned(),
+        reason: "this affectd was built without nokhwa: build it with --features nokhwa, or use /dev/videoN".to_owned(),
     })
 }
 
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_source_is_told_what_is_right() {
+    fn errors_for_wrong_sources_say_what_is_right() {
         for given in ["", "  ", "card:", "nokhwa:", "nokhwa:front", "nokhwa:-1"] {
             let error = given.parse::<SourceSpec>().unwrap_err().to_string();
             assert!(

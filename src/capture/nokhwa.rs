@@ -1,22 +1,22 @@
-//! Cameras through the crate nokhwa, for laptops. nokhwa also speaks Media
+//! Cameras read with the crate nokhwa, for laptops. nokhwa also supports Media
 //! Foundation and AVFoundation, but affectd builds on Linux only, where nokhwa
 //! uses V4L2.
 //!
-//! nokhwa's `frame()` waits for as long as it takes. It is therefore called on
-//! a thread of its own, which converts to luma and leaves the newest frame in
-//! a slot; [`Nokhwa::next`] waits at the slot for no longer than it was told.
-//! Three buffers go round: one with the thread, one in the slot, one with us.
+//! nokhwa's `frame()` waits without a limit. A thread of its own therefore
+//! calls it, converts to luma and leaves the newest frame in a slot;
+//! [`Nokhwa::next`] waits at the slot only as long as it may. There are three
+//! buffers: one in the thread, one in the slot, one in the loop.
 //!
-//! Known traps of nokhwa 0.10.11, dealt with here:
-//! - GRAY becomes the FourCC `GRAY`, which no kernel knows (it is `GREY`); the
-//!   format is never asked for.
-//! - A request for the closest format fails where the exact size is missing;
-//!   the formats are listed and one of them is asked for exactly.
-//! - Frame rates that are no whole number (25/2) make opening fail; there is
-//!   no way around it but the V4L2 source.
+//! Known faults of nokhwa 0.10.11, handled here:
+//! - GRAY becomes the FourCC `GRAY`, which no kernel knows (it is `GREY`), so
+//!   this format is never requested.
+//! - A request for the closest format fails if the exact size is missing. So
+//!   the formats are listed and one of them is requested exactly.
+//! - Opening fails for frame rates that are not whole numbers (25/2). Only the
+//!   V4L2 source can open such cameras.
 //! - A camera that stalls keeps the thread inside nokhwa for ever. It is
-//!   reported as lost, and is back when frames come again; there is no way to
-//!   close it meanwhile. An unplugged one does come out with an error.
+//!   reported as lost until frames come again, and cannot be closed meanwhile.
+//!   An unplugged camera gives an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
 
-/// The formats that can be asked for, the cheapest first.
+/// The formats that can be requested, the cheapest first.
 const FORMATS: [FrameFormat; 5] = [
     FrameFormat::NV12,
     FrameFormat::YUYV,
@@ -52,7 +52,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long opening may take before the source starts without the camera.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the thread leaves for us.
+/// The data that the thread passes to the loop.
 #[derive(Default)]
 struct Slot {
     image: LumaImage,
@@ -61,11 +61,11 @@ struct Slot {
     count: u64,
     /// `image` has not been collected.
     fresh: bool,
-    /// What the camera is; empty until it has been opened.
+    /// The camera's description; empty until it has been opened.
     description: String,
     /// Why there is no camera, if there is none.
     lost: Option<String>,
-    /// Why there will never be one, to be told by `open`.
+    /// Why there will never be one; `open` returns this error.
     refused: Option<String>,
 }
 
@@ -78,7 +78,7 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Slot> {
-        // A panic elsewhere leaves a slot that can be used all the same.
+        // After a panic in the other thread the slot is still usable.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +93,7 @@ impl Shared {
     }
 }
 
-/// A camera through nokhwa.
+/// A camera that nokhwa reads.
 pub struct Nokhwa {
     shared: Arc<Shared>,
     thread: thread::JoinHandle<()>,
@@ -105,7 +105,8 @@ pub struct Nokhwa {
     lost: bool,
 }
 
-/// What a format or size that the camera lacks is told apart by.
+/// Distinguishes a format or size that the camera does not have from other
+/// failures.
 enum Failure {
     NotYet(String),
     Never(String),
@@ -115,8 +116,8 @@ impl Nokhwa {
     /// Opens camera number `index`, or begins to wait for it.
     ///
     /// # Errors
-    /// A format that nokhwa cannot deliver, or a format or size that the
-    /// camera does not have.
+    /// nokhwa cannot deliver the format, or the camera does not have the format
+    /// or size.
     pub fn open(index: u32, options: &Options) -> Result<Self, CaptureError> {
         let refuse = |reason: String| CaptureError::Nokhwa { index, reason };
         let wanted = match options.format {
@@ -126,13 +127,13 @@ impl Nokhwa {
             Some(PixelFormat::Mjpg) => Some(FrameFormat::MJPEG),
             Some(other) => {
                 return Err(refuse(format!(
-                    "{other} cannot be had through nokhwa: nv12, yuyv and mjpg can, or use /dev/videoN"
+                    "nokhwa cannot read {other}: use nv12, yuyv or mjpg, or use /dev/videoN"
                 )));
             }
         };
         if !options.controls.is_empty() {
             return Err(refuse(
-                "controls cannot be set through nokhwa: use /dev/videoN".to_owned(),
+                "nokhwa cannot set controls: use /dev/videoN".to_owned(),
             ));
         }
         let ask = Ask {
@@ -226,7 +227,7 @@ impl Source for Nokhwa {
             self.reason.clone_from(reason);
             self.lost = true;
         } else if self.thread.is_finished() {
-            "nokhwa has ended in a panic".clone_into(&mut self.reason);
+            "nokhwa panicked".clone_into(&mut self.reason);
             self.lost = true;
         } else if self.last_frame.elapsed() >= self.stall_timeout.max(Duration::from_secs(1)) {
             if !self.lost {
@@ -264,12 +265,13 @@ impl Source for Nokhwa {
 
 impl Drop for Nokhwa {
     fn drop(&mut self) {
-        // Not waited for: within nokhwa it may be held for ever.
+        // Dropping does not wait for the thread, which may hang inside nokhwa
+        // for ever.
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 
-/// What is asked of the camera.
+/// The settings requested from the camera.
 struct Ask {
     index: u32,
     size: Option<(u32, u32)>,
@@ -277,7 +279,8 @@ struct Ask {
     format: Option<FrameFormat>,
 }
 
-/// The thread: opens, delivers until an error, and opens again.
+/// The thread: opens the camera, delivers frames until an error, and opens it
+/// again.
 fn run(shared: &Shared, ask: &Ask) {
     let name = format!("nokhwa:{}", ask.index);
     let mut first = true;
@@ -349,7 +352,8 @@ fn missing(offered: &[CameraFormat], ask: &Ask) -> String {
     )
 }
 
-/// The cheapest format that has the size and is fast enough, else the fastest.
+/// The cheapest format that has the size and is fast enough, or else the
+/// fastest.
 fn choose(offered: &[CameraFormat], ask: &Ask) -> Option<CameraFormat> {
     let wanted = ask.fps.map_or(USUAL_FPS, |fps| fps.round() as u32);
     let (width, height) = ask.size.unwrap_or(USUAL_SIZE);
@@ -364,7 +368,7 @@ fn choose(offered: &[CameraFormat], ask: &Ask) -> Option<CameraFormat> {
         .min_by_key(|f| {
             let away = f.width().abs_diff(width) + f.height().abs_diff(height);
             let rate = f.frame_rate();
-            // Above the wanted rate the lowest will do.
+            // Among the rates above the wanted one, the lowest is best.
             let slowness = wanted.saturating_sub(rate);
             let cost = FORMATS.iter().position(|&known| known == f.format());
             (away, slowness, cost, rate)
@@ -372,7 +376,7 @@ fn choose(offered: &[CameraFormat], ask: &Ask) -> Option<CameraFormat> {
         .copied()
 }
 
-/// Delivers frames until there is an error, and returns that.
+/// Delivers frames until there is an error, and returns the error.
 fn deliver(shared: &Shared, camera: &mut Camera, name: &str) -> String {
     let format = camera.camera_format();
     let (width, height) = (format.width(), format.height());
@@ -442,7 +446,8 @@ fn luma(format: FrameFormat, bytes: &[u8], image: &mut LumaImage) -> Result<(), 
         FrameFormat::GRAY => PixelFormat::Grey,
     };
     image.pixels.resize(size, 0);
-    // nokhwa does not tell the stride: rows without padding are all there is.
+    // nokhwa does not give the stride, so only rows without padding can be
+    // read.
     Layout::packed(pixel_format, width, height)
         .luma(bytes, &mut image.pixels)
         .map_err(|short| short.to_string())
@@ -486,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nokhwa_cannot_do_is_refused_at_once() {
+    fn options_that_nokhwa_lacks_are_refused_at_once() {
         let mut options = Options {
             format: Some(PixelFormat::Grey),
             ..Options::default()
@@ -503,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_camera_is_waited_for_and_keeps_to_the_time_allowed() {
+    fn a_missing_camera_is_waited_for_within_the_time_limit() {
         let mut source = Nokhwa::open(97, &Options::default()).unwrap();
         for _ in 0..2 {
             let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Where frames come from, and how.
+//! The options of a source.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -24,10 +24,10 @@ pub enum SourceSpec {
     V4l2Path(PathBuf),
     /// The first V4L2 capture device whose card name is this (`card:NAME`).
     V4l2Card(String),
-    /// A camera through nokhwa, by its index (`nokhwa:0`).
+    /// A camera read with nokhwa, by its index (`nokhwa:0`).
     Nokhwa(u32),
     /// A recording: a still picture, a directory of them, Y4M or concatenated
-    /// MJPEG. Or a FIFO, which is read as standard input is.
+    /// MJPEG. Or a FIFO, which is read like standard input.
     Replay(PathBuf),
     /// Frames on standard input (`-`).
     Stdin,
@@ -72,11 +72,11 @@ impl FromStr for SourceSpec {
         if let Some(index) = given.strip_prefix("nokhwa:") {
             return match index.parse() {
                 Ok(index) => Ok(Self::Nokhwa(index)),
-                Err(_) => wrong("after nokhwa: comes a camera's number, as in nokhwa:0"),
+                Err(_) => wrong("write a camera's number after nokhwa:, as in nokhwa:0"),
             };
         }
         if given.bytes().all(|byte| byte.is_ascii_digit()) {
-            return wrong(&format!("a V4L2 camera is written /dev/video{given}"));
+            return wrong(&format!("for a V4L2 camera write /dev/video{given}"));
         }
         if is_address(given) {
             return wrong(&format!(
@@ -85,7 +85,8 @@ impl FromStr for SourceSpec {
                  affectd run --board BOARD --source - --format grey --size 640x480"
             ));
         }
-        // Recordings may lie in memory, and shells name their pipes /dev/fd/N.
+        // Recordings may be in shared memory, and shells name their pipes
+        // /dev/fd/N.
         let is_file = ["/dev/shm/", "/dev/fd/"]
             .iter()
             .any(|folder| given.starts_with(folder));
@@ -108,10 +109,10 @@ fn is_address(text: &str) -> bool {
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
-    /// At the pace at which it was recorded.
+    /// At the recorded speed.
     #[default]
     Recorded,
-    /// As fast as frames are asked for; timestamps stay the recorded ones.
+    /// As fast as the loop asks for frames; the recorded timestamps stay.
     Fast,
 }
 
@@ -119,46 +120,47 @@ pub enum Pace {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub source: SourceSpec,
-    /// Pixels asked for; `None` leaves it to the device or the recording.
+    /// The requested size in pixels; `None` leaves it to the device or the
+    /// recording.
     pub size: Option<(u32, u32)>,
-    /// Frames a second asked for; for pictures the rate at which they are shown.
+    /// The requested frames per second; for a directory of pictures, how many
+    /// are shown per second.
     pub fps: Option<f32>,
-    /// `None` takes the best that the device offers.
+    /// `None`: the best format that the device offers.
     pub format: Option<PixelFormat>,
     /// V4L2 controls by name, as `v4l2-ctl --list-ctrls` spells them.
     pub controls: Vec<(String, i64)>,
     pub pace: Pace,
     /// Start a recording again when it ends.
     pub repeat: bool,
-    /// A source that delivers no whole picture for this long counts as lost, but
-    /// never before three of its intervals between pictures have passed.
+    /// A source that delivers no whole frame for this time counts as lost, but
+    /// never before three of its intervals between frames have passed.
     pub stall_timeout: Duration,
-    /// How the source's picture is turned and mirrored before anything else
-    /// sees it. `size` is the source's own.
+    /// How the source's picture is turned and mirrored before the later stages.
+    /// `size` is the size before that.
     pub turn: Turn,
-    /// How long the first picture of a [`SourceSpec::Command`] may take.
+    /// How long the first frame of a [`SourceSpec::Command`] may take.
     pub start_timeout: Duration,
-    /// Bytes from one row of raw frames to the next, where rows are padded.
+    /// Bytes from one row of raw frames to the next, if rows are padded.
     pub stride: Option<usize>,
-    /// Mean luma, 0 to 255, below which a frame is passed over; 0: none. At most
-    /// three frames in a row are.
+    /// Mean luma, 0 to 255, below which a frame is skipped, at most three in a
+    /// row; 0: none.
     pub skip_darker_than: f32,
 }
 
 impl Options {
-    /// What [`fps`](Self::fps) may be.
+    /// The range of [`fps`](Self::fps).
     pub const FPS: RangeInclusive<f64> = 0.1..=1000.0;
-    /// What [`stall_timeout`](Self::stall_timeout) and
-    /// [`start_timeout`](Self::start_timeout) may be in a board file, in
-    /// milliseconds.
+    /// The range of [`stall_timeout`](Self::stall_timeout) and
+    /// [`start_timeout`](Self::start_timeout) in a board file, in milliseconds.
     pub const TIMEOUT_MS: RangeInclusive<u64> = 100..=3_600_000;
-    /// What [`skip_darker_than`](Self::skip_darker_than) may be.
+    /// The range of [`skip_darker_than`](Self::skip_darker_than).
     pub const LUMA: RangeInclusive<f64> = 0.0..=255.0;
 }
 
 impl Default for Options {
-    /// The first camera as it comes. It counts as lost soon enough that the
-    /// outputs are safe a second after its last frame.
+    /// The first camera with its own settings. It counts as lost early enough
+    /// that the outputs are safe a second after its last frame.
     fn default() -> Self {
         Self {
             source: SourceSpec::V4l2Path("/dev/video0".into()),

@@ -1,31 +1,31 @@
-//! When a source that delivers no whole picture counts as lost.
+//! Decides when a source that delivers no whole frame counts as lost.
 
 use std::time::Duration;
 
 use crate::frame::Timestamp;
 
-/// So many intervals between two pictures have to pass at least: a slow camera
-/// that misses one or two is not lost.
+/// At least this many intervals between two frames must pass: a slow camera
+/// that misses one or two frames is not lost.
 const INTERVALS: u32 = 3;
 
-/// Watches the time since the last whole picture.
+/// Watches the time since the last whole frame.
 ///
-/// The source is lost after `stall_timeout`, but never sooner than after three
-/// of the longer of two intervals: the one that was asked for or announced, and
-/// the one at which pictures really come.
+/// The source is lost after `stall_timeout`, but never before three intervals
+/// between frames, for which the longer of two counts: the requested or
+/// announced one, and the measured one.
 #[derive(Clone, Debug)]
 pub struct Stall {
     timeout: Duration,
     announced: Duration,
-    /// A running mean; zero before the second picture.
+    /// A running mean; zero before the second frame.
     measured: Duration,
     last: Timestamp,
-    /// Whether a picture has come since the source was started or came back.
+    /// Whether a frame has come since the source was started or came back.
     streaming: bool,
 }
 
 impl Stall {
-    /// `fps` is the rate that was asked for, if any.
+    /// `fps` is the requested rate, if any.
     pub fn new(timeout: Duration, fps: Option<f32>, now: Timestamp) -> Self {
         let mut stall = Self {
             timeout,
@@ -40,14 +40,14 @@ impl Stall {
         stall
     }
 
-    /// The stream says at which rate its frames come.
+    /// Notes the rate that the stream announces.
     pub fn announce(&mut self, fps: f64) {
         if let Ok(interval) = Duration::try_from_secs_f64(1.0 / fps) {
             self.announced = interval;
         }
     }
 
-    /// `count` whole pictures came since the last call.
+    /// Notes that `count` whole frames came since the last call.
     pub fn pictures(&mut self, count: u64, now: Timestamp) {
         if self.streaming && count > 0 {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -62,19 +62,19 @@ impl Stall {
         self.last = now;
     }
 
-    /// The source is started anew: its time runs from now on.
+    /// Notes that the source is started again: its time runs from now on.
     pub fn restart(&mut self, now: Timestamp) {
         self.last = now;
         self.streaming = false;
     }
 
-    /// The time without a picture after which the source is lost.
+    /// The time without a frame after which the source is lost.
     pub fn limit(&self) -> Duration {
         self.timeout
             .max(self.announced.max(self.measured).saturating_mul(INTERVALS))
     }
 
-    /// Time since the last whole picture, or since the start.
+    /// Time since the last whole frame, or since the start.
     pub fn silence(&self, now: Timestamp) -> Duration {
         now.since(self.last)
     }
@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(seen.limit(), 3 * SECOND);
         assert!(!is_overdue(&seen, at(5999)) && is_overdue(&seen, at(6000)));
 
-        // The pause in which it was lost is no interval between pictures.
+        // The pause in which it was lost does not count as an interval between
+        // frames.
         seen.restart(at(60_000));
         seen.pictures(1, at(70_000));
         assert_eq!(seen.limit(), 3 * SECOND);
@@ -126,7 +127,7 @@ mod tests {
         }
         assert_eq!(stall.limit(), SECOND);
         assert!(stall.measured < Duration::from_millis(40));
-        // Rates that make no sense announce nothing.
+        // Senseless rates are ignored.
         stall.announce(0.0);
         stall.announce(f64::NAN);
         assert_eq!(stall.limit(), SECOND);

@@ -1,5 +1,4 @@
-//! Any source, with its picture turned: what comes after capture sees nothing
-//! but the turned picture.
+//! Turns the picture of any source: later stages see only the turned picture.
 
 use std::time::Duration;
 

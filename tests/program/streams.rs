@@ -1,4 +1,4 @@
-//! Frames from another program, as the daemon sees them: standard input and
+//! The daemon with frames from another program: standard input and
 //! `capture.command`.
 
 use std::fs;
@@ -15,7 +15,8 @@ use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// A daemon whose events are read, and which believes in a service manager.
+/// A daemon with a reader of its events, and a socket in the place of a service
+/// manager.
 struct Daemon {
     child: Child,
     events: Receiver<Value>,
@@ -28,7 +29,8 @@ impl Daemon {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_affectd")), capture)
     }
 
-    /// Started by a command that ends in the daemon's own path.
+    /// Starts the daemon through a command whose last argument is the daemon's
+    /// path.
     fn start_by(mut command: Command, capture: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let board = directory.path().join("board.toml");
@@ -130,7 +132,7 @@ fn good() -> Vec<u8> {
     jpeg
 }
 
-/// Writes pieces at 30 a second until `done`.
+/// Writes pieces at 30 per second until `done`.
 fn feed(child: &mut Child, piece: &[u8], mut done: impl FnMut() -> bool) {
     let mut pipe = child.stdin.take().unwrap();
     let start = Instant::now();
@@ -151,8 +153,8 @@ fn broken_pictures_on_standard_input_are_a_lost_camera() {
     for (piece, part) in [
         (good.clone(), ""),
         (half, "broken ones came, the last: "),
-        (vec![0; 30_000], "no whole picture for 0.8 s"),
-        (noughts, "no whole picture for 0.8 s"),
+        (vec![0; 30_000], "no whole frame for 0.8 s"),
+        (noughts, "no whole frame for 0.8 s"),
     ] {
         let mut daemon = Daemon::start("source = '-'\nformat = 'mjpg'");
         let mut frames = 0;
@@ -160,7 +162,7 @@ fn broken_pictures_on_standard_input_are_a_lost_camera() {
             frames += 1;
             frames > 30
         });
-        // Decided from the good ones.
+        // A decision from the good pictures.
         daemon.event("face");
         if part.is_empty() {
             feed(&mut daemon.child, &piece, || {
@@ -182,7 +184,7 @@ fn broken_pictures_on_standard_input_are_a_lost_camera() {
         let reason = lost["reason"].as_str().unwrap();
         assert!(reason.contains(part), "{reason}");
 
-        // The loop is alive, and says so.
+        // The loop still feeds the watchdog.
         daemon.feeds();
         let start = Instant::now();
         feed(&mut daemon.child, &piece, || {
@@ -229,7 +231,8 @@ fn pictures_without_an_end_marker_keep_the_face() {
         }
     };
     assert!(faces > 0);
-    // The last one, which no other ends, counts neither way.
+    // The last picture has no successor that ends it, so it counts neither as
+    // whole nor as broken.
     assert_eq!(goodbye["counters"]["frames_broken"], 0, "{goodbye}");
 }
 
@@ -274,7 +277,7 @@ fn a_program_is_killed_with_affectd() {
     let read = |name: &str| fs::read_to_string(programs.path().join(name)).unwrap();
     let pid: u32 = read("pid").trim().parse().unwrap();
 
-    // What it was started with.
+    // The environment and status that it was started with.
     let status = read("status");
     let field = |name: &str| field(&status, name);
     assert_eq!(field("PPid:"), daemon.child.id().to_string());
@@ -333,8 +336,8 @@ fn field(status: &str, name: &str) -> String {
     line.split_whitespace().nth(1).unwrap().to_owned()
 }
 
-/// Waits until a process blocks no signal. A shell blocks them all for the moment
-/// in which it starts another program; a mask that it inherited stays.
+/// Waits until a process blocks no signal. A shell blocks all signals for a
+/// moment while it starts another program; an inherited mask would stay.
 fn wait_for_an_empty_mask(pid: &str) {
     wait_for("an empty signal mask", || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -368,7 +371,7 @@ fn a_program_that_is_started_again_inherits_no_priority_lock_or_signal_mask() {
         may.is_ok()
     });
     if !may.join().unwrap() {
-        // Without the right the daemon does not start at all.
+        // Without the privilege the daemon does not start at all.
         let board = programs.path().join("board.toml");
         fs::write(&board, format!("[capture]\n{capture}")).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_affectd"))

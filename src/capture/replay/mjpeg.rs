@@ -1,9 +1,8 @@
-//! Concatenated JPEGs: what most webcams and `ffmpeg -f mjpeg` write.
+//! Concatenated JPEGs, as most webcams and `ffmpeg -f mjpeg` write them.
 //!
 //! There is no container, so pictures are found by their markers. A picture
-//! ends at its end marker, or where the next one starts: a writer that leaves
-//! the end marker out is understood, and a picture that breaks off costs only
-//! itself.
+//! ends at its end marker, or where the next one starts: end markers may be
+//! missing, and a picture that breaks off does not damage the next one.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,10 +12,11 @@ use super::recording::{Recording, Step};
 use crate::image::LumaImage;
 use crate::image::jpeg;
 
-/// No picture has more bytes.
+/// The largest picture in bytes.
 const MAX_PICTURE: usize = 32 << 20;
 
-/// What a picture may have besides its pixels: a thumbnail, a colour profile.
+/// The most bytes of a picture besides its pixels: a thumbnail, a colour
+/// profile.
 const MAX_HEADERS: usize = 2 << 20;
 
 /// Bytes per pixel at most. Cameras stay far below 1.
@@ -25,22 +25,22 @@ const MAX_BYTES_PER_PIXEL: usize = 2;
 /// How much is read at once.
 const CHUNK: usize = 1 << 16;
 
-/// Cuts a stream of JPEGs into pictures, in memory that grows with the
-/// largest picture and is used again.
+/// Cuts a stream of JPEGs into pictures, in memory that grows to the largest
+/// picture and is reused.
 #[derive(Default)]
 pub struct Splitter {
     buffer: Vec<u8>,
-    /// Where the unused bytes start and end.
+    /// Start and end of the unused bytes.
     start: usize,
     end: usize,
     walk: Walk,
 }
 
-/// What the bytes so far hold.
+/// What the splitter found in the bytes so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Split {
-    /// What may be a picture, in the bytes of [`Splitter::bytes`]. Its end marker
-    /// may be missing, and so may its end: only the decoder knows.
+    /// Probably a picture, in the bytes of [`Splitter::bytes`]. Its end marker
+    /// may be missing, or its end: only the decoder knows.
     Picture(Range<usize>),
     Broken(&'static str),
     /// More bytes are needed.
@@ -48,7 +48,7 @@ pub enum Split {
 }
 
 impl Splitter {
-    /// Room for the next bytes, to be followed by [`filled`](Self::filled).
+    /// Room for the next bytes; call [`filled`](Self::filled) afterwards.
     pub fn room(&mut self) -> &mut [u8] {
         if self.buffer.len() - self.end < CHUNK {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -63,12 +63,12 @@ impl Splitter {
         &mut self.buffer[self.end..]
     }
 
-    /// The first `count` bytes of the room now hold data.
+    /// Says that the first `count` bytes of the room now contain data.
     pub fn filled(&mut self, count: usize) {
         self.end += count;
     }
 
-    /// Bytes of memory that it has.
+    /// Size of its memory in bytes.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
@@ -84,13 +84,13 @@ impl Splitter {
         self.walk = Walk::default();
     }
 
-    /// Whether bytes are left that could belong to a picture.
+    /// Whether there are unused bytes that could belong to a picture.
     pub fn is_within(&self) -> bool {
         self.buffer[self.start..self.end].starts_with(&jpeg::START[..2])
     }
 
-    /// The next picture. What lies between pictures (padding, the headers of
-    /// a multipart stream) is passed over.
+    /// The next picture. Bytes between pictures (padding, the headers of a
+    /// multipart stream) are skipped.
     pub fn next(&mut self) -> Split {
         if self.walk.at == 0 {
             self.skip_to_start();
@@ -107,7 +107,7 @@ impl Splitter {
             }
             Walked::More if self.end - self.start <= self.walk.limit() => Split::More,
             Walked::More => {
-                // Within a scan every byte has been searched for a start.
+                // In a scan, every byte has already been searched for a start.
                 let resume = if self.walk.in_scan {
                     self.walk.at
                 } else {
@@ -119,7 +119,7 @@ impl Splitter {
         }
     }
 
-    /// What is left when no more bytes come, if it may be a picture.
+    /// The remaining bytes at the end of the stream, if they may be a picture.
     pub fn last(&mut self) -> Option<Range<usize>> {
         let rest = self.start..self.end;
         let is_picture = self.walk.in_scan && self.is_within();
@@ -146,16 +146,17 @@ impl Splitter {
     }
 }
 
-/// Walks through the markers of a picture while its bytes arrive, and looks at
-/// none of them twice.
+/// Walks through the markers of a picture while its bytes arrive, and reads
+/// each byte only once.
 #[derive(Default)]
 struct Walk {
-    /// The next byte to be looked at, counted from the picture's start.
+    /// The next byte to read, counted from the picture's start.
     at: usize,
     in_scan: bool,
-    /// Where the last segment starts. If the picture breaks off in it, the next
-    /// picture starts in what was taken for its content. Segments before it are
-    /// whole, and a thumbnail in them is no picture of the stream.
+    /// Where the last segment starts. If the picture breaks off in this
+    /// segment, the next picture starts inside of its supposed contents.
+    /// Earlier segments are complete, and a thumbnail in them is not a picture
+    /// of the stream.
     segment: usize,
     /// From the frame header; 0 before.
     pixels: usize,
@@ -164,7 +165,7 @@ struct Walk {
 enum Walked {
     /// It has this many bytes.
     Picture(usize),
-    /// The search for the next picture may go on at byte `resume`.
+    /// The search for the next picture can continue at byte `resume`.
     Broken {
         reason: &'static str,
         resume: usize,
@@ -173,12 +174,12 @@ enum Walked {
 }
 
 impl Walk {
-    /// Bytes after which a picture that has not ended is none.
+    /// A picture that has not ended after this many bytes counts as broken.
     fn limit(&self) -> usize {
         (MAX_HEADERS + self.pixels.saturating_mul(MAX_BYTES_PER_PIXEL)).min(MAX_PICTURE)
     }
 
-    /// Goes on with all bytes that the picture has so far.
+    /// Continues with all bytes that the picture has so far.
     fn on(&mut self, data: &[u8]) -> Walked {
         if self.at == 0 {
             if !data.starts_with(&jpeg::START[..2]) {
@@ -194,7 +195,7 @@ impl Walk {
                 self.at = data.len();
                 return Walked::More;
             };
-            // Between segments nothing but fill bytes (0xFF) has a place.
+            // Only fill bytes (0xFF) may be between segments.
             if !self.in_scan && gap > 0 {
                 return self.broken("bytes lie between its segments");
             }
@@ -271,7 +272,7 @@ impl<R: Read + Seek> Mjpeg<R> {
     /// Starts at the file's first byte.
     ///
     /// # Errors
-    /// What seeking says.
+    /// The file cannot be positioned.
     pub fn open(mut file: R) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         Ok(Self {
@@ -406,9 +407,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_breaks_off_costs_only_itself() {
+    fn a_picture_that_breaks_off_does_not_damage_the_next() {
         let whole = picture(30);
-        // Within the entropy-coded data: the last bytes before the marker.
+        // Inside of the entropy-coded data: the last bytes before the marker.
         let half = &whole[..whole.len() - 3];
         let data = [half, &picture(60), half, &picture(90)].concat();
         assert_eq!(values(&data), [None, Some(60), None, Some(90)]);
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_embedded_thumbnail_is_no_picture_of_its_own() {
+    fn an_embedded_thumbnail_is_not_a_separate_picture() {
         let thumbnail = picture(200);
         let whole = picture(30);
         let mut segment = vec![0xff, 0xe1];
@@ -428,7 +429,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes arrive, the same pictures come out.
+        /// The same pictures come out, in whatever pieces the bytes arrive.
         #[test]
         fn pieces_of_any_size(pieces in proptest::collection::vec(1usize..400, 1..40)) {
             let data = [picture(10), picture(20), vec![1, 2, 3], picture(30)].concat();
@@ -454,7 +455,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(data in proptest::collection::vec(any::<u8>(), 0..400)) {
             values(&data);
-            // Damage within a picture reaches the decoder itself.
+            // Damage inside of a picture reaches the decoder.
             let mut damaged = picture(50);
             for (at, byte) in data.iter().enumerate().take(20) {
                 let place = (at * 131 + usize::from(*byte) * 7) % damaged.len();

@@ -1,16 +1,15 @@
 //! Replay: still pictures, directories of them, Y4M and Motion-JPEG files.
 //!
 //! Time comes from the recording: a frame's timestamp is its place divided by
-//! the rate, whatever the machine does, so that the same recording leads to
-//! the same events at any speed. No frame is left out for lateness; a machine
-//! that cannot keep up takes longer. When a recording is repeated, time and
-//! sequence numbers go on.
+//! the rate, on any machine, so the same recording leads to the same events at
+//! any speed. No frame is dropped because it is late; a slow machine takes
+//! longer. When a recording is repeated, time and sequence numbers continue.
 //!
-//! A broken picture or frame keeps its place in time, is warned about and
-//! passed over. Where so many follow each other that a live camera would count
-//! as lost ([`Stall`]), the recording counts as lost too, in its own time.
-//! Recordings are read as they go, one frame at a time into the same memory:
-//! their length does not matter.
+//! A broken frame is skipped with a warning; the frames after it keep their
+//! times. If so many follow each other that a live camera would count as lost
+//! ([`Stall`]), the recording counts as lost too, by its own time. Frames are
+//! read one at a time into the same memory, so the length of a recording does
+//! not matter.
 //!
 //! [`Player`] does the pacing and repeating for everything that is a
 //! [`Recording`].
@@ -34,11 +33,10 @@ use crate::image::{LumaImage, jpeg, pgm, png};
 
 pub use recording::{PICTURE_RATE, Rate, Recording, Step, VIDEO_RATE};
 
-/// Broken frames that get a line of their own in the log; the others are
-/// counted.
+/// The first broken frames get a log line each; further ones are only counted.
 const LOUD: u64 = 10;
 
-/// A recording, played.
+/// Plays a recording.
 pub struct Player<R> {
     recording: R,
     name: String,
@@ -47,9 +45,9 @@ pub struct Player<R> {
     repeat: bool,
     image: LumaImage,
     size: (u32, u32),
-    /// Place of the next frame to be read, over all repetitions.
+    /// Number of the next frame to read, over all repetitions.
     index: u64,
-    /// `image` holds a frame that has not been handed out.
+    /// `image` has a frame that was not returned yet.
     loaded: bool,
     /// Frames read since the start of this repetition.
     in_this_round: u64,
@@ -58,13 +56,14 @@ pub struct Player<R> {
     first_round: bool,
     /// There is no further frame.
     at_end: bool,
-    /// In the recording's time.
+    /// Uses the recording's time.
     stall: Stall,
-    /// Where the last frame stood that was handed out.
+    /// The number of the last frame that was returned.
     last: Option<u64>,
-    /// Why the last broken place was broken.
+    /// Why the last broken frame was broken.
     fault: String,
-    /// The places since the last frame count as a loss, and were reported.
+    /// The broken frames since the last good one count as a loss, which was
+    /// reported.
     lost: bool,
     reason: String,
     /// When the first frame was asked for, and its time in the recording.
@@ -76,7 +75,7 @@ impl<R: Recording> Player<R> {
     /// an error here and not an empty run.
     ///
     /// # Errors
-    /// The reason why there is none.
+    /// The reason why there is no whole frame.
     pub fn open(recording: R, name: String, rate: Rate, options: &Options) -> Result<Self, String> {
         let mut player = Self {
             recording,
@@ -109,10 +108,10 @@ impl<R: Recording> Player<R> {
                 Step::Frame => break,
                 Step::Broken(reason) => {
                     first_fault.get_or_insert_with(|| reason.clone());
-                    player.pass_over(reason);
+                    player.skip_broken(reason);
                 }
                 Step::End => {
-                    return Err(first_fault.unwrap_or_else(|| "holds no frame".to_owned()));
+                    return Err(first_fault.unwrap_or_else(|| "contains no frame".to_owned()));
                 }
             }
         }
@@ -130,9 +129,9 @@ impl<R: Recording> Player<R> {
         Ok(player)
     }
 
-    /// Counts a place without a usable frame. Each is told of once: not again
-    /// when the recording is repeated.
-    fn pass_over(&mut self, fault: String) {
+    /// Counts a broken frame. Each is logged once, and not again when the
+    /// recording is repeated.
+    fn skip_broken(&mut self, fault: String) {
         self.index += 1;
         self.fault = fault;
         if !self.first_round {
@@ -141,15 +140,15 @@ impl<R: Recording> Player<R> {
         self.broken += 1;
         let reason = &self.fault;
         if self.broken <= LOUD {
-            warn!("{}: passed over: {reason}", self.name);
+            warn!("{}: skipped: {reason}", self.name);
         }
         if self.broken == LOUD {
             warn!("{}: further broken frames are only counted", self.name);
         }
     }
 
-    /// Reads the next whole frame; false at the end, and when `deadline` has
-    /// passed among broken ones.
+    /// Reads the next whole frame; false at the end, and if `deadline` passes
+    /// while frames are broken.
     fn load(&mut self, deadline: Instant) -> bool {
         loop {
             match self.recording.read(&mut self.image) {
@@ -159,7 +158,7 @@ impl<R: Recording> Player<R> {
                     return true;
                 }
                 Step::Broken(reason) => {
-                    self.pass_over(reason);
+                    self.skip_broken(reason);
                     if Instant::now() >= deadline {
                         return false;
                     }
@@ -167,11 +166,12 @@ impl<R: Recording> Player<R> {
                 Step::End => {
                     if self.first_round && self.broken > 0 {
                         info!(
-                            "{}: {} broken frames were passed over, {} were well",
+                            "{}: {} broken frames were skipped, {} were good",
                             self.name, self.broken, self.in_this_round
                         );
                     }
-                    // A round without a frame would be followed by others.
+                    // If a round had no frame, the next ones would have none
+                    // either.
                     if !self.repeat || self.in_this_round == 0 {
                         self.at_end = true;
                         return false;
@@ -188,8 +188,8 @@ impl<R: Recording> Player<R> {
         }
     }
 
-    /// When the frames since the last good one count as a loss, in the
-    /// recording's time, if there is such a time before the place at `index`.
+    /// The recording's time at which the broken frames since the last good one
+    /// count as a loss, if that is before the frame at `index`.
     fn loss(&self) -> Option<Duration> {
         let last = self.rate.at(self.last?);
         let loss = last + self.stall.limit();
@@ -203,7 +203,7 @@ impl<R: Recording> Player<R> {
             return true;
         }
         let now = Instant::now();
-        // The first frame is due when it is first asked for.
+        // The first frame is due at the first call.
         let (start, first) = *self.start.get_or_insert((now, time));
         let due = start + time.saturating_sub(first);
         let wait = due.saturating_duration_since(now);
@@ -216,7 +216,7 @@ impl<R: Recording> Player<R> {
     fn lose(&mut self) {
         self.lost = true;
         self.reason = format!(
-            "no whole picture for {:.1} s; the last broken one: {}",
+            "no whole frame for {:.1} s; the last broken one: {}",
             self.stall.limit().as_secs_f32(),
             self.fault
         );
@@ -268,9 +268,10 @@ impl<R: Recording> Source for Player<R> {
                 timestamp: Timestamp(self.rate.at(sequence)),
                 sequence,
             }),
-            // Readers keep to their sizes; a wrong one is a frame less.
+            // Readers keep their size; a frame of another size counts as
+            // broken.
             Err(error) => {
-                warn!("{}: passed over: {error}", self.name);
+                warn!("{}: skipped: {error}", self.name);
                 Captured::Waiting
             }
         }
@@ -304,11 +305,11 @@ impl<R: Recording> Source for Player<R> {
     }
 }
 
-/// Opens a recording by what it is: a directory by its being one, files by
-/// their first bytes, and Motion-JPEG (which starts like a JPEG) by its name.
+/// Opens a recording: a directory, a file whose first bytes show its format, or
+/// Motion-JPEG, which starts like a JPEG and is recognised by its name.
 ///
 /// # Errors
-/// A path that does not exist, is of no kind read here, or holds no picture.
+/// The path does not exist, has another format, or contains no picture.
 pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     let fail = |reason: String| CaptureError::Recording {
         path: path.to_owned(),
@@ -323,7 +324,8 @@ pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureEr
         let player = Player::open(pictures, name, rate, options).map_err(fail)?;
         return Ok(Box::new(player));
     }
-    // Opening one may wait for ever, or end something that a program writes.
+    // Opening a FIFO or device may wait for ever, or disturb the program that
+    // writes into it.
     if !metadata.is_file() {
         return Err(fail(NOT_A_FILE.to_owned()));
     }
@@ -354,12 +356,12 @@ pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureEr
         return Ok(Box::new(player));
     }
     Err(fail(
-        "is no recording that can be read: PNG, JPEG and PGM pictures, a directory of them, Y4M, and concatenated JPEGs in a .mjpeg file can; for anything else: ffmpeg -i FILE -pix_fmt gray -f yuv4mpegpipe FILE.y4m".to_owned(),
+        "is not a recording that affectd can read: use PNG, JPEG or PGM pictures, a directory of them, Y4M, or concatenated JPEGs in a .mjpeg file; convert other formats with: ffmpeg -i FILE -pix_fmt gray -f yuv4mpegpipe FILE.y4m".to_owned(),
     ))
 }
 
-/// What the system calls `Illegal seek`, and before that point.
-const NOT_A_FILE: &str = "is neither a file nor a directory nor a FIFO, and so can be read only once \
+/// The message for files that the system cannot seek in.
+const NOT_A_FILE: &str = "is not a file, a directory or a FIFO, so it can be read only once \
                           from its start: pipe it into affectd and use the source '-'";
 
 fn explain(path: &Path, error: &io::Error) -> String {
@@ -368,7 +370,7 @@ fn explain(path: &Path, error: &io::Error) -> String {
         return NOT_A_FILE.to_owned();
     }
     if error.kind() == io::ErrorKind::NotFound && text.starts_with("video") {
-        format!("does not exist; a camera is written /dev/{text}")
+        format!("does not exist; for a camera write /dev/{text}")
     } else if error.kind() == io::ErrorKind::NotFound {
         "does not exist".to_owned()
     } else {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::recording::{Recording, Step};
 use crate::image::{LumaImage, Reader};
 
-/// Picture after picture. Their sizes may differ.
+/// Pictures, one after the other. Their sizes may differ.
 pub struct Pictures {
     paths: Vec<PathBuf>,
     at: usize,
@@ -25,7 +25,7 @@ impl Pictures {
     /// The PNG, JPEG and PGM files of a directory (not of those in it) by name.
     ///
     /// # Errors
-    /// A directory that cannot be read or has none.
+    /// The directory cannot be read or has no such file.
     pub fn directory(path: &Path) -> Result<Self, String> {
         let paths = picture_files(path).map_err(|e| e.to_string())?;
         if paths.is_empty() {

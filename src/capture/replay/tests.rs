@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::pictures::natural_order;
 use super::*;
 
-/// A recording of one-pixel frames that count from 0; `None` is a broken one.
+/// A recording of one-pixel frames that count from 0; `None` is a broken frame.
 struct Script {
     frames: Vec<Option<u8>>,
     at: usize,
@@ -98,7 +98,8 @@ fn broken_frames_keep_their_place() {
     assert_eq!(player.broken, 4, "each is counted once");
 }
 
-/// What `next` gives until the end: places of frames, or the reason of a loss.
+/// The results of `next` until the end: numbers of frames, or the reason of a
+/// loss.
 fn all(player: &mut impl Source) -> Vec<Result<u64, String>> {
     let mut found = Vec::new();
     loop {
@@ -119,7 +120,7 @@ fn all(player: &mut impl Source) -> Vec<Result<u64, String>> {
 
 #[test]
 fn many_broken_frames_are_a_loss_in_the_recordings_time() {
-    // 800 ms are 8 places; 7 broken ones and a good one are not too long.
+    // 800 ms are 8 frames; 7 broken frames before a good one are not too many.
     let mut frames = vec![Some(1); 2];
     frames.extend([None; 7]);
     frames.push(Some(1));
@@ -127,13 +128,13 @@ fn many_broken_frames_are_a_loss_in_the_recordings_time() {
     frames.push(Some(1));
     frames.extend([None; 9]);
     let lost =
-        || Err("no whole picture for 0.8 s; the last broken one: broken on purpose".to_owned());
+        || Err("no whole frame for 0.8 s; the last broken one: broken on purpose".to_owned());
     let expected = [Ok(0), Ok(1), Ok(9), lost(), Ok(18), lost()];
     let mut player = play(&frames, TEN, &fast(false)).unwrap();
     assert_eq!(all(&mut player), expected);
     assert_eq!(player.counts().broken, 24);
 
-    // At the recorded pace, ten times as fast, as deterministic.
+    // At the recorded pace, ten times as fast, with the same results.
     let options = Options {
         stall_timeout: Duration::from_millis(80),
         ..Options::default()
@@ -150,7 +151,7 @@ fn many_broken_frames_are_a_loss_in_the_recordings_time() {
 }
 
 #[test]
-fn a_slow_recording_is_given_three_of_its_intervals() {
+fn a_slow_recording_is_lost_only_after_three_intervals() {
     let frames = [Some(1), None, None, Some(1), None, None, None, Some(1)];
     let rate = Rate { num: 1, den: 1 };
     let found = all(&mut play(&frames, rate, &fast(false)).unwrap());
@@ -203,7 +204,7 @@ fn at_the_recorded_pace_a_frame_waits_until_it_is_due() {
 }
 
 #[test]
-fn rates_that_are_no_whole_number_do_not_drift() {
+fn fractional_rates_do_not_drift() {
     let ntsc = Rate {
         num: 30_000,
         den: 1001,

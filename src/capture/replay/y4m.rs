@@ -1,8 +1,8 @@
 //! Y4M (`YUV4MPEG2`), the uncompressed format that mjpegtools defined and
 //! ffmpeg writes: a header line, then `FRAME` lines each followed by planes.
 //!
-//! 8 bits a sample; of the planes only luma is kept. Interlaced frames are
-//! taken as they are, both fields in one picture.
+//! 8 bits per sample; only the luma plane is kept. Interlaced frames are used
+//! unchanged, both fields in one picture.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -15,18 +15,19 @@ use crate::image::LumaImage;
 
 pub const MAGIC: &[u8] = b"YUV4MPEG2 ";
 
-/// Longer lines are no Y4M: the parameters of a real one take some 60 bytes.
+/// A longer line is not from a Y4M: a real one's parameters have about 60
+/// bytes.
 const MAX_LINE: usize = 4096;
 
-/// What the header line says.
+/// The values of the header line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     pub width: u32,
     pub height: u32,
     pub rate: Option<Rate>,
-    /// Bytes behind the luma plane.
+    /// Bytes of chroma after the luma plane.
     pub chroma: usize,
-    /// The colour tag as it stands there.
+    /// The colour tag, as in the header.
     pub colours: String,
     interlaced: bool,
 }
@@ -50,7 +51,7 @@ impl Header {
                 b'F' => rate = parse_rate(value)?,
                 b'C' => colours = value,
                 b'I' => interlaced = matches!(value, "t" | "b" | "m"),
-                // Pixel aspect, comments and what later versions may add.
+                // Pixel aspect, comments and parameters of later versions.
                 _ => {}
             }
         }
@@ -59,7 +60,7 @@ impl Header {
         };
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
             return Err(format!(
-                "a Y4M of {width}x{height}: both sides have to lie between 1 and {MAX_SIDE} pixels"
+                "a Y4M of {width}x{height}: both sides must be from 1 to {MAX_SIDE} pixels"
             ));
         }
         let (w, h) = (width as usize, height as usize);
@@ -72,7 +73,7 @@ impl Header {
             "mono" => 0,
             other => {
                 return Err(format!(
-                    "Y4M colours C{other} cannot be read: 8-bit C420 (jpeg, mpeg2, paldv), C422, C411, C444 and Cmono can; convert with ffmpeg -i FILE -pix_fmt gray OUT.y4m"
+                    "Y4M colours C{other} are not supported, only 8-bit C420 (jpeg, mpeg2, paldv), C422, C411, C444 and Cmono; convert the file with ffmpeg -i FILE -pix_fmt gray OUT.y4m"
                 ));
             }
         };
@@ -90,26 +91,26 @@ impl Header {
 fn side(value: &str) -> Result<u32, String> {
     value
         .parse()
-        .map_err(|_| format!("'{value}' in the Y4M header is no width or height"))
+        .map_err(|_| format!("'{value}' in the Y4M header is not a width or height"))
 }
 
 /// `NUM:DEN`; 0:0 stands for unknown.
 fn parse_rate(value: &str) -> Result<Option<Rate>, String> {
-    let wrong = || format!("'{value}' in the Y4M header is no frame rate");
+    let wrong = || format!("'{value}' in the Y4M header is not a frame rate");
     let (num, den) = value.split_once(':').ok_or_else(wrong)?;
     let num: u32 = num.parse().map_err(|_| wrong())?;
     let den: u32 = den.parse().map_err(|_| wrong())?;
     Ok((num > 0 && den > 0).then_some(Rate { num, den }))
 }
 
-/// What each frame begins with.
+/// The text at the start of each frame.
 pub const MARK: &[u8] = b"FRAME";
 
 /// A Y4M file.
 pub struct Y4m<R = File> {
     reader: BufReader<R>,
     header: Header,
-    /// Where the first `FRAME` stands.
+    /// The position of the first `FRAME`.
     start: u64,
     line: Vec<u8>,
 }
@@ -129,7 +130,7 @@ impl<R: Read + Seek> Y4m<R> {
         }
         let header = Header::parse(&line)?;
         if header.interlaced {
-            info!("the Y4M is interlaced: faces that move will have combed edges");
+            info!("the Y4M is interlaced: moving faces have combed edges");
         }
         Ok(Self {
             reader,
@@ -148,9 +149,9 @@ impl<R: Read + Seek> Y4m<R> {
             Line::End => return Ok(Step::End),
             Line::Whole if self.line == b"FRAME" || self.line.starts_with(b"FRAME ") => {}
             _ => {
-                // A FRAME may stand within what was taken for a line, but not
-                // the one at its start, which would be found for ever: its
-                // parameters have no end.
+                // A FRAME may be inside of the supposed line. The one at its
+                // start must not be found again, because its parameters have no
+                // end.
                 let taken = self.line.len() + 1;
                 let known = if self.line.starts_with(MARK) {
                     MARK.len()
@@ -184,7 +185,7 @@ impl<R: Read + Seek> Y4m<R> {
         }
     }
 
-    /// Goes on to the next `FRAME` line after bytes that are none.
+    /// Searches the next `FRAME` line after other bytes.
     fn find_frame(&mut self) -> io::Result<Step> {
         let mut matched = 0;
         loop {
@@ -194,8 +195,8 @@ impl<R: Read + Seek> Y4m<R> {
             }
             let mut used = 0;
             for &byte in data {
-                // No byte of FRAME but the first is an F: a mismatch can only
-                // start anew there.
+                // Only the first byte of FRAME is an F, so after a mismatch a
+                // new match can only start at an F.
                 if matched == MARK.len() && matches!(byte, b'\n' | b' ') {
                     break;
                 }
@@ -214,7 +215,9 @@ impl<R: Read + Seek> Y4m<R> {
                 break;
             }
         }
-        Ok(Step::Broken("bytes between frames are no frame".to_owned()))
+        Ok(Step::Broken(
+            "there are unknown bytes between frames".to_owned(),
+        ))
     }
 }
 
@@ -332,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_off_frame_is_told_and_the_others_kept() {
+    fn a_cut_off_frame_is_reported_and_the_others_are_kept() {
         let data = two_frames("C420", 8);
         for cut in 1..8 + 9 {
             let found = read_all(&mut open(&data[..data.len() - cut]).unwrap());
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_after_bytes_that_are_no_frame() {
+    fn reading_continues_after_unknown_bytes() {
         let mut data = b"YUV4MPEG2 W1 H1 Cmono\nFRAME\n\x07".to_vec();
         data.extend_from_slice(b"FRgarbage FRAMEx FRFRAM");
         data.extend_from_slice(b"FRAME\n\x08");
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_without_an_end_are_passed_over_once() {
+    fn parameters_without_an_end_are_skipped_once() {
         let start = b"YUV4MPEG2 W1 H1 Cmono\nFRAME\n\x07FRAME ";
         assert_eq!(
             read_all(&mut open(start).unwrap()),

@@ -1,14 +1,15 @@
 //! A program that affectd starts itself and whose standard output it reads.
 //!
-//! The program gets a process group of its own, ordinary scheduling, the default
-//! signal mask, no standard input, and none of the service manager's variables.
-//! It is killed when affectd dies. Its standard error goes to the log, a few
-//! lines at a time. When it ends or delivers no picture, its whole group is ended
-//! and it is started again, at intervals that grow.
+//! The program gets a process group of its own, ordinary scheduling, the
+//! default signal mask, no standard input, and none of the service manager's
+//! variables. It is killed when affectd dies. Its standard error goes to the
+//! log, a few lines at a time. When it ends or delivers no frame, its whole
+//! group is ended and it is started again, at growing intervals.
 //!
-//! Between `fork` and `exec` only unsafe code could run, so affectd starts itself
-//! in between ([`launch_producer`]): that process asks the kernel to be killed
-//! with its parent, gives up its real-time priority, and becomes the program.
+//! Between `fork` and `exec` only unsafe code could run, so affectd starts
+//! itself as an intermediate process ([`launch_producer`]). That process asks
+//! the kernel to kill it when its parent dies, gives up its real-time priority,
+//! and then executes the program.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -33,17 +34,17 @@ use super::producer::Producer;
 use crate::capture::{CaptureError, Options, Source};
 use crate::host::realtime;
 
-/// The first argument of an affectd that is to become another program.
+/// The first argument of an affectd that executes another program.
 const BECOME: &str = "__become-producer";
 
 /// Whether this program's `main` calls [`launch_producer`].
 static CAN_LAUNCH: AtomicBool = AtomicBool::new(false);
 
-/// Time from an end to the next start: at first, and at most.
+/// Time from an end to the next start: the first and the longest one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
-/// After so long with pictures the next wait is the first one again.
+/// After this time with frames the next wait is the first one again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Time from SIGTERM to SIGKILL.
@@ -52,16 +53,16 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The same when affectd itself ends.
 const LAST_GRACE: Duration = Duration::from_millis(300);
 
-/// How long a killed process group may take to end when affectd itself ends or
-/// takes another source. A driver that hangs can hold a process for ever.
+/// How long affectd waits for a killed process group when it ends itself or
+/// changes its source. A driver that hangs can hold a process for ever.
 const KILLED: Duration = Duration::from_millis(200);
 
 /// How long a program whose output was closed may take to end.
 const END: Duration = Duration::from_millis(30);
 
-/// To be called first in `main` by programs that open a `capture.command`. An
-/// affectd that was started to become a producer does so here, and returns only
-/// if that fails, with the exit code.
+/// Programs that open a `capture.command` must call this first in `main`. In an
+/// affectd that was started to execute a producer, this executes it, and
+/// returns only if that fails, with the exit code.
 #[must_use]
 pub fn launch_producer() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
@@ -87,11 +88,11 @@ pub fn launch_producer() -> Option<ExitCode> {
     Some(ExitCode::from(127))
 }
 
-/// Finds a program as a shell would: a name with a slash is a path, any other
-/// is looked for in `PATH`.
+/// Finds a program like a shell: a name with a slash is a path, any other name
+/// is searched in `PATH`.
 ///
 /// # Errors
-/// Why there is no such program, and what to do.
+/// The message says why the program was not found, and what to do.
 pub fn find_program(name: &str) -> Result<PathBuf, String> {
     let is_program = |path: &Path| {
         use std::os::unix::fs::PermissionsExt as _;
@@ -127,7 +128,7 @@ pub fn find_program(name: &str) -> Result<PathBuf, String> {
 /// Starts a program whose standard output is a stream of frames.
 ///
 /// # Errors
-/// There is no such program, or raw frames without a size.
+/// The program does not exist, or raw frames have no size.
 pub fn open(command: &[String], options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     let expected = expected(options)?;
     let fail = |reason| CaptureError::Command { reason };
@@ -183,7 +184,7 @@ impl Program {
     fn start(&self) -> io::Result<(Child, OwnedFd, ChildStderr)> {
         let (program, arguments) = self.command.split_first().unwrap_or((&self.name, &[]));
         let mut command = if CAN_LAUNCH.load(Ordering::Relaxed) {
-            // The file that runs, even if another has taken its name since.
+            // The running file, even if it was replaced by another one.
             let mut launcher = Command::new("/proc/self/exe");
             launcher
                 .arg0("affectd")
@@ -200,18 +201,19 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        // It is not the service that the manager watches.
+        // The program is not the service that the manager watches.
         for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             command.env_remove(variable);
         }
         let mut child = command.spawn()?;
         match (child.stdout.take(), child.stderr.take()) {
             (Some(output), Some(messages)) => Ok((child, output.into(), messages)),
-            _ => Err(io::Error::other("it has no output")),
+            _ => Err(io::Error::other("its standard output cannot be read")),
         }
     }
 
-    /// Ends what a child that has ended left running, and plans its next start.
+    /// Ends the processes that an ended child left behind, and plans its next
+    /// start.
     fn ended(&mut self, mut child: Child, now: Instant) -> io::Result<ExitStatus> {
         let group = Pid::from_child(&child);
         signal_group(group, Signal::KILL);
@@ -221,7 +223,7 @@ impl Program {
         status
     }
 
-    /// When it may be started again after an end now.
+    /// The state after an end now: waiting for the next start.
     fn next_start(&mut self, now: Instant) -> State {
         let was_healthy = self
             .streaming_since
@@ -355,7 +357,7 @@ impl Drop for Program {
             std::thread::sleep(Duration::from_millis(5));
         }
         signal_group(group, Signal::KILL);
-        // Whoever opens the camera next finds it free.
+        // So the next program that opens the camera finds it free.
         let killed = Instant::now();
         loop {
             let is_left = matches!(child.try_wait(), Ok(None));
@@ -373,8 +375,8 @@ impl Drop for Program {
     }
 }
 
-/// Whether a child has ended. It is not waited for, so that its process group
-/// cannot be another one meanwhile.
+/// Whether a child has ended. It is not reaped, so that its process group's
+/// number cannot be given to another one.
 fn has_ended(child: &Child) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     !matches!(
@@ -388,19 +390,21 @@ fn signal_group(group: Pid, signal: Signal) {
     let _ = kill_process_group(group, signal);
 }
 
-/// Reaps what affectd inherited of a process group, as it does where it is the
-/// first process of a container. Returns whether the whole group is gone.
+/// Reaps the processes of a group that affectd inherited, which happens if it
+/// is the first process of a container. Returns whether the whole group is
+/// gone.
 fn reap_group(group: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(group)), options) {}
     test_kill_process_group(group) == Err(Errno::SRCH)
 }
 
-/// Lines of a program's standard error that are logged in one window of time.
+/// How many lines of a program's standard error are logged in one window of
+/// time.
 const LINES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Bytes of a line that are logged.
+/// How many bytes of a line are logged.
 const LINE: usize = 400;
 
 /// A program's standard error on its way to the log.
@@ -437,7 +441,7 @@ impl Messages {
         &self.last
     }
 
-    /// Reads what is there, but not for ever.
+    /// Reads the messages that are there, with a limit.
     fn read(&mut self) {
         let mut bytes = [0; 4096];
         for _ in 0..16 {
@@ -480,7 +484,7 @@ impl Messages {
             self.in_window = 0;
             if self.left_out > 0 {
                 warn!(
-                    "{}: {} messages were left out of the log",
+                    "{}: {} messages were dropped here",
                     self.name, self.left_out
                 );
                 self.left_out = 0;
@@ -488,7 +492,7 @@ impl Messages {
         }
         self.last.clear();
         for part in text.utf8_chunks() {
-            // Escape sequences would reach the terminal of whoever reads the log.
+            // Escape sequences would reach the terminal of the log's reader.
             let shown = part.valid().chars().filter(|c| !c.is_control());
             self.last.extend(shown);
         }
@@ -508,7 +512,7 @@ mod tests {
 
     #[test]
     fn inherited_processes_of_a_group_are_reaped() {
-        // The kernel hands orphans to the test, as to the first process of a
+        // The kernel gives orphans to the test, as to the first process of a
         // container.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let mut child = Command::new("sh")

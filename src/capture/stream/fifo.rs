@@ -1,4 +1,4 @@
-//! A named pipe (`mkfifo`), into which programs write that come and go.
+//! A named pipe (`mkfifo`) with writers that come and go.
 
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use crate::capture::{CaptureError, Options, Source};
 /// Opens a FIFO, whether or not a program writes into it already.
 ///
 /// # Errors
-/// Raw frames without a size, or a FIFO that may not be read.
+/// Raw frames have no size, or the FIFO cannot be read.
 pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     let mut fifo = Fifo {
         path: path.to_owned(),
@@ -55,8 +55,8 @@ impl Producer for Fifo {
         &self.name
     }
 
-    /// A reader that is new has not seen a writer go, and so waits for the next
-    /// one in `poll`.
+    /// A new reader has not seen the end of a writer, so `poll` waits for the
+    /// next writer.
     fn connect(&mut self, _now: Instant) -> Result<Option<OwnedFd>, String> {
         match self.first.take() {
             Some(fd) => Ok(Some(fd)),

@@ -1,7 +1,7 @@
 //! Cuts the bytes of a stream into frames: raw ones of a known layout,
 //! concatenated JPEGs, or Y4M.
 //!
-//! Memory is taken when the stream says what it is, and then used again.
+//! Memory is allocated when the format of the stream is known, and then reused.
 
 use crate::capture::convert::Layout;
 use crate::capture::replay::mjpeg::{Split, Splitter};
@@ -9,7 +9,7 @@ use crate::capture::replay::y4m::{self, Header};
 use crate::capture::{CaptureError, Options, PixelFormat};
 use crate::image::{LumaImage, jpeg};
 
-/// What the options say of a stream.
+/// The format that the options give.
 pub(super) fn expected(options: &Options) -> Result<Expected, CaptureError> {
     match (options.format, options.size) {
         (Some(PixelFormat::Mjpg), _) => Ok(Expected::Jpegs),
@@ -21,33 +21,33 @@ pub(super) fn expected(options: &Options) -> Result<Expected, CaptureError> {
     }
 }
 
-/// What is expected of a stream.
+/// The expected format of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Raw frames of this layout. A stream that starts as Y4M is read as Y4M.
     Raw(Layout),
     Jpegs,
-    /// Y4M or JPEGs, which say themselves what they are.
+    /// Y4M or JPEGs, recognised by their first bytes.
     Anything,
 }
 
-/// So many bytes tell what a stream is.
+/// How many bytes are needed to recognise a stream.
 const HEAD: usize = y4m::MAGIC.len();
 
-/// What [`Framer::take`] found.
+/// The result of [`Framer::take`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
     /// A whole frame, now in the image.
     Frame,
-    /// The place of a frame that cannot be used, with the reason.
+    /// A frame that cannot be used, with the reason.
     Broken(String),
     /// More bytes are needed.
     More,
 }
 
-/// A stream that is being cut.
+/// The state of a stream that is cut into frames.
 pub enum Framer {
-    /// The first bytes tell what it is.
+    /// The format is not known yet.
     Start {
         head: [u8; HEAD],
         got: usize,
@@ -60,11 +60,12 @@ pub enum Framer {
     },
     Jpegs {
         splitter: Splitter,
-        /// A second picture: a broken one must not cost the one before it.
+        /// A second picture, so that a broken one does not damage the one
+        /// before it.
         spare: LumaImage,
     },
     Y4m(Box<Y4m>),
-    /// It is nothing that can be read. Its bytes are thrown away.
+    /// The stream cannot be read. Its bytes are thrown away.
     Unreadable {
         reason: String,
         bytes: Vec<u8>,
@@ -92,7 +93,7 @@ impl Framer {
         }
     }
 
-    /// Room for the next bytes, to be followed by [`filled`](Self::filled).
+    /// Room for the next bytes; call [`filled`](Self::filled) afterwards.
     pub fn room(&mut self) -> &mut [u8] {
         match self {
             Self::Start {
@@ -110,7 +111,7 @@ impl Framer {
         }
     }
 
-    /// The first `count` bytes of the room now hold data.
+    /// Says that the first `count` bytes of the room now contain data.
     pub fn filled(&mut self, count: usize) {
         match self {
             Self::Start { got, .. } | Self::Raw { got, .. } => *got += count,
@@ -131,7 +132,7 @@ impl Framer {
         }
         let (head, got) = (*head, *got);
         *self = Self::of(&head[..got], *expected);
-        // Hand over what was read so far.
+        // Pass on the bytes read so far.
         let mut rest = &head[..got];
         while !rest.is_empty() && !matches!(self, Self::Unreadable { .. }) {
             let room = self.room();
@@ -153,7 +154,7 @@ impl Framer {
                 got: 0,
             },
             Expected::Jpegs => Self::jpegs(),
-            // As it is, or in the parts of an HTTP answer.
+            // Plain, or in the parts of an HTTP answer.
             Expected::Anything
                 if head.starts_with(jpeg::START)
                     || head.starts_with(b"--")
@@ -168,7 +169,7 @@ impl Framer {
         }
     }
 
-    /// Why nothing in this stream can be read, if that is so.
+    /// Why this stream cannot be read, if so.
     pub fn unreadable(&self) -> Option<&str> {
         match self {
             Self::Unreadable { reason, .. } => Some(reason),
@@ -184,7 +185,7 @@ impl Framer {
         }
     }
 
-    /// Takes the next frame into `image`, if all of it is there.
+    /// Takes the next frame into `image`, if it is complete.
     pub fn take(&mut self, image: &mut LumaImage) -> Taken {
         match self {
             Self::Start { .. } | Self::Unreadable { .. } => Taken::More,
@@ -229,7 +230,7 @@ impl Framer {
         }
     }
 
-    /// What was begun and not completed, in words.
+    /// A text about an incomplete frame, if there is one.
     pub fn partial(&self) -> Option<String> {
         let of = |got: usize, size: usize| {
             (got > 0).then(|| format!("{got} of the {size} bytes of a frame"))
@@ -249,12 +250,12 @@ impl Framer {
     }
 }
 
-pub const UNKNOWN: &str = "the stream is neither Y4M nor JPEG, and raw frames do not say what they are: \
-                       give their format and size (board file: capture.format and capture.size; \
-                       command line: --format i420 --size 640x480)";
+pub const UNKNOWN: &str = "the stream is neither Y4M nor JPEG, and raw frames do not contain their format: \
+                           give format and size (board file: capture.format and capture.size; \
+                           command line: --format i420 --size 640x480)";
 
-/// How many bytes tell what a stream is. Not more than a frame: they may be all
-/// that comes for a while.
+/// How many bytes to read before the stream is recognised. Not more than a
+/// frame, because no more may come for a while.
 fn head_size(expected: Expected) -> usize {
     match expected {
         Expected::Raw(layout) => layout.frame().min(HEAD),
@@ -262,24 +263,24 @@ fn head_size(expected: Expected) -> usize {
     }
 }
 
-/// How much of a Y4M is read at once.
+/// How many bytes of a Y4M are read at once.
 const CHUNK: usize = 1 << 16;
 
-/// Lines of a Y4M are not longer.
+/// The longest line of a Y4M.
 const MAX_LINE: usize = 4096;
 
 /// Y4M that arrives piece by piece.
 pub struct Y4m {
     header: Option<Header>,
     bytes: Vec<u8>,
-    /// Where the unused bytes start and end.
+    /// Start and end of the unused bytes.
     from: usize,
     to: usize,
     part: Part,
     line: Vec<u8>,
-    /// Bytes of the part that have come.
+    /// Bytes of the present part so far.
     got: usize,
-    /// A frame's line is being searched for after bytes that are none.
+    /// The next frame's line is searched after unknown bytes.
     searching: bool,
     /// The picture that is being filled.
     spare: LumaImage,
@@ -321,7 +322,7 @@ impl Y4m {
     }
 
     /// # Errors
-    /// What is wrong with the header: nothing after it can be read.
+    /// The header is wrong; the rest of the stream cannot be read.
     fn take(&mut self, image: &mut LumaImage) -> Result<Taken, String> {
         loop {
             let data = &self.bytes[self.from..self.to];
@@ -366,8 +367,8 @@ impl Y4m {
         }
     }
 
-    /// Acts on a line; `whole` if its end has come. Tells what is wrong with
-    /// what stands in place of a frame's line.
+    /// Handles a line; `whole` if its end has come. Returns what is wrong if it
+    /// is not a frame's line.
     fn end_of_line(&mut self, whole: bool) -> Result<Option<String>, String> {
         let Some(header) = &self.header else {
             if !whole {
@@ -379,7 +380,7 @@ impl Y4m {
             return Ok(None);
         };
         let is_mark = whole && (self.line == y4m::MARK || self.line.starts_with(b"FRAME "));
-        // After bytes that are no frame, a frame's line has them before it.
+        // After unknown bytes, a frame's line ends with the mark.
         let is_found = whole && self.line.ends_with(y4m::MARK);
         if is_mark || is_found {
             (self.spare.width, self.spare.height) = (header.width, header.height);
@@ -390,11 +391,11 @@ impl Y4m {
         self.line.clear();
         let is_news = !is_mark && !self.searching;
         self.searching = !is_mark && !is_found;
-        Ok(is_news.then(|| "bytes between frames are no frame".to_owned()))
+        Ok(is_news.then(|| "there are unknown bytes between frames".to_owned()))
     }
 }
 
-/// What a stream holds, in words.
+/// A description of a stream's contents.
 pub fn describe(expected: Expected, framer: &Framer) -> String {
     match (framer, expected) {
         (Framer::Y4m(y4m), _) => match &y4m.header {

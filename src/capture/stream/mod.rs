@@ -1,17 +1,17 @@
 //! Frames from a pipe: standard input, a named pipe (FIFO), or a program that
 //! affectd starts itself.
 //!
-//! Such a program knows a camera that V4L2 does not (`rpicam-vid`,
-//! `gst-launch-1.0 … ! fdsink`). A pipe is a camera that cannot be asked for its
-//! newest frame. At the recorded pace it counts as live: a frame gets the time
-//! of its arrival, and of the frames that wait in the pipe all but the newest
-//! whole one are passed over. As fast as possible it counts as a recording:
-//! every frame is used, timed by its place.
+//! Such a program reads a camera that V4L2 does not support (`rpicam-vid`,
+//! `gst-launch-1.0 … ! fdsink`). A pipe cannot be asked for its newest frame.
+//! With `pace = "recorded"` it counts as live: a frame gets the time of its
+//! arrival, and of the frames that wait in the pipe only the newest whole one
+//! is used. With `pace = "fast"` it counts as a recording: every frame is used,
+//! and its number gives its time.
 //!
-//! A stream without whole pictures is a lost camera, whether nothing comes or
-//! only what cannot be decoded ([`Stall`](super::stall::Stall)). What happens then depends on the
-//! [`Producer`](producer::Producer): standard input ends with its writer, a FIFO waits for the next
-//! one, and a program is started again.
+//! A stream without whole frames counts as a lost camera, whether nothing comes
+//! or only broken data ([`Stall`](super::stall::Stall)). The next step depends
+//! on the [`Producer`](producer::Producer): standard input ends with its
+//! writer, a FIFO waits for the next writer, and a program is started again.
 
 mod command;
 mod fifo;

@@ -1,4 +1,4 @@
-//! Frames from a pipe, whoever writes into it.
+//! Frames from a pipe, with any producer.
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,14 +17,14 @@ use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::LumaImage;
 
-/// Linux gives an unprivileged pipe up to this (`fs.pipe-max-size`).
+/// The largest pipe that Linux gives without privileges (`fs.pipe-max-size`).
 const PIPE_SIZE: usize = 1 << 20;
 
-/// Frames passed over in one call at most, so that a writer that is faster
-/// than reading cannot keep the call from returning.
-const MAX_PASSED_OVER: u64 = 16;
+/// How many frames one call skips at most, so that the call returns even if the
+/// writer is faster than the reader.
+const MAX_SKIPPED: u64 = 16;
 
-/// How long to wait before asking a producer again that has no pipe.
+/// How long to wait before a producer without a pipe is asked again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
 /// Frames from a pipe.
@@ -37,17 +37,17 @@ pub(super) struct Stream<P> {
     pace: Pace,
     stall: Stall,
     image: LumaImage,
-    /// Places of frames so far, those passed over and broken ones included.
+    /// Number of frames so far, including skipped and broken ones.
     count: u64,
-    passed_over: u64,
+    skipped: u64,
     broken: FaultLog,
     /// Why the last broken frame was broken.
     fault: String,
     /// Broken frames since the last whole one.
     broken_since: u64,
-    /// A whole picture has come since the pipe was connected.
+    /// A whole frame has come since the pipe was connected.
     streaming: bool,
-    /// Since no picture comes; `reason` says why.
+    /// No frames come; `reason` says why.
     lost: bool,
     reason: String,
     ended: bool,
@@ -55,7 +55,7 @@ pub(super) struct Stream<P> {
 
 enum Bytes {
     Some,
-    /// None now.
+    /// No bytes now.
     Dry,
     Closed,
 }
@@ -71,7 +71,7 @@ impl<P: Producer> Stream<P> {
             stall: Stall::new(options.stall_timeout, options.fps, Timestamp::now()),
             image: LumaImage::default(),
             count: 0,
-            passed_over: 0,
+            skipped: 0,
             broken: FaultLog::new(format!("{}: frame dropped", producer.name())),
             fault: String::new(),
             broken_since: 0,
@@ -83,16 +83,17 @@ impl<P: Producer> Stream<P> {
         }
     }
 
-    /// Asks the producer for its pipe where there is none.
+    /// Asks the producer for its pipe, if there is none.
     fn connect(&mut self) {
         let now = Instant::now();
         match self.producer.connect(now) {
             Ok(None) => {}
             Ok(Some(fd)) => {
-                // So that whole frames fit in and the writer is not held up.
+                // So that whole frames fit in and the writer does not have to
+                // wait.
                 if let Err(error) = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_SIZE) {
                     debug!(
-                        "{}: its pipe is not enlarged: {error}",
+                        "{}: the pipe cannot be enlarged: {error}",
                         self.producer.name()
                     );
                 }
@@ -105,7 +106,8 @@ impl<P: Producer> Stream<P> {
         }
     }
 
-    /// Reads what is there, waiting for `patience` for the first byte.
+    /// Reads the bytes that are there, and waits for `patience` for the first
+    /// one.
     fn read(&mut self, patience: Duration) -> Bytes {
         let Some(fd) = &self.fd else {
             return Bytes::Dry;
@@ -151,9 +153,9 @@ impl<P: Producer> Stream<P> {
             warn!("{name}: closed after {partial}");
         }
         info!(
-            "{name}: closed after {} frames, of which {} were passed over and {} were broken",
+            "{name}: closed after {} frames, of which {} were skipped and {} were broken",
             self.count,
-            self.passed_over,
+            self.skipped,
             self.broken.total()
         );
         match self.producer.closed(Instant::now()) {
@@ -191,14 +193,14 @@ impl<P: Producer> Stream<P> {
         }
     }
 
-    /// Reads until there is a frame; at a live pace, until there is no newer
-    /// one. Returns the number of whole frames that came.
+    /// Reads until there is a frame; if the stream is live, until there is no
+    /// newer one. Returns the number of whole frames that came.
     fn newest(&mut self, deadline: Instant) -> u64 {
         let mut whole = 0;
         loop {
             if self.take() {
                 whole += 1;
-                if self.pace == Pace::Fast || whole > MAX_PASSED_OVER {
+                if self.pace == Pace::Fast || whole > MAX_SKIPPED {
                     break;
                 }
                 continue;
@@ -212,16 +214,16 @@ impl<P: Producer> Stream<P> {
             match self.read(patience) {
                 Bytes::Closed => break,
                 Bytes::Dry if whole > 0 => break,
-                // However fast bytes come that are no picture.
+                // Even if bytes without a frame come faster than they are read.
                 Bytes::Some | Bytes::Dry if now >= deadline => break,
                 Bytes::Some | Bytes::Dry => {}
             }
         }
-        self.passed_over += whole.saturating_sub(1);
+        self.skipped += whole.saturating_sub(1);
         whole
     }
 
-    /// `whole` pictures came.
+    /// Notes that `whole` frames came.
     fn pictures(&mut self, whole: u64) {
         let now = Instant::now();
         if let Some(fps) = self.framer.rate() {
@@ -232,17 +234,17 @@ impl<P: Producer> Stream<P> {
             self.streaming = true;
             self.producer.streaming(now);
         }
-        // They may be the last ones of a producer that has ended since.
+        // They may be the last frames of a producer that has ended.
         if self.lost && self.fd.is_some() {
             self.lost = false;
-            info!("{}: pictures come again", self.producer.name());
-            // What is broken from now on is news.
+            info!("{}: frames come again", self.producer.name());
+            // The next broken frame is logged again.
             self.broken.cleared();
         }
         self.broken_since = 0;
     }
 
-    /// Whether too much time has passed without a whole picture.
+    /// Reports a loss if too much time has passed without a whole frame.
     fn look_for_stall(&mut self) {
         if let Some(reason) = self.framer.unreadable() {
             let reason = reason.to_owned();
@@ -263,7 +265,7 @@ impl<P: Producer> Stream<P> {
         if self.lost && !restarts {
             return;
         }
-        let mut reason = format!("no whole picture for {:.1} s", limit.as_secs_f32());
+        let mut reason = format!("no whole frame for {:.1} s", limit.as_secs_f32());
         if self.broken_since > 0 {
             let _ = write!(
                 reason,

@@ -1,31 +1,32 @@
-//! What a stream knows of the program that writes it.
+//! The trait of producers: the writers of streams.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Who writes into the pipe.
+/// The writer of a pipe, as the stream uses it.
 pub(super) trait Producer {
-    /// For logs and reasons.
+    /// The name for logs and reasons.
     fn name(&self) -> &str;
 
-    /// The pipe, if there is one now. Asked while there is none; must not wait.
+    /// The pipe, if there is one now. The stream calls this while it has none;
+    /// it must not wait.
     ///
     /// # Errors
-    /// Why there is none now.
+    /// The reason why there is none now.
     fn connect(&mut self, now: Instant) -> Result<Option<OwnedFd>, String>;
 
-    /// The pipe was closed or cannot be read. Returns the reason why no picture
-    /// comes now, or `None` if none will come again.
+    /// Called when the pipe was closed or cannot be read. Returns the reason
+    /// why no frames come now, or `None` if none will ever come again.
     fn closed(&mut self, now: Instant) -> Option<String>;
 
-    /// No whole picture has come for too long. Returns whether the pipe is to
-    /// be asked for anew.
+    /// Called when no whole frame has come for too long. Returns whether the
+    /// stream must ask for the pipe again.
     fn stalled(&mut self, now: Instant) -> bool;
 
-    /// The first whole picture since the pipe was connected has come.
+    /// Called at the first whole frame since the pipe was connected.
     fn streaming(&mut self, _now: Instant) {}
 
-    /// What the producer has to say besides its frames.
+    /// The descriptor of the producer's messages.
     fn messages(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -33,7 +34,7 @@ pub(super) trait Producer {
     /// Reads the messages that are there.
     fn read_messages(&mut self) {}
 
-    /// How long the first picture may take, if longer than the others.
+    /// How long the first frame may take, if longer than the others.
     fn start_timeout(&self) -> Duration {
         Duration::ZERO
     }

@@ -1,6 +1,7 @@
 //! Standard input: a pipe into which another program writes frames.
 //!
-//! Where a file is redirected to standard input, it is replayed like any other.
+//! A file that is redirected to standard input is replayed like any other
+//! recording.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
@@ -24,8 +25,8 @@ const NAME: &str = "standard input";
 /// Opens standard input.
 ///
 /// # Errors
-/// It is a terminal or a directory, raw frames without a size, or a file
-/// without a frame.
+/// It is a terminal or a directory, raw frames have no size, or a file contains
+/// no frame.
 pub fn open(options: &Options) -> Result<Box<dyn Source>, CaptureError> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
@@ -93,7 +94,7 @@ fn open_file(
     })
 }
 
-/// Another program's pipe. When it is closed, there is no other.
+/// Another program's pipe. When it is closed, the source ends.
 struct Stdin {
     fd: Option<OwnedFd>,
 }

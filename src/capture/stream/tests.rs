@@ -43,7 +43,7 @@ fn frame(format: PixelFormat, value: u8) -> Vec<u8> {
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// What no test should need, however busy the machine is.
+/// Longer than any test needs, even on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
 
 fn value(found: &Captured<'_>) -> (u8, u64) {
@@ -97,14 +97,14 @@ fn live_only_the_newest_whole_frame_counts() {
     assert_eq!(value(&found), (4, 4));
     let Captured::Frame(f) = found else { panic!() };
     assert!(f.timestamp >= before);
-    // The frame under way is completed later.
+    // The incomplete frame is completed later.
     assert!(matches!(source.next(SHORT), Captured::Waiting));
     pipe.write_all(&[9; 5]).unwrap();
     assert_eq!(value(&source.next(LONG)), (9, 5));
 }
 
 #[test]
-fn a_writer_that_never_rests_does_not_hold_the_reader() {
+fn a_writer_that_never_pauses_does_not_block_the_reader() {
     let (mut source, mut pipe) = piped(&options(PixelFormat::Grey, Pace::Recorded));
     let writer = std::thread::spawn(move || while pipe.write_all(&[1; 8192]).is_ok() {});
     let start = Instant::now();
@@ -121,7 +121,7 @@ fn a_stalled_pipe_is_lost_and_comes_back() {
     let (mut source, mut pipe) = piped(&fast_stall(PixelFormat::Grey));
     let start = Instant::now();
     let reason = until_lost(&mut *source);
-    assert_eq!(reason, "no whole picture for 0.1 s");
+    assert_eq!(reason, "no whole frame for 0.1 s");
     assert!(start.elapsed() >= STALL);
     pipe.write_all(&frame(PixelFormat::Grey, 7)).unwrap();
     let start = Instant::now();
@@ -135,7 +135,8 @@ fn a_stalled_pipe_is_lost_and_comes_back() {
 
 const STALL: Duration = Duration::from_millis(60);
 
-/// At 1000 frames a second three intervals are nothing beside the time-out.
+/// At 1000 frames per second, three intervals are very short compared with the
+/// timeout.
 fn fast_stall(format: PixelFormat) -> Options {
     Options {
         fps: Some(1000.0),
@@ -164,8 +165,8 @@ fn until_lost_because(source: &mut dyn Source, part: &str) {
         if reason.contains(part) {
             return;
         }
-        // A busy machine may first have lost it to the time-out.
-        assert!(reason.starts_with("no whole picture"), "{reason}");
+        // On a busy machine the timeout may have come first.
+        assert!(reason.starts_with("no whole frame"), "{reason}");
         assert!(start.elapsed() < LONG);
     }
 }
@@ -181,7 +182,7 @@ fn a_byte_now_and_then_is_no_picture() {
         match source.next(Duration::from_millis(15)) {
             Captured::Lost { reason } => break reason.to_owned(),
             Captured::Waiting => assert!(start.elapsed() < LONG),
-            // 8 bytes make a frame: the writer is slower than the time-out.
+            // A frame has 8 bytes: the writer is slower than the timeout.
             other => panic!("{other:?}"),
         }
     };
@@ -200,7 +201,7 @@ fn a_slow_stream_is_given_three_of_its_intervals() {
     pipe.write_all(&frame(PixelFormat::Grey, 7)).unwrap();
     let start = Instant::now();
     value(&source.next(LONG));
-    assert_eq!(until_lost(&mut *source), "no whole picture for 0.6 s");
+    assert_eq!(until_lost(&mut *source), "no whole frame for 0.6 s");
     assert!(start.elapsed() >= Duration::from_millis(600));
 }
 
@@ -213,11 +214,11 @@ fn jpeg(value: u8) -> Vec<u8> {
     out
 }
 
-/// A stream of this piece of a picture is a lost camera, whose reason has this
-/// part, in memory that does not grow.
+/// Checks that a stream of this piece of a picture is a lost camera with this
+/// part in its reason, and that memory does not grow.
 fn a_stream_of(piece: &[u8], part: &str, broken: u64) {
     let (mut source, mut pipe) = piped(&Options {
-        // The broken ones come meanwhile, even on a busy machine.
+        // Broken frames come in this time, even on a busy machine.
         stall_timeout: Duration::from_millis(400),
         ..fast_stall(PixelFormat::Mjpg)
     });
@@ -227,11 +228,11 @@ fn a_stream_of(piece: &[u8], part: &str, broken: u64) {
     assert!(matches!(source.next(LONG), Captured::Frame(_)));
     let piece = piece.to_owned();
     if piece.len() <= 4096 {
-        // These do not have to wait for the thread below.
+        // These pieces do not wait for the thread below.
         pipe.write_all(&piece.repeat(4)).unwrap();
     }
     let writer = std::thread::spawn(move || {
-        // Until the reader goes.
+        // Until the reader is dropped.
         while pipe.write_all(&piece).is_ok() {}
     });
     let reason = until_lost(&mut *source);
@@ -241,7 +242,7 @@ fn a_stream_of(piece: &[u8], part: &str, broken: u64) {
     while in_time < 20 || source.counts().broken < broken {
         let asked = Instant::now();
         assert!(matches!(source.next(SHORT), Captured::Lost { .. }));
-        // A busy machine may hold up some.
+        // A busy machine may delay some calls.
         in_time += u32::from(asked.elapsed() < Duration::from_secs(1));
         assert!(start.elapsed() < LONG, "{in_time}, {:?}", source.counts());
     }
@@ -272,23 +273,23 @@ fn pictures_without_an_end_marker_are_used() {
 
 #[test]
 fn zeros_are_a_loss() {
-    a_stream_of(&[0; 30_000], "no whole picture", 0);
+    a_stream_of(&[0; 30_000], "no whole frame", 0);
 }
 
 #[test]
 fn half_a_picture_and_zeros_are_a_loss() {
     let good = jpeg(40);
     let piece = [&good[..good.len() / 2], &[0; 8 << 20]].concat();
-    a_stream_of(&piece, "no whole picture", 1);
+    a_stream_of(&piece, "no whole frame", 1);
 }
 
 #[test]
 fn headers_without_an_end_are_a_loss() {
-    a_stream_of(b"\xff\xd8\xff\xe0\x00\x10JFIF", "no whole picture", 1);
-    a_stream_of(b"\xff\xd8\xff\xff", "no whole picture", 1);
+    a_stream_of(b"\xff\xd8\xff\xe0\x00\x10JFIF", "no whole frame", 1);
+    a_stream_of(b"\xff\xd8\xff\xff", "no whole frame", 1);
 }
 
-/// The bytes that a stream's buffer has.
+/// The size of a stream's buffer in bytes.
 fn buffered(framer: &mut Framer) -> usize {
     let Framer::Jpegs { splitter, .. } = framer else {
         panic!()
@@ -316,7 +317,7 @@ fn memory_stays_near_what_good_pictures_need() {
                 while framer.take(&mut image) != Taken::More {}
             }
             if piece.len() < 16 {
-                // Small ones would take all day.
+                // Small pieces would take too long.
                 fed += 1 << 10;
             }
         }
@@ -326,7 +327,7 @@ fn memory_stays_near_what_good_pictures_need() {
 }
 
 #[test]
-fn jpegs_need_no_size_and_broken_ones_are_passed_over() {
+fn jpegs_need_no_size_and_broken_ones_are_skipped() {
     let jpeg = |value: u8| {
         let mut out = Vec::new();
         jpeg_encoder::Encoder::new(&mut out, 95)
@@ -342,7 +343,7 @@ fn jpegs_need_no_size_and_broken_ones_are_passed_over() {
     pipe.write_all(&half[..half.len() / 2]).unwrap();
     pipe.write_all(&jpeg(90)).unwrap();
     assert_eq!(value(&source.next(LONG)), (90, 2));
-    // A broken newest one does not cost the good one before it.
+    // If the newest one is broken, the good one before it is used.
     pipe.write_all(&jpeg(30)).unwrap();
     pipe.write_all(b"\xff\xd8\xff\xd9").unwrap();
     let Captured::Frame(found) = source.next(LONG) else {
@@ -363,7 +364,7 @@ fn a_redirected_file_is_a_recording() {
     options.repeat = true;
     let mut source = open_fd(OwnedFd::from(file), &options).unwrap();
     let found: Vec<_> = (0..6).map(|_| value(&source.next(SHORT))).collect();
-    // The cut-off frame at the end keeps its place.
+    // The cut-off frame at the end keeps its time.
     assert_eq!(found, [(0, 0), (1, 1), (2, 2), (0, 4), (1, 5), (2, 6)]);
 }
 
@@ -378,7 +379,7 @@ fn raw_frames_need_a_size() {
     assert!(error.contains("--format grey --size 640x480"), "{error}");
 }
 
-/// Options that say nothing of the stream.
+/// Options without a format.
 fn anything() -> Options {
     Options {
         size: None,
@@ -443,7 +444,7 @@ fn bytes_between_the_frames_of_a_y4m_are_one_broken_frame() {
 }
 
 #[test]
-fn a_stream_that_is_nothing_known_says_what_to_do() {
+fn the_error_for_an_unknown_stream_says_what_to_do() {
     for (bytes, part) in [
         (&b"0123456789abcdef"[..], "--format i420 --size 640x480"),
         (b"YUV4MPEG2 W4 H2 C420p10\nFRAME\n", "C420p10"),
@@ -453,7 +454,8 @@ fn a_stream_that_is_nothing_known_says_what_to_do() {
         pipe.write_all(bytes).unwrap();
         let reason = until_lost(&mut *source);
         assert!(reason.contains(part), "{reason}");
-        // Nor is the writer held up, whose 3 MiB no pipe holds.
+        // The writer does not have to wait, although its 3 MiB do not fit into
+        // a pipe.
         let writer = std::thread::spawn(move || {
             pipe.write_all(&vec![0; 3 << 20]).unwrap();
             pipe
@@ -503,12 +505,12 @@ fn a_fifo_waits_for_its_writers() {
     for round in 0..3 {
         let mut writer = File::options().write(true).open(&path).unwrap();
         writer.write_all(&frame(PixelFormat::Grey, round)).unwrap();
-        // A part of a frame that the next writer does not go on with.
+        // A part of a frame that the next writer does not continue.
         writer.write_all(&[99; 3]).unwrap();
         assert_eq!(value(&source.next(LONG)).0, round);
         drop(writer);
         until_lost_because(&mut *source, "has closed it");
-        // Waiting for the next one takes no processor.
+        // Waiting for the next one uses no processor time.
         for _ in 0..3 {
             let asked = Instant::now();
             assert!(matches!(source.next(SHORT), Captured::Lost { .. }));
@@ -517,7 +519,7 @@ fn a_fifo_waits_for_its_writers() {
     }
 }
 
-/// A source whose frames this shell script writes. The first one may take any
+/// A source whose frames this shell script writes. The first frame may take any
 /// time, the others [`STALL`].
 fn script(text: &str) -> Box<dyn Source> {
     script_with(text, STALL, LONG)
@@ -545,13 +547,14 @@ fn next_value(source: &mut dyn Source) -> u8 {
     }
 }
 
-/// Whether a process runs. One that only waits to be reaped does not.
+/// Whether a process runs. A zombie does not run.
 fn is_running(pid: &str) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !state.is_empty() && !state.contains(") Z ")
 }
 
-/// Waits until a file has lines, and all processes that they number have ended.
+/// Waits until a file has lines with process numbers, and all of these
+/// processes have ended.
 fn until_ended(pids: &Path) -> usize {
     let start = Instant::now();
     loop {
@@ -572,7 +575,7 @@ fn a_program_that_ends_is_lost_with_its_last_words_and_started_again() {
     let start = Instant::now();
     let mut reason = until_lost(&mut *source);
     if reason == "it has closed its standard output" {
-        // A busy machine has not let it end in time.
+        // On a busy machine it did not end in time.
         assert_eq!(next_value(&mut *source), b'1');
         reason = until_lost(&mut *source);
     }
@@ -581,7 +584,7 @@ fn a_program_that_ends_is_lost_with_its_last_words_and_started_again() {
         "{reason}"
     );
     assert_eq!(next_value(&mut *source), b'1');
-    // Not at once.
+    // It is not started again at once.
     assert!(start.elapsed() >= Duration::from_millis(500));
 }
 
@@ -610,7 +613,7 @@ fn a_program_that_stalls_is_ended_with_all_its_children() {
     until_lost(&mut *source);
     assert_eq!(next_value(&mut *source), b'1', "it is started again");
     drop(source);
-    // Where the machine is busy, they may still be dying.
+    // On a busy machine they may need some time to end.
     assert_eq!(until_ended(&pids), 2);
 }
 
@@ -626,12 +629,12 @@ fn the_first_picture_may_take_the_start_time_out() {
         }
     }
     assert!(start.elapsed() > STALL);
-    // The second one may not.
-    assert_eq!(until_lost(&mut *source), "no whole picture for 0.1 s");
+    // The second frame must come within the usual timeout.
+    assert_eq!(until_lost(&mut *source), "no whole frame for 0.1 s");
 
     let mut source = script_with("sleep 100", STALL, Duration::from_millis(400));
     let start = Instant::now();
-    assert_eq!(until_lost(&mut *source), "no whole picture for 0.4 s");
+    assert_eq!(until_lost(&mut *source), "no whole frame for 0.4 s");
     assert!(start.elapsed() >= Duration::from_millis(400));
 }
 

@@ -1,8 +1,9 @@
-//! What a camera is to the state machine in `camera`: something that is opened,
-//! delivers buffers and is closed.
+//! The traits through which the state machine in `camera` opens a camera, takes
+//! buffers from it and closes it.
 //!
-//! The traits are here so that each fault is a unit test. Behind them is the
-//! Linux kernel (`node`, `stream`) on a thread of its own (`device_thread`).
+//! With these traits each fault can be a unit test. They are implemented for
+//! the Linux kernel (`node`, `stream`) on a thread of its own
+//! (`device_thread`).
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use crate::frame::Timestamp;
 
 use super::negotiate::Ask;
 
-/// How the camera is named.
+/// How the board file names the camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Path(PathBuf),
@@ -30,13 +31,13 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// What the driver agreed to.
+/// The settings that the driver accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Granted {
     /// Node, card and driver.
     pub device: String,
     pub layout: Layout,
-    /// Frames a second, where the driver says.
+    /// Frames per second, if the driver reports them.
     pub fps: Option<f64>,
 }
 
@@ -59,7 +60,7 @@ impl std::fmt::Display for Granted {
 /// Why a camera was not opened.
 #[derive(Debug)]
 pub enum Refusal {
-    /// It is absent, busy or failing, and may be well later.
+    /// It is missing, busy or failing, but may work later.
     NotYet(String),
     /// It can never be opened with these settings.
     Never(CaptureError),
@@ -68,7 +69,7 @@ pub enum Refusal {
 const BUSY: &str = "it is in use by another program";
 
 impl Refusal {
-    /// From an error of opening the node `device`.
+    /// The refusal for an error from opening the node `device`.
     pub fn of_opening(device: &str, error: io::Error) -> Self {
         match error.raw_os_error() {
             _ if is_absence(&error) => Self::NotYet("there is no such device".to_owned()),
@@ -84,20 +85,21 @@ impl Refusal {
         }
     }
 
-    /// From an error after opening: the camera is leaving, in use or unwell.
+    /// The refusal for an error after opening: the camera is unplugged, in use
+    /// or faulty.
     pub fn of_starting(error: &io::Error, doing: &str) -> Self {
         Self::NotYet(match error.raw_os_error() {
             Some(libc::EBUSY) => BUSY.to_owned(),
             Some(libc::ENOSPC) => format!(
-                "{doing}: the USB bus has no bandwidth left (another camera, or ask for less)"
+                "{doing}: the USB bus has no bandwidth left (unplug another camera, or choose a smaller size or rate)"
             ),
-            _ if is_absence(error) => "it has gone".to_owned(),
+            _ if is_absence(error) => "it is gone".to_owned(),
             _ => format!("{doing}: {error}"),
         })
     }
 }
 
-/// Whether an error says that a device is leaving or not there yet.
+/// Whether an error means that a device is unplugged or not there yet.
 pub fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -109,27 +111,27 @@ pub fn is_absence(error: &io::Error) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct Filled {
     pub index: usize,
-    /// Bytes of it that hold data.
+    /// Bytes of it that contain data.
     pub used: usize,
-    /// The driver says that the data is not to be trusted.
+    /// The driver marks the data as damaged.
     pub damaged: bool,
     /// The driver's count of frames since the start of the stream.
     pub sequence: u32,
-    /// On `CLOCK_MONOTONIC`, where the driver says that it is.
+    /// On `CLOCK_MONOTONIC`; `None` if the driver uses another clock.
     pub timestamp: Option<Timestamp>,
 }
 
-/// What waiting for a buffer came to.
+/// The result of waiting for a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
     Data,
     Nothing,
-    /// The driver reports an error, which dequeuing may tell.
+    /// The driver reports an error; dequeuing may give the details.
     Error,
 }
 
-/// A camera that streams. Dropping it closes it in full, which may take as long
-/// as its driver likes; the other calls do not wait for the driver.
+/// A camera that streams. Dropping it closes it completely, which may wait for
+/// the driver without a limit; the other calls do not wait for the driver.
 pub trait Stream {
     /// Waits for at most `timeout` until a buffer is filled.
     fn wait(&mut self, timeout: Duration) -> io::Result<Ready>;
@@ -141,12 +143,12 @@ pub trait Stream {
     fn requeue(&mut self, filled: Filled) -> io::Result<()>;
 }
 
-/// Opens a camera, for as long as its driver takes.
+/// Opens a camera; may wait for the driver without a limit.
 pub trait Opener {
     type Stream: Stream;
 
-    /// Finds the camera, agrees on a format, sets its controls and starts it.
-    /// A control that cannot be set is an error if `strict`, else a warning.
+    /// Finds the camera, agrees on a format, sets its controls and starts it. A
+    /// control that cannot be set is an error if `strict`, otherwise a warning.
     fn open(
         &mut self,
         target: &Target,
@@ -155,24 +157,25 @@ pub trait Opener {
     ) -> Result<(Self::Stream, Granted), Refusal>;
 }
 
-/// One camera that is opened and closed elsewhere, so that no call here waits
-/// for a driver; and the time.
+/// A camera that another thread opens and closes, so that no call here waits
+/// for a driver; and the clock.
 pub trait V4l2Backend {
     type Stream: Stream;
 
-    /// Begins to open the camera, once what is being closed is closed.
-    /// [`opened`](Self::opened) gives the result; until then nothing else may be
-    /// begun. `strict`: see [`Opener::open`].
+    /// Begins to open the camera, after a close that is still running.
+    /// [`opened`](Self::opened) gives the result; until then nothing else may
+    /// be begun. `strict`: see [`Opener::open`].
     fn begin_open(&mut self, strict: bool);
 
-    /// Waits for at most `timeout` for the result of what was begun. `None` if
-    /// there is none yet; a signal ends the wait early.
+    /// Waits for at most `timeout` for the result of
+    /// [`begin_open`](Self::begin_open). `None` if there is none yet; a signal
+    /// ends the wait early.
     fn opened(&mut self, timeout: Duration) -> Option<Result<(Self::Stream, Granted), Refusal>>;
 
     /// Begins to close the camera.
     fn begin_close(&mut self, stream: Self::Stream);
 
-    /// The time on the clock of frames.
+    /// The present time on the frames' clock.
     fn now(&self) -> Timestamp;
 
     fn sleep(&mut self, time: Duration);

@@ -1,4 +1,4 @@
-//! The state machine of a camera that comes and goes.
+//! The state machine of a camera that may be unplugged and come back.
 //!
 //! ```text
 //!   ┌──────┐  after a pause  ┌─────────┐  it is open  ┌───────────┐
@@ -9,10 +9,10 @@
 //!                 unplugged, stalled, an error
 //! ```
 //!
-//! Every fault ends in the same full close and reopen, by name: the node's
-//! number may have changed and the camera be another one of its kind. This is
-//! what ustreamer does, and it is what keeps the many ways in which a USB
-//! camera fails from needing a way each.
+//! Every fault is handled in the same way: the camera is closed completely and
+//! opened again by its name, because the node's number may have changed.
+//! ustreamer does the same. So the many faults of USB cameras need no handling
+//! of their own.
 
 use std::io;
 use std::time::Duration;
@@ -31,29 +31,31 @@ use crate::image::{LumaImage, jpeg};
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_millis(500);
 
-/// Webcams take a second or two from STREAMON to their first frame.
+/// Webcams need a second or two from STREAMON to their first frame.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the start waits for a camera to be opened before it goes on
-/// without. Longer than a healthy camera takes; only a driver that hangs, or
-/// libcamera's layer at its first start, takes longer.
+/// How long the start waits until a camera is open before it continues without
+/// it. A working camera needs less; only a driver that hangs, or libcamera's
+/// layer at its first start, needs more.
 const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A driver that takes longer than this to close and open a camera hangs.
+/// A driver that takes longer than this to close and open a camera counts as
+/// hanging.
 const HANGS: Duration = Duration::from_secs(5);
 
-/// A driver's timestamp further off than this is on another clock.
+/// A driver's timestamp that differs from now by more than this is from another
+/// clock.
 const WRONG_CLOCK: Duration = Duration::from_secs(60);
 
-/// More ready buffers than any driver has: one that always has another would
-/// keep us for ever.
+/// More buffers than any driver has: a limit, in case a driver always returns
+/// another one.
 const MAX_READY: usize = 64;
 
 enum State<S> {
     Streaming {
         stream: S,
         granted: Granted,
-        /// When a good frame was last seen, or streaming began.
+        /// Time of the last good frame, or of the start of the stream.
         last_seen: Timestamp,
         /// No frame has come since it was opened.
         starting: bool,
@@ -62,7 +64,7 @@ enum State<S> {
         since: Timestamp,
         /// The wait before this attempt.
         wait: Duration,
-        /// It was said that the driver hangs.
+        /// Whether the log has said that the driver hangs.
         told: bool,
     },
     Lost {
@@ -71,14 +73,14 @@ enum State<S> {
     },
 }
 
-/// What a step of the state machine came to.
+/// The result of a step of the state machine.
 enum Outcome {
     Frame(Timestamp),
     Waiting,
     Lost,
 }
 
-/// A V4L2 camera by name, however often it comes and goes.
+/// A V4L2 camera with a name, which is opened again after each loss.
 pub struct Camera<B: V4l2Backend> {
     backend: B,
     target: Target,
@@ -87,7 +89,7 @@ pub struct Camera<B: V4l2Backend> {
     /// The sequence at the last good frame.
     good_sequence: u64,
     state: State<B::Stream>,
-    /// Whether a frame has come since the camera was last lost, or absent at
+    /// Whether a frame has come since the camera was last lost, or missing at
     /// the start.
     back: bool,
     /// Why it is lost, if it is.
@@ -101,8 +103,8 @@ pub struct Camera<B: V4l2Backend> {
 }
 
 impl<B: V4l2Backend> Camera<B> {
-    /// Opens the camera, or begins to wait for it where it is absent or busy or
-    /// its driver does not answer within two seconds. The backend knows the
+    /// Opens the camera, or begins to wait for it if it is missing or busy, or
+    /// if its driver does not answer within two seconds. The backend finds the
     /// camera; `target` is its name for logs.
     ///
     /// # Errors
@@ -185,10 +187,10 @@ impl<B: V4l2Backend> Camera<B> {
                 }
             };
             match outcome {
-                // A camera that has come back is back with its first frame.
+                // A camera counts as back only with its first frame.
                 Some(Outcome::Waiting) if !self.back => return Outcome::Lost,
                 Some(outcome) => return outcome,
-                // A signal may have ended the wait: let the caller look.
+                // A signal may have ended the wait: let the caller check.
                 None if matches!(self.state, State::Opening { .. }) => return Outcome::Lost,
                 None if self.backend.now() >= deadline => return Outcome::Lost,
                 None => {}
@@ -239,7 +241,7 @@ impl<B: V4l2Backend> Camera<B> {
         }
     }
 
-    /// Begins to close the camera in full.
+    /// Begins to close the camera completely.
     fn lose(&mut self, reason: String) -> Option<Outcome> {
         let lost = State::Lost {
             next_try: later(self.backend.now(), FIRST_RETRY),
@@ -255,8 +257,8 @@ impl<B: V4l2Backend> Camera<B> {
         Some(Outcome::Lost)
     }
 
-    /// Waits for a good frame and converts it. `None` never: it is the shape
-    /// that `step` takes.
+    /// Waits for a good frame and converts it. Never returns `None`; `step`
+    /// needs this type.
     fn frame(&mut self, deadline: Timestamp) -> Option<Outcome> {
         let mut error_reported = false;
         loop {
@@ -296,15 +298,15 @@ impl<B: V4l2Backend> Camera<B> {
             let until = deadline.min(later(*last_seen, limit));
             match stream.wait(until.since(now)) {
                 Ok(ready) => error_reported = ready == Ready::Error,
-                // A signal: let the caller look what it was.
+                // A signal: let the caller check which one.
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => return Some(Outcome::Waiting),
                 Err(error) => return self.lose(explain(&error)),
             }
         }
     }
 
-    /// Takes all filled buffers from the driver, and of the good ones the
-    /// newest into `image`. All of them are with the driver again afterwards.
+    /// Takes all filled buffers from the driver, converts the newest good one
+    /// into `image`, and gives all of them back to the driver.
     fn drain(&mut self) -> io::Result<Option<Timestamp>> {
         let now = self.backend.now();
         let State::Streaming {
@@ -347,10 +349,11 @@ impl<B: V4l2Backend> Camera<B> {
         let timestamp = filled
             .timestamp
             .filter(|&t| t.since(now) < Duration::from_secs(1) && now.since(t) < WRONG_CLOCK)
-            // Left out by the driver.
+            // Zero if the driver does not give one.
             .filter(|t| !t.0.is_zero())
             .unwrap_or(now);
-        // A frame from before a long absence of ours says nothing about now.
+        // If this process was stopped for a while, older frames do not show the
+        // present.
         if now.since(timestamp) > self.stall_timeout {
             *last_seen = now;
             stream.requeue(filled)?;
@@ -371,7 +374,7 @@ impl<B: V4l2Backend> Camera<B> {
                 let count = self.sequence - self.good_sequence;
                 self.good_sequence = self.sequence;
                 self.stall.pictures(count, now);
-                // Drivers' clocks jitter; time does not go back.
+                // Drivers' clocks jitter, but time must not go back.
                 self.last_timestamp = self.last_timestamp.max(timestamp);
                 Ok(Some(self.last_timestamp))
             }
@@ -409,8 +412,9 @@ fn convert(layout: &Layout, bytes: &[u8], image: &mut LumaImage) -> Result<(), S
         .map_err(|short| short.to_string())
 }
 
-/// By how much the sequence goes on: the driver's count tells of frames that
-/// it dropped itself. Drivers that do not count, or start anew, count as one.
+/// By how much the sequence number grows: the driver's count includes frames
+/// that the driver itself dropped. If the driver does not count, or starts
+/// again, this is one.
 fn advance(previous: &mut Option<u32>, sequence: u32) -> u64 {
     let step = previous.map_or(1, |p| sequence.wrapping_sub(p));
     *previous = Some(sequence);

@@ -1,10 +1,10 @@
 //! The thread that opens and closes a camera.
 //!
-//! Between two calls of a driver there may be any time: a USB camera that dies
-//! while it is being closed has kept programs waiting for ever. The loop asks
-//! this thread and goes on; meanwhile it sets safe levels and obeys signals.
-//! One camera is open at a time, since the thread does one thing after the
-//! other.
+//! A call of a driver may take any time: a USB camera that fails while it is
+//! being closed can keep a program waiting for ever. So the loop gives the work
+//! to this thread and continues; meanwhile it sets safe levels and handles
+//! signals. Only one camera is open at a time, because the thread does one
+//! thing after the other.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,8 +19,8 @@ use super::negotiate::Ask;
 use crate::capture::CaptureError;
 use crate::frame::Timestamp;
 
-/// How long dropping this waits for the camera to be closed, so that whoever
-/// opens it next does not find it busy.
+/// How long dropping this waits until the camera is closed, so that the next
+/// program does not find it busy.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
 type Answer<S> = Result<(S, Granted), Refusal>;
@@ -34,19 +34,19 @@ struct Shared<S> {
     work: Mutex<Work<S>>,
     changed: Condvar,
     /// Readable when there is an answer. A descriptor, because a signal ends
-    /// the wait for one.
+    /// the wait for a descriptor.
     answered: OwnedFd,
 }
 
 struct Work<S> {
-    /// To be closed, before anything else.
+    /// The stream to close, before anything else.
     close: Option<S>,
-    /// To be opened; whether strictly.
+    /// Whether to open the camera, and whether strictly.
     open: Option<bool>,
     answer: Option<Answer<S>>,
-    /// The thread is in the driver.
+    /// The thread is inside of a call to the driver.
     busy: bool,
-    /// Nobody asks any more.
+    /// The thread must end.
     ended: bool,
 }
 
@@ -58,7 +58,8 @@ impl<S> Shared<S> {
 }
 
 impl<S: Send + 'static> DeviceThread<S> {
-    /// Starts the thread for the camera `target`, which is opened as in `ask`.
+    /// Starts the thread for the camera `target`, which it opens with the
+    /// settings in `ask`.
     ///
     /// # Errors
     /// No thread can be started, or no descriptor is left.
@@ -103,7 +104,7 @@ impl<S: Send + 'static> DeviceThread<S> {
 }
 
 impl<S> Shared<S> {
-    /// Does what is asked until nobody asks any more.
+    /// Does the requested work until the thread must end.
     fn run(&self, mut open: impl FnMut(bool) -> Answer<S>) {
         loop {
             let mut work = self.lock();
@@ -120,7 +121,7 @@ impl<S> Shared<S> {
                 drop(work);
                 drop(stream);
             } else if work.ended {
-                // An answer that nobody took is closed here as well.
+                // An answer that was not collected is closed here as well.
                 let answer = work.answer.take();
                 drop(work);
                 drop(answer);
@@ -131,7 +132,8 @@ impl<S> Shared<S> {
                 drop(work);
                 let answer = open(strict);
                 self.lock().answer = Some(answer);
-                // Fails only if the counter is full, and then it is readable.
+                // Fails only if the counter is full, and then it is readable
+                // anyway.
                 let _ = rustix::io::write(&self.answered, &1_u64.to_ne_bytes());
             }
         }
@@ -139,8 +141,8 @@ impl<S> Shared<S> {
 
     fn take_answer(&self) -> Option<Answer<S>> {
         let answer = self.lock().answer.take()?;
-        // The thread may not have written yet; what it writes later makes one
-        // wait shorter than asked for.
+        // The thread may not have written yet; then a later wait ends too early
+        // once.
         let _ = rustix::io::read(&self.answered, &mut [0; 8]);
         Some(answer)
     }
@@ -205,14 +207,14 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Instant;
 
-    /// What the loop waits for a frame.
+    /// How long the loop waits for a frame.
     const PATIENCE: Duration = Duration::from_millis(50);
 
-    /// Longer than any call here takes on the busiest machine, and shorter than
-    /// the driver hangs.
+    /// Longer than any call here takes on a busy machine, and shorter than the
+    /// driver hangs.
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A driver that hangs wherever a test lets it, until the test lets it go.
+    /// A driver that hangs where the test wants it, until the test releases it.
     struct Driver {
         entered: Sender<&'static str>,
         hang_in_open: Receiver<()>,
@@ -229,7 +231,7 @@ mod tests {
 
         fn open(&mut self, _: &Target, _: &Ask, _: bool) -> Result<(FakeStream, Granted), Refusal> {
             self.entered.send("open").unwrap();
-            // Until the test says so, or has ended.
+            // Until the test releases it, or has ended.
             let _ = self.hang_in_open.recv();
             let stream = FakeStream {
                 entered: self.entered.clone(),
@@ -278,7 +280,7 @@ mod tests {
         let_close: Sender<()>,
     }
 
-    /// A camera whose opening is let through so often before the test goes on.
+    /// A camera that was opened this many times before the test continues.
     fn camera(opened: usize) -> Test {
         let (entered, entered_there) = channel();
         let (let_open, hang_in_open) = channel();
@@ -303,7 +305,7 @@ mod tests {
     }
 
     impl Test {
-        /// One call as the loop makes it; returns the reason of the loss.
+        /// One call, as from the loop; returns the reason of the loss.
         fn lost(&mut self) -> String {
             let start = Instant::now();
             let Captured::Lost { reason } = self.camera.next(PATIENCE) else {
@@ -321,8 +323,8 @@ mod tests {
         assert_eq!(test.entered.recv(), Ok("open"));
         assert_eq!(test.lost(), "it has been unplugged");
         assert_eq!(test.entered.recv(), Ok("close"));
-        // The thread is in the driver; the loop goes on, past the time at which
-        // the camera would be opened again.
+        // The thread hangs in the driver. The loop continues, past the time at
+        // which the camera would be opened again.
         for _ in 0..8 {
             test.lost();
         }
@@ -354,7 +356,7 @@ mod tests {
         let start = Instant::now();
         drop(test.camera);
         assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
-        // The sender is still there: the driver was hanging all the time.
+        // The sender still exists: the driver was hanging all the time.
         drop(test.let_close);
     }
 

@@ -1,5 +1,6 @@
-//! What cameras there are and what they offer: for the `devices` command, for
-//! choosing a format, and for errors that say what could be asked for instead.
+//! The formats, sizes, rates and controls of a camera: for the `devices`
+//! command, for choosing a format, and for errors that list the possible
+//! settings.
 
 use std::fmt;
 use std::io;
@@ -18,8 +19,8 @@ use v4l::v4l_sys::{
 use super::sys;
 use crate::capture::PixelFormat;
 
-/// More entries than any driver lists; one that never ends its list would keep
-/// us for ever.
+/// More entries than any driver lists: a limit, in case a driver never ends its
+/// list.
 const MAX_ENTRIES: u32 = 512;
 
 /// A V4L2 capture node and what it offers.
@@ -27,28 +28,28 @@ const MAX_ENTRIES: u32 = 512;
 pub struct CameraInfo {
     /// The node, as in `/dev/video0`.
     pub path: PathBuf,
-    /// The link to it that stays the same, as in `/dev/v4l/by-id/...`.
+    /// The link to it that does not change, such as `/dev/v4l/by-id/...`.
     pub by_id: Option<PathBuf>,
-    /// As `card:NAME` takes it.
+    /// The name for `card:NAME`.
     pub card: String,
     pub driver: String,
     pub bus: String,
     pub formats: Vec<FormatInfo>,
     pub controls: Vec<ControlInfo>,
-    /// Why nothing more is known of it.
+    /// Why nothing more is known about it.
     pub problem: Option<String>,
 }
 
 /// A pixel format with the sizes it comes in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FormatInfo {
-    /// What it is to us; `None` if it is not read here.
+    /// affectd's name for it; `None` if affectd cannot read it.
     pub format: Option<PixelFormat>,
     /// V4L2's code for it.
     pub fourcc: u32,
     /// V4L2's name for it, as in `YUYV`.
     pub name: String,
-    /// Empty where the driver does not list them.
+    /// Empty if the driver does not list them.
     pub sizes: Vec<SizeInfo>,
 }
 
@@ -59,10 +60,10 @@ pub struct SizeInfo {
     pub min: (u32, u32),
     pub max: (u32, u32),
     pub step: (u32, u32),
-    /// Frames a second, the highest first. For a range of sizes those of its
-    /// largest. Empty where the driver does not list them.
+    /// Frames per second, the highest first; for a range of sizes, those of its
+    /// largest. Empty if the driver does not list them.
     pub rates: Vec<f64>,
-    /// `rates` are the ends of a range.
+    /// `rates` has the two ends of a range.
     pub range_of_rates: bool,
 }
 
@@ -79,7 +80,7 @@ impl SizeInfo {
         }
     }
 
-    /// The size among these that is nearest to the one wanted.
+    /// The size in this range that is nearest to the wanted one.
     pub(super) fn nearest(&self, wanted: (u32, u32)) -> (u32, u32) {
         let side = |min: u32, max: u32, step: u32, wanted: u32| {
             let clamped = wanted.clamp(min.min(max), max);
@@ -100,33 +101,33 @@ impl SizeInfo {
 pub struct ControlInfo {
     /// V4L2's id.
     pub id: u32,
-    /// As in board files and `v4l2-ctl --list-ctrls`.
+    /// The name in board files and `v4l2-ctl --list-ctrls`.
     pub name: String,
     pub minimum: i64,
     pub maximum: i64,
     pub step: u64,
     pub default: i64,
-    /// What it is set to, where it can be read.
+    /// Its present value, if it can be read.
     pub value: Option<i64>,
     /// The entries of a menu.
     pub menu: Vec<(i64, String)>,
-    /// Has no effect now: most often an automatic does its work.
+    /// Has no effect now: usually an automatic mode sets it.
     pub inactive: bool,
 }
 
 impl ControlInfo {
-    /// What a failure to set it may come from.
+    /// A possible reason why it cannot be set.
     pub(super) fn hint(&self) -> &'static str {
         if self.inactive {
-            " (an automatic is in charge of it: set that to manual first)"
+            " (an automatic mode sets it: switch that to manual first)"
         } else {
             ""
         }
     }
 }
 
-/// Names as v4l2-ctl makes them from the driver's: `Exposure Time, Absolute`
-/// is `exposure_time_absolute`.
+/// Turns a driver's name into that of v4l2-ctl: `Exposure Time, Absolute` is
+/// `exposure_time_absolute`.
 fn control_name(name: &str) -> String {
     let mut spelt = String::with_capacity(name.len());
     let mut gap = false;
@@ -195,7 +196,7 @@ fn rates(fd: BorrowedFd<'_>, fourcc: u32, size: (u32, u32)) -> (Vec<f64>, bool) 
     (rates, false)
 }
 
-/// Frames a second from the seconds between two.
+/// Frames per second from the seconds between two frames.
 pub(super) fn fps(interval: v4l2_fract) -> Option<f64> {
     (interval.numerator > 0 && interval.denominator > 0)
         .then(|| f64::from(interval.denominator) / f64::from(interval.numerator))
@@ -206,7 +207,7 @@ pub(super) fn controls(fd: BorrowedFd<'_>) -> Vec<ControlInfo> {
     let mut last = 0;
     for control in entries(|_| {
         let control = sys::control_after(fd, last)?;
-        // A driver that does not go on would never end.
+        // If a driver repeats an entry, the list would never end.
         if control.id <= last {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -312,14 +313,14 @@ pub(super) fn list(formats: &[FormatInfo]) -> String {
     parts.join("; ")
 }
 
-/// The names of the formats that are not read here.
+/// The names of the formats that affectd cannot read.
 fn unread(formats: &[FormatInfo]) -> Option<String> {
     let names: Vec<&str> = formats
         .iter()
         .filter(|f| f.format.is_none())
         .map(|f| f.name.as_str())
         .collect();
-    (!names.is_empty()).then(|| format!("not read here: {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("not supported: {}", names.join(", ")))
 }
 
 impl fmt::Display for SizeInfo {
@@ -384,7 +385,7 @@ impl fmt::Display for ControlInfo {
 }
 
 impl fmt::Display for CameraInfo {
-    /// Several lines, the first without a leading blank.
+    /// Several lines; the first one has no leading space.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
         if let Some(problem) = &self.problem {
@@ -462,7 +463,7 @@ mod tests {
         assert_eq!(
             list(&formats),
             "yuyv 640x480 (30/15 fps), 320x240 (29.97 fps); \
-             not read here: H264"
+             not supported: H264"
         );
         assert_eq!(
             formats[1].to_string(),

@@ -2,24 +2,25 @@
 //!
 //! From the device up:
 //!
-//! - `sys`: the V4L2 requests, with the few unsafe lines that they cost.
-//! - `formats`: what a camera offers. `negotiate`: which of it to take.
+//! - `sys`: the V4L2 requests, with the few lines of unsafe code that they
+//!   need.
+//! - `formats`: what a camera offers. `negotiate`: chooses a format.
 //! - `stream`: the buffers of a running camera. `node`: from a camera's name to
 //!   a running stream.
 //! - `device_thread`: opens and closes cameras on a thread of its own, because
-//!   a driver may hang there for as long as it likes. A running stream is lent
-//!   to the loop: taking a filled buffer never waits for the driver, and on the
-//!   loop's thread no frame is converted that a newer one replaces.
-//! - `camera`: the state machine that gets a lost camera back. It sees the
-//!   layers below through the traits in `backend` only.
+//!   a driver may hang there without a limit. The loop itself takes filled
+//!   buffers from a running stream: this never waits for the driver, and the
+//!   loop converts only the newest frame.
+//! - `camera`: the state machine that opens a lost camera again. It uses the
+//!   layers below only through the traits in `backend`.
 //!
-//! Of the crate `v4l` the structures and request numbers are used, not its
-//! devices and streams: `MmapStream::next` queues a buffer after a time-out that
-//! the kernel still owns (EINVAL for ever after), its `Drop` panics where a
-//! dying camera answers STREAMOFF with an error other than ENODEV, its
-//! capabilities and controls panic on names that are cut within a UTF-8 sequence
-//! and on types that it does not know, and it calls ioctl by number, out of
-//! libcamerify's reach.
+//! Only the structures and request numbers of the crate `v4l` are used, not its
+//! devices and streams. After a timeout `MmapStream::next` queues a buffer that
+//! the kernel still owns (and then always gets EINVAL). Its `Drop` panics if a
+//! failing camera answers STREAMOFF with an error other than ENODEV. Its
+//! capabilities and controls panic on names that are cut inside of a UTF-8
+//! sequence, and on unknown types. And it calls ioctl by number, which
+//! libcamerify cannot intercept.
 
 mod backend;
 mod camera;

@@ -1,9 +1,9 @@
-//! Which of a camera's formats to take.
+//! Chooses one of a camera's formats.
 
 use super::super::PixelFormat;
 use super::formats::FormatInfo;
 
-/// What is asked of a camera; what is `None` is left to it.
+/// The requested settings; the camera chooses those that are `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ask {
     pub size: Option<(u32, u32)>,
@@ -16,7 +16,7 @@ impl std::fmt::Display for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.format {
             Some(format) => write!(f, "{format}")?,
-            None => write!(f, "any format read here")?,
+            None => write!(f, "any supported format")?,
         }
         match self.size {
             Some((width, height)) => write!(f, " at {width}x{height}"),
@@ -25,15 +25,14 @@ impl std::fmt::Display for Ask {
     }
 }
 
-/// The size that is taken where none is asked for: enough for faces across a
-/// room, and what every camera has.
+/// The default size: enough for faces across a room, and every camera has it.
 const USUAL_SIZE: (u32, u32) = (640, 480);
 
-/// Where no rate is asked for, this many frames a second are worth a format
-/// that takes more work.
+/// Without a requested rate, a format that needs more work is chosen to reach
+/// this many frames per second.
 const USUAL_FPS: f64 = 25.0;
 
-/// What to ask the driver for.
+/// The settings to request from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub format: PixelFormat,
@@ -44,10 +43,11 @@ pub struct Choice {
 }
 
 /// The cheapest format to convert among those that have the size and reach the
-/// rate; where none reaches it, the fastest. `None` if no format has the size.
+/// rate; if none reaches it, the fastest. `None` if no format has the size.
 ///
-/// USB 2 carries uncompressed pictures up to 640x480 at 30 frames a second;
-/// above that, webcams offer it at a few frames a second and Motion-JPEG at 30.
+/// USB 2 can transfer uncompressed pictures up to 640x480 at 30 frames per
+/// second. For larger sizes, webcams offer a few uncompressed frames per
+/// second, and Motion-JPEG at 30.
 pub fn choose(offered: &[FormatInfo], ask: &Ask) -> Option<Choice> {
     let wanted = ask.fps.map_or(USUAL_FPS, f64::from);
     let mut best: Option<((bool, f64, i32), Choice)> = None;
@@ -59,8 +59,8 @@ pub fn choose(offered: &[FormatInfo], ask: &Ask) -> Option<Choice> {
         let Some(((width, height), fps)) = size_of(info, ask.size) else {
             continue;
         };
-        // Drivers that list no rates are believed; 0.5 for those whose
-        // 29.97 stands for the 30 asked for.
+        // A driver that lists no rates is assumed to reach it. The 0.5 accepts
+        // 29.97 for a requested 30.
         let reaches = fps.is_none_or(|fps| fps + 0.5 >= wanted);
         let cost = PixelFormat::ALL.iter().position(|&f| f == format);
         let cheapness = -(cost.unwrap_or(PixelFormat::ALL.len()) as i32);
@@ -79,7 +79,7 @@ pub fn choose(offered: &[FormatInfo], ask: &Ask) -> Option<Choice> {
     best.map(|(_, choice)| choice)
 }
 
-/// The size to take of a format, and its highest rate where that is known.
+/// The size to use of a format, and its highest rate if that is known.
 fn size_of(info: &FormatInfo, asked: Option<(u32, u32)>) -> Option<((u32, u32), Option<f64>)> {
     if info.sizes.is_empty() {
         return Some((asked.unwrap_or(USUAL_SIZE), None));
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// As a common webcam has them.
+    /// The formats of a common webcam.
     fn webcam() -> [FormatInfo; 2] {
         [
             format(
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_had_or_refused() {
+    fn requested_settings_are_chosen_or_refused() {
         let mut ask = Ask {
             format: Some(PixelFormat::Mjpg),
             ..Ask::default()
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_sizes_are_kept_to() {
+    fn ranges_of_sizes_are_respected() {
         let mut info = format(PixelFormat::Nv12, &[]);
         info.sizes.push(SizeInfo {
             min: (32, 32),

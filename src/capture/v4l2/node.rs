@@ -1,5 +1,5 @@
-//! A capture node of the kernel: finding it, opening it, and agreeing with its
-//! driver, from a camera's name to a running stream.
+//! A capture node of the kernel: finds it by the camera's name, opens it,
+//! agrees on a format with its driver, and starts the stream.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
@@ -23,7 +23,7 @@ use crate::capture::{CaptureError, PixelFormat};
 use crate::frame::MAX_SIDE;
 use crate::suggest::nearest;
 
-/// Frames a second where no rate is asked for.
+/// The default of frames per second.
 const USUAL_FPS: f32 = 30.0;
 
 /// The cameras of this machine.
@@ -56,7 +56,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens a capture node and asks it what it is.
+    /// Opens a capture node and queries its capabilities.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
         let device = path.display().to_string();
         let not_a_camera = |reason: &str| {
@@ -70,7 +70,7 @@ impl Node {
             Err(error) => return Err(Refusal::of_opening(&device, error)),
         };
         if !metadata.file_type().is_char_device() {
-            return Err(not_a_camera("it is no device node"));
+            return Err(not_a_camera("it is not a device file"));
         }
         let file = OpenOptions::new()
             .read(true)
@@ -80,19 +80,19 @@ impl Node {
             .map_err(|error| Refusal::of_opening(&device, error))?;
         let capability = sys::capability(file.as_fd()).map_err(|error| {
             if is_absence(&error) {
-                Refusal::NotYet("it has gone".to_owned())
+                Refusal::NotYet("it is gone".to_owned())
             } else {
-                not_a_camera("it does not speak V4L2")
+                not_a_camera("it does not support V4L2")
             }
         })?;
         let has = |flag| capabilities(&capability) & flag != 0;
         if !has(V4L2_CAP_VIDEO_CAPTURE) {
             return Err(not_a_camera(if has(V4L2_CAP_META_CAPTURE) {
-                "it carries a camera's metadata; the pictures come from another node of the same camera, most often the one before it ('affectd devices' lists them)"
+                "it delivers a camera's metadata; use another node of the same camera, usually the one before it ('affectd devices' lists them)"
             } else if has(V4L2_CAP_VIDEO_CAPTURE_MPLANE) {
-                "it has multi-planar formats only, which are not read here; use its pictures through standard input (see --source -)"
+                "it has only multi-planar formats, which affectd cannot read; pipe its frames into standard input (see --source -)"
             } else {
-                "it does not capture video ('affectd devices' lists what does)"
+                "it does not capture video ('affectd devices' lists the cameras)"
             }));
         }
         if !has(V4L2_CAP_STREAMING) {
@@ -119,7 +119,7 @@ impl Node {
         format!("{} ({}, {})", self.path.display(), self.card, self.driver)
     }
 
-    /// From an open node to a running stream.
+    /// Starts the stream of an open node.
     fn start(self, ask: &Ask, strict: bool) -> Result<(Streaming, Granted), Refusal> {
         let (layout, field) = self.agree(ask)?;
         let fps = self.set_rate(ask.fps);
@@ -137,7 +137,7 @@ impl Node {
         }
         let stream = Streaming::start(self.file)?;
         debug!(
-            "camera {}: {} bytes a row, {} buffers",
+            "camera {}: {} bytes per row, {} buffers",
             granted.device,
             layout.stride,
             stream.buffers()
@@ -181,7 +181,7 @@ impl Node {
             Refusal::Never(CaptureError::NotACamera {
                 device: self.name(),
                 reason: format!(
-                    "its driver grants {}x{} with {} bytes a row, which does not fit together",
+                    "its driver gives {}x{} with {} bytes per row, which do not fit together",
                     pix.width, pix.height, pix.bytesperline
                 ),
             })
@@ -189,10 +189,11 @@ impl Node {
         Ok((layout, pix.field))
     }
 
-    /// Sets the rate as near as the driver can; returns it where it says.
+    /// Sets the rate as closely as the driver can. Returns the rate that the
+    /// driver reports, if any.
     ///
-    /// Also where none is asked for: drivers keep the rate that the program
-    /// before us has set.
+    /// Also without a requested rate: a driver keeps the rate that an earlier
+    /// program has set.
     fn set_rate(&self, asked: Option<f32>) -> Option<f64> {
         let fd = self.file.as_fd();
         let parameters = match sys::frame_rate(fd) {
@@ -243,10 +244,12 @@ impl Node {
         let Some(control) = known.iter().find(|c| c.name == name) else {
             let names = || known.iter().map(|c| c.name.as_str());
             return Err(match nearest(name, names()) {
-                Some(near) => format!("the camera has none of this name; did you mean '{near}'?"),
+                Some(near) => {
+                    format!("the camera has no control of this name; did you mean '{near}'?")
+                }
                 None if known.is_empty() => "the camera has no controls".to_owned(),
                 None => format!(
-                    "the camera has none of this name; it has {}",
+                    "the camera has no control of this name; it has {}",
                     names().collect::<Vec<_>>().join(", ")
                 ),
             });
@@ -256,7 +259,7 @@ impl Node {
             .filter(|_| (control.minimum..=control.maximum).contains(&value))
             .ok_or_else(|| {
                 format!(
-                    "{value} lies outside of {} to {}",
+                    "{value} is not from {} to {}",
                     control.minimum, control.maximum
                 )
             })?;
@@ -265,7 +268,8 @@ impl Node {
     }
 }
 
-/// The node's own capabilities; old drivers give the whole device's only.
+/// The node's own capabilities; old drivers give only those of the whole
+/// device.
 fn capabilities(capability: &v4l2_capability) -> u32 {
     if capability.capabilities & V4L2_CAP_DEVICE_CAPS != 0 {
         capability.device_caps
@@ -274,7 +278,7 @@ fn capabilities(capability: &v4l2_capability) -> u32 {
     }
 }
 
-/// What the driver granted, if it makes sense.
+/// The layout that the driver set, if it makes sense.
 fn layout(choice: &Choice, pix: &v4l2_pix_format) -> Option<Layout> {
     let sides = 1..=MAX_SIDE;
     if !sides.contains(&pix.width) || !sides.contains(&pix.height) {
@@ -287,12 +291,13 @@ fn layout(choice: &Choice, pix: &v4l2_pix_format) -> Option<Layout> {
         (_, stride) => stride,
     };
     let layout = Layout { stride, ..packed };
-    // Rows may be padded but not cut; an odd width may lack the last chroma.
+    // Rows may be padded but not too short; with an odd width the last chroma
+    // may be missing.
     (stride + 2 >= packed.stride && stride <= packed.stride + (1 << 16)).then_some(layout)
 }
 
-/// uvcvideo names a card `Webcam: Webcam`, the second cut off, where a camera
-/// names both its device and its function; the first will do.
+/// If a camera names both its device and its function, uvcvideo calls the card
+/// `Webcam: Webcam`, with the second name cut off. The first name is enough.
 fn is_called(card: &str, name: &str) -> bool {
     card == name
         || card
@@ -314,17 +319,17 @@ fn by_card(name: &str) -> Result<Node, Refusal> {
     }
     match denied {
         Some(error) => Err(Refusal::Never(error)),
-        None if others.is_empty() => Err(Refusal::NotYet("no camera is there".to_owned())),
+        None if others.is_empty() => Err(Refusal::NotYet("there is no camera".to_owned())),
         None => Err(Refusal::NotYet(format!(
-            "no camera has this card name; there are: {}",
+            "no camera has this card name; the cameras are: {}",
             others.join(", ")
         ))),
     }
 }
 
-/// Every V4L2 capture node of this machine, by number. Nodes that carry no
-/// pictures (a webcam's metadata) are left out; one that may not be opened is
-/// listed with the problem.
+/// Every V4L2 capture node of this machine, by number. Nodes without pictures
+/// (a webcam's metadata) are left out; a node that cannot be opened is listed
+/// with the problem.
 #[must_use]
 pub fn cameras() -> Vec<CameraInfo> {
     nodes().iter().filter_map(|path| camera(path)).collect()
@@ -389,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_cameras_has_none() {
-        // On one that has some, each can at least be printed.
+        // On a machine with cameras, each of them can at least be printed.
         for camera in cameras() {
             assert!(camera.to_string().contains("/dev/video"));
         }
@@ -404,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_grants_has_to_make_sense() {
+    fn layouts_from_a_driver_must_make_sense() {
         let choice = |format| Choice {
             format,
             fourcc: 0,

@@ -14,8 +14,8 @@ use super::backend::{Filled, Ready, Refusal, Stream};
 use super::sys;
 use crate::frame::Timestamp;
 
-/// Enough that the driver has some while one is converted; each more would
-/// only hold older frames.
+/// Enough that the driver has buffers while one is converted; more would only
+/// contain older frames.
 const BUFFERS: u32 = 4;
 
 /// A running stream.
@@ -24,7 +24,7 @@ pub struct Streaming {
 }
 
 impl Streaming {
-    /// Asks for buffers, gives them to the driver and starts it.
+    /// Requests buffers, gives them to the driver and starts the stream.
     pub fn start(device: File) -> Result<Self, Refusal> {
         let mut buffers = sys::Buffers::map(device, BUFFERS)
             .map_err(|e| Refusal::of_starting(&e, "it gives no buffers"))?;
@@ -101,7 +101,7 @@ impl Stream for Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        // A camera that is gone has nothing to stop.
+        // If the camera is gone, there is nothing to stop.
         if let Err(error) = self.buffers.stop() {
             debug!("stopping the camera: {error}");
         }

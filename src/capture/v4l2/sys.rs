@@ -1,9 +1,9 @@
 //! The V4L2 requests, safe to call.
 //!
-//! All that is unsafe about talking to a driver is in this file: ioctl on the
+//! All unsafe code for talking to a driver is in this file: ioctl on the
 //! kernel's structures, mapping its buffers, and reading the unions in the
 //! structures. Calls go through libc's `ioctl`, `mmap` and `close`, so that
-//! `libcamerify` (libcamera's preloaded V4L2 layer) can stand in for a driver.
+//! `libcamerify` (libcamera's preloaded V4L2 layer) can replace a driver.
 
 use std::fs::File;
 use std::io;
@@ -24,13 +24,13 @@ use v4l::v4l2::vidioc;
 /// A structure of the V4L2 interface.
 ///
 /// # Safety
-/// Made of integers (and unions and raw pointers) only: all-zero bytes and
-/// whatever a driver writes into it are valid values.
+/// The type consists only of integers (and unions and raw pointers): all-zero
+/// bytes and any bytes that a driver writes are valid values.
 unsafe trait Plain: Copy {}
 
-// SAFETY: each is a `repr(C)` structure that bindgen made of videodev2.h, of
-// integers, arrays of them, and unions of such and raw pointers. The pointers
-// are never followed here.
+// SAFETY: each is a `repr(C)` structure that bindgen generated from
+// videodev2.h. It consists of integers, arrays of them, and unions of these and
+// raw pointers. The pointers are never followed here.
 unsafe impl Plain for v4l2_capability {}
 // SAFETY: as above.
 unsafe impl Plain for v4l2_fmtdesc {}
@@ -60,7 +60,7 @@ fn zeroed<T: Plain>() -> T {
     unsafe { std::mem::zeroed() }
 }
 
-/// An ioctl by its number and the structure that it takes.
+/// The number of an ioctl, with the type of its structure.
 struct Request<T> {
     number: vidioc::_IOC_TYPE,
     argument: PhantomData<T>,
@@ -68,7 +68,7 @@ struct Request<T> {
 
 impl<T> Request<T> {
     const fn new(number: vidioc::_IOC_TYPE) -> Self {
-        // The number of a request carries the size of its structure.
+        // The number of a request contains the size of its structure.
         assert!((number >> 16) as usize & 0x3fff == size_of::<T>());
         Self {
             number,
@@ -98,11 +98,11 @@ const STREAMOFF: Request<libc::c_int> = Request::new(vidioc::VIDIOC_STREAMOFF);
 
 fn call<T: Plain>(fd: BorrowedFd<'_>, request: &Request<T>, argument: &mut T) -> io::Result<()> {
     loop {
-        // SAFETY: `argument` is a live structure of the size that the request's
-        // number carries (checked in `Request::new`), which is as much as the
-        // kernel reads and writes; it is `Plain`, so that whatever the kernel
-        // leaves in it is valid. No request here makes the kernel follow a
-        // pointer in it: buffers are memory-mapped, controls are integers.
+        // SAFETY: `argument` is a live structure of the size in the request's
+        // number (checked in `Request::new`), and the kernel reads and writes
+        // no more than that; it is `Plain`, so any bytes that the kernel writes
+        // are valid. No request here makes the kernel follow a pointer in it:
+        // buffers are memory-mapped, controls are integers.
         let result =
             unsafe { libc::ioctl(fd.as_raw_fd(), request.number, std::ptr::from_mut(argument)) };
         if result >= 0 {
@@ -146,8 +146,8 @@ pub fn frame_size(fd: BorrowedFd<'_>, fourcc: u32, index: u32) -> io::Result<Siz
     };
     call(fd, &ENUM_FRAMESIZES, &mut size)?;
     if size.type_ == SIZE_DISCRETE {
-        // SAFETY: the type says that this is the union's field; both fields
-        // are integers in any case.
+        // SAFETY: the type says that this is the field in use; both fields
+        // consist of integers anyway.
         let one = unsafe { size.__bindgen_anon_1.discrete };
         let one = (one.width, one.height);
         return Ok(SizeRange {
@@ -186,8 +186,8 @@ pub fn frame_interval(
     };
     call(fd, &ENUM_FRAMEINTERVALS, &mut interval)?;
     if interval.type_ == INTERVAL_DISCRETE {
-        // SAFETY: the type says that this is the union's field; both fields
-        // are integers in any case.
+        // SAFETY: the type says that this is the field in use; both fields
+        // consist of integers anyway.
         return Ok(Interval::One(unsafe { interval.__bindgen_anon_1.discrete }));
     }
     // SAFETY: as above.
@@ -203,7 +203,7 @@ pub fn no_format() -> v4l2_pix_format {
     unsafe { format.fmt.pix }
 }
 
-/// Asks for a format and returns what the driver made of it.
+/// Requests a format and returns the one that the driver set.
 pub fn set_format(
     fd: BorrowedFd<'_>,
     fourcc: u32,
@@ -239,8 +239,7 @@ pub fn set_frame_rate(fd: BorrowedFd<'_>, interval: v4l2_fract) -> io::Result<v4
     Ok(unsafe { parameters.parm.capture })
 }
 
-/// The control that comes after the one with this id; compound ones are left
-/// out.
+/// The next control after this id, without compound controls.
 pub fn control_after(fd: BorrowedFd<'_>, id: u32) -> io::Result<v4l2_query_ext_ctrl> {
     let mut control = v4l2_query_ext_ctrl {
         id: id | v4l::v4l_sys::V4L2_CTRL_FLAG_NEXT_CTRL,
@@ -263,8 +262,8 @@ pub fn menu_entry(fd: BorrowedFd<'_>, id: u32, index: u32) -> io::Result<v4l2_qu
 
 /// The bytes of a menu entry's name.
 pub fn menu_name(entry: &v4l2_querymenu) -> [u8; 32] {
-    // SAFETY: both fields of the union are integers; where it is a number,
-    // the rest of the bytes are what `zeroed` left.
+    // SAFETY: both fields of the union are integers; for a number, `zeroed` set
+    // the other bytes.
     unsafe { entry.__bindgen_anon_1.name }
 }
 
@@ -279,11 +278,12 @@ pub fn set_control(fd: BorrowedFd<'_>, id: u32, value: i32) -> io::Result<()> {
     call(fd, &S_CTRL, &mut control)
 }
 
-/// A device's buffers, mapped, each with us or with the driver.
+/// A device's mapped buffers. At any time each belongs to this process or to
+/// the driver.
 ///
-/// The driver writes into those it has, so that their bytes are shown only
-/// after they have been dequeued. Fields drop in this order: the buffers are
-/// unmapped before the device is closed, which frees them.
+/// The driver writes into its buffers, so the bytes of a buffer can be read
+/// only after it was dequeued. Fields are dropped in this order: the buffers
+/// are unmapped before the device is closed, which frees them.
 pub struct Buffers {
     slots: Vec<Slot>,
     device: File,
@@ -291,12 +291,12 @@ pub struct Buffers {
 
 struct Slot {
     mapping: Mapping,
-    /// Not with the driver.
+    /// True if the driver does not have the buffer.
     ours: bool,
 }
 
 impl Buffers {
-    /// Asks for `count` buffers and maps as many as the driver gives.
+    /// Requests `count` buffers and maps as many as the driver gives.
     pub fn map(device: File, count: u32) -> io::Result<Self> {
         let mut request = v4l2_requestbuffers {
             count,
@@ -329,8 +329,8 @@ impl Buffers {
             .slots
             .get_mut(index)
             .ok_or(io::ErrorKind::InvalidInput)?;
-        // Before the driver has it: if the call fails, its bytes are lost to
-        // us, which is the safe side.
+        // Set before the call: if the call fails, the buffer can no longer be
+        // read, which is safe.
         slot.ours = false;
         call(self.device.as_fd(), &QBUF, &mut described(index as u32))
     }
@@ -341,7 +341,7 @@ impl Buffers {
         call(self.device.as_fd(), &DQBUF, &mut filled)?;
         let slot = self.slots.get_mut(filled.index as usize).ok_or_else(|| {
             io::Error::other(format!(
-                "the driver returned buffer {}, which there is not",
+                "the driver returned buffer {}, which does not exist",
                 filled.index
             ))
         })?;
@@ -349,7 +349,7 @@ impl Buffers {
         Ok(filled)
     }
 
-    /// The bytes of a buffer that has been dequeued; none of one that has not.
+    /// The bytes of a dequeued buffer; empty for a buffer that the driver has.
     pub fn bytes(&self, index: usize) -> &[u8] {
         match self.slots.get(index) {
             Some(Slot {
@@ -391,7 +391,7 @@ struct Mapping {
     len: usize,
 }
 
-// SAFETY: the pointer is to memory of the process's, which every thread may read
+// SAFETY: the pointer is to memory of this process, which every thread may read
 // and unmap; a mapping has one owner.
 unsafe impl Send for Mapping {}
 
@@ -412,7 +412,7 @@ impl Mapping {
                 libc::PROT_READ,
                 libc::MAP_SHARED,
                 fd.as_raw_fd(),
-                // A cookie of the driver's, small where `off_t` is.
+                // An opaque value of the driver, which fits into `off_t`.
                 offset as libc::off_t,
             )
         };

@@ -9,12 +9,12 @@ use super::*;
 
 const BUFFERS: usize = 4;
 
-/// What happens at a moment of the script.
+/// An event of the script.
 #[derive(Clone, Debug)]
 enum Event {
     /// A frame with these bytes.
     Frame(Vec<u8>),
-    /// One whose fields the test sets itself.
+    /// A frame whose fields the test sets itself.
     Raw {
         used: usize,
         damaged: bool,
@@ -22,11 +22,11 @@ enum Event {
         timestamp: Option<Timestamp>,
     },
     Unplug,
-    /// A camera appears, as this node.
+    /// A camera appears with this node.
     Plug(&'static str),
     /// Dequeuing fails from now on, until reopened.
     Fail(i32),
-    /// Polling reports an error, and dequeuing has nothing to say.
+    /// Polling reports an error, but dequeuing gives no details.
     PollError,
     Interrupt,
 }
@@ -35,7 +35,7 @@ enum Event {
 struct World {
     now: Duration,
     script: VecDeque<(Duration, Event)>,
-    /// The node of the camera that is there.
+    /// The node of the present camera, if there is one.
     node: Option<&'static str>,
     /// Makes the next openings fail.
     refusals: VecDeque<Refusal>,
@@ -43,7 +43,7 @@ struct World {
     opened: Vec<Duration>,
     /// How long the driver takes to close and open the camera.
     opening_takes: Duration,
-    /// When the opening that was begun is over.
+    /// When the running open call ends.
     answer_at: Option<Duration>,
     open_streams: usize,
     gone: bool,
@@ -53,14 +53,14 @@ struct World {
     requeue_fails: bool,
     ready: VecDeque<Filled>,
     contents: Vec<Vec<u8>>,
-    /// Which buffers the driver owns, and which of those hold no frame yet.
+    /// Which buffers the driver owns, and which of those are still empty.
     with_driver: [bool; BUFFERS],
     empty: VecDeque<usize>,
     taken: u32,
 }
 
 impl World {
-    /// Lets time pass; stops early at whatever a waiting poll would wake for.
+    /// Lets time pass; stops early at an event that would end a waiting poll.
     fn pass(&mut self, until: Duration, waiting: bool) {
         while let Some(&(at, _)) = self.script.front() {
             if at > until {
@@ -143,7 +143,7 @@ struct Fake(Shared);
 
 struct FakeStream {
     world: Shared,
-    /// What dequeued buffers hold.
+    /// The contents of dequeued buffers.
     taken: [Vec<u8>; BUFFERS],
 }
 
@@ -160,7 +160,7 @@ impl Fake {
         };
         assert_eq!(
             world.open_streams, 0,
-            "closed in full before it is reopened"
+            "closed completely before it is reopened"
         );
         world.open_streams = 1;
         world.gone = false;
@@ -374,7 +374,7 @@ fn the_newest_ready_frame_wins_and_the_others_are_counted() {
 }
 
 #[test]
-fn a_time_out_is_kept_to_and_costs_nothing() {
+fn a_wait_ends_at_its_timeout_and_uses_no_processor_time() {
     let world = grey_world(vec![(170, grey(1)), (180, grey(2))]);
     let mut camera = open(&world).unwrap();
     for round in 1..=3 {
@@ -413,7 +413,7 @@ fn an_unplugged_camera_is_lost_at_once_and_back_soon_under_another_number() {
     };
     assert!(at < 3010 + 700, "back at {at}");
     assert!(camera.description().contains("video2"));
-    // Not more than the allowed attempts, none further apart than 500 ms.
+    // Not too many attempts, and at most 500 ms between two of them.
     let world = world.borrow();
     assert!(world.opened.len() < 12, "{:?}", world.opened);
     assert!(world.opened[1..].windows(2).all(|w| w[1] - w[0] <= ms(500)));
@@ -463,7 +463,7 @@ fn the_first_frame_may_take_longer_than_a_stall() {
     let (before, frame) = until_frame(&mut camera, 40);
     assert!(before.iter().all(|f| *f == Found::Waiting), "{before:?}");
     assert_eq!(frame, Found::Frame(1, 3000, 1));
-    // But not for ever.
+    // But there is a limit.
     let world = grey_world(vec![]);
     let mut camera = open(&world).unwrap();
     assert!(matches!(next(&mut camera, 60_000), Found::Lost(_)));
@@ -489,7 +489,7 @@ fn half_frames_and_marked_ones_are_dropped_and_counted() {
     assert_eq!(next(&mut camera, 100), Found::Frame(1, 10, 1));
     assert_eq!(next(&mut camera, 100), Found::Frame(2, 40, 4));
     assert_eq!(camera.broken.total(), 2);
-    // A good frame is not given up for a newer broken one.
+    // A good frame is used even if a newer one is broken.
     let half = Event::Raw {
         used: 3,
         damaged: false,
@@ -529,7 +529,8 @@ fn corrupt_jpegs_are_dropped_and_nothing_else_is_a_loss() {
     let mut camera = open(&world).unwrap();
     assert_eq!(next(&mut camera, 100), Found::Frame(50, 40, 4));
     assert_eq!(camera.broken.total(), 3);
-    // Only broken ones for as long as a stall: it is opened again.
+    // If only broken frames come for the stall timeout, the camera is opened
+    // again.
     let mut found = Found::Waiting;
     while found == Found::Waiting {
         found = next(&mut camera, 100);
@@ -576,7 +577,7 @@ fn busy_at_the_start_is_no_error_either() {
 }
 
 #[test]
-fn what_waiting_would_not_mend_is_an_error_at_the_start_and_a_reason_later() {
+fn wrong_settings_are_an_error_at_the_start_and_a_reason_later() {
     let never = || {
         Refusal::Never(CaptureError::NotOffered {
             device: "video0".into(),
@@ -640,7 +641,7 @@ fn a_driver_that_takes_long_to_open_is_waited_for_in_short_steps() {
 }
 
 #[test]
-fn a_driver_that_hangs_at_the_start_is_no_error() {
+fn a_driver_that_hangs_at_the_start_is_not_an_error() {
     let world = grey_world((0..100).map(|i| (i * 33, grey(1))).collect());
     world.borrow_mut().opening_takes = ms(2500);
     let mut camera = open(&world).unwrap();
@@ -675,7 +676,7 @@ fn every_error_of_the_driver_ends_in_close_and_reopen() {
         ));
         assert_eq!(world.borrow().opened.len(), 2);
     }
-    // One that refuses a buffer.
+    // A driver that refuses a buffer.
     let world = grey_world((0..30).map(|i| (10 + i * 33, grey(2))).collect());
     let mut camera = open(&world).unwrap();
     world.borrow_mut().requeue_fails = true;
@@ -685,7 +686,7 @@ fn every_error_of_the_driver_ends_in_close_and_reopen() {
 }
 
 #[test]
-fn a_signal_lets_the_caller_look() {
+fn a_signal_ends_the_wait() {
     let world = grey_world(vec![(20, Event::Interrupt), (30, grey(1))]);
     let mut camera = open(&world).unwrap();
     assert_eq!(next(&mut camera, 100), Found::Waiting);
@@ -694,7 +695,7 @@ fn a_signal_lets_the_caller_look() {
 }
 
 #[test]
-fn the_drivers_count_tells_of_frames_that_it_dropped() {
+fn the_drivers_count_includes_frames_that_it_dropped() {
     let raw = |sequence| Event::Raw {
         used: 4,
         damaged: false,
@@ -705,7 +706,7 @@ fn the_drivers_count_tells_of_frames_that_it_dropped() {
         (10, raw(100)),
         (20, raw(101)),
         (30, raw(105)),
-        // One that starts anew, and one that does not count.
+        // A count that starts again, and a driver that does not count.
         (40, raw(0)),
         (50, raw(0)),
     ]);
@@ -731,7 +732,7 @@ fn timestamps_of_another_clock_are_replaced_and_time_never_goes_back() {
     };
     let world = grey_world(vec![
         (10, raw(at(10_008))),
-        // Wall-clock time, and none.
+        // Wall-clock time, and no time.
         (20, raw(at(1_700_000_000_000))),
         (30, raw(at(0))),
         (40, raw(None)),
@@ -754,7 +755,8 @@ fn frames_from_before_a_long_absence_are_not_shown() {
     let world = grey_world((0..200).map(|i| (i * 33, grey((i % 250) as u8))).collect());
     let mut camera = open(&world).unwrap();
     next(&mut camera, 100);
-    // We are away for three seconds; the driver's buffers are full of the past.
+    // The process is stopped for three seconds; the driver's buffers have only
+    // old frames.
     world.borrow_mut().pass(ms(13_000), false);
     let Found::Frame(_, time, _) = next(&mut camera, 100) else {
         panic!()
