@@ -1,10 +1,10 @@
 //! A boosted cascade, read from OpenCV's XML.
 //!
 //! The paper (P. Viola, M. Jones: "Rapid object detection using a boosted
-//! cascade of simple features", CVPR 2001) has a *cascade* of *stages*, each a
-//! sum of *weak classifiers* against a threshold. OpenCV stores the weak
-//! classifiers as small binary trees (most have one node: a stump) over either
-//! of two kinds of feature:
+//! cascade of simple features", CVPR 2001) has a *cascade* of *stages*; each
+//! compares a sum of *weak classifiers* with a threshold. OpenCV stores the
+//! weak classifiers as small binary trees (most have one node: a stump) with
+//! one of two kinds of feature:
 //!
 //! - **Haar**: a weighted sum of two or three rectangles of pixels, upright or
 //!   turned by 45 degrees (R. Lienhart, J. Maydt, ICIP 2002), compared with a
@@ -12,10 +12,10 @@
 //! - **LBP**: the local binary pattern of a grid of 3x3 equal blocks, an
 //!   8-bit code looked up in a set of 256 bits (S. Liao et al., ICB 2007).
 //!
-//! This module holds that structure as it is in the file, checked so that
-//! everything after it can index without fear: every feature lies inside the
-//! window, every node's children exist and come after it, every number is
-//! finite. How it is evaluated fast is [`super::windows`]'s business.
+//! This module keeps the structure of the file and checks it, so that later
+//! code can index safely: every feature lies inside the window, every node's
+//! children exist and come after it, every number is finite. [`super::windows`]
+//! evaluates it fast.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ use roxmltree::{Document, Node as Xml};
 /// OpenCV lowers every stage threshold by this much when it reads the file.
 const THRESHOLD_EPS: f32 = 1e-5;
 
-/// Sides of a detection window that are accepted, in pixels. Below 3 nothing
-/// is left of the rectangle over which contrast is measured; up to 256 the
-/// contrast arithmetic stays exact in `f64`.
+/// The accepted sides of a detection window, in pixels. Below 3 the rectangle
+/// for the contrast is empty; up to 256 the arithmetic of the contrast is exact
+/// in `f64`.
 const WINDOW_SIDES: std::ops::RangeInclusive<u32> = 3..=256;
 
-/// A cascade that has been read and checked.
+/// A valid cascade.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cascade {
     pub(super) window: (u32, u32),
@@ -50,8 +50,8 @@ pub(super) enum Features {
 pub(super) struct HaarFeature {
     /// Two or three, in the order of the file: the `f32` sum depends on it.
     pub rects: Vec<WeightedRect>,
-    /// Turned by 45 degrees: `(x, y)` is then the topmost corner, `width`
-    /// runs down to the right and `height` down to the left.
+    /// Turned by 45 degrees: then `(x, y)` is the topmost corner, `width` goes
+    /// down to the right and `height` down to the left.
     pub tilted: bool,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct LbpFeature {
     pub height: u32,
 }
 
-/// Passed if the trees' leaves add up to at least `threshold`.
+/// A window passes if the sum of the trees' leaves is at least `threshold`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stage {
     pub threshold: f32,
@@ -177,9 +177,9 @@ impl Cascade {
     /// ```
     ///
     /// # Errors
-    /// Not well-formed, in the old format, of an unsupported kind (HOG
-    /// features, more than 256 categories), or with a value that cannot be:
-    /// the message names the line.
+    /// The text is not well-formed, has the old format or an unsupported kind
+    /// (HOG features, more than 256 categories), or has an invalid value: the
+    /// message names the line.
     pub fn parse(xml: &str) -> Result<Self, CascadeError> {
         let document = Document::parse(xml)?;
         let file = Reader {
@@ -236,7 +236,7 @@ fn text<'a>(node: Xml<'a, '_>) -> &'a str {
     node.text().unwrap_or_default().trim()
 }
 
-/// OpenCV writes lists as `<_>` elements.
+/// The elements of a list, which OpenCV writes as `<_>`.
 fn items<'a, 'input>(node: Xml<'a, 'input>) -> impl Iterator<Item = Xml<'a, 'input>> {
     node.children().filter(|child| child.has_tag_name("_"))
 }
@@ -281,7 +281,7 @@ impl<'a, 'input> Reader<'a, 'input> {
             })
     }
 
-    /// Numbers parted by white space. OpenCV writes `3.` and `-1.5e-002`,
+    /// Numbers separated by white space. OpenCV writes `3.` and `-1.5e-002`,
     /// which Rust reads as well.
     fn numbers<T: std::str::FromStr>(&self, node: Xml<'_, '_>) -> Result<Vec<T>, CascadeError> {
         text(node)
@@ -319,7 +319,7 @@ impl<'a, 'input> Reader<'a, 'input> {
         }
     }
 
-    /// A real number as OpenCV holds it: read as `f64`, then rounded to `f32`.
+    /// A real number as OpenCV stores it: read as `f64`, then rounded to `f32`.
     fn real(&self, node: Xml<'_, '_>, value: f64) -> Result<f32, CascadeError> {
         let value = value as f32;
         if value.is_finite() {
@@ -335,7 +335,8 @@ impl<'a, 'input> Reader<'a, 'input> {
             .children()
             .find(Xml::is_element)
             .ok_or_else(|| self.invalid(top, "no cascade in this file".into()))?;
-        // Not every new cascade names its type (the LBP ones do not).
+        // Not every cascade in the new format has its type (the LBP ones do
+        // not).
         let is_new = cascade
             .children()
             .any(|node| node.has_tag_name("stageType"));
@@ -550,7 +551,7 @@ impl<'a, 'input> Reader<'a, 'input> {
                 self.invalid(list, format!("node {index} has {what} {value}"))
             };
             let child = |value: f64| match whole(value) {
-                // A child that comes before its parent would make a loop.
+                // A child before its parent would make a loop.
                 Some(node) if node > index as i64 && node < count as i64 => {
                     Ok(Child::Node(node as usize))
                 }

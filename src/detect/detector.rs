@@ -13,12 +13,12 @@ use super::windows::{self, BATCH, Evaluator, Rows};
 use crate::frame::{LumaView, Rect};
 use crate::isa::Isa;
 
-/// Windows for which there is room at the start. A face yields some dozens; a
-/// picture with more than this many makes the buffers grow, once.
+/// The number of windows that the buffers have room for at the start. A face
+/// gives some dozens; a picture with more windows makes the buffers grow, once.
 pub(super) const WINDOWS: usize = 4096;
 
-/// Shrinking and summing so many pixels takes about as long as one evaluation
-/// of a feature for a group of windows.
+/// Shrinking and summing this many pixels takes about as long as evaluating a
+/// feature for a group of windows.
 const PIXELS_PER_WORK: u64 = 2;
 
 /// Finds faces with one cascade and one set of options.
@@ -44,7 +44,7 @@ pub struct Detector {
     isa: Isa,
     tilted: bool,
     plan: Option<Plan>,
-    /// Those that passed the cascade.
+    /// The windows that passed the cascade.
     pub(super) windows: Vec<Rect>,
     grouper: Grouper,
     pub(super) detections: Vec<Detection>,
@@ -61,7 +61,7 @@ struct Plan {
     pixels: Vec<u8>,
     integral: Integral,
     evaluator: Evaluator,
-    /// Work that a window of the last rows took, to foresee that of the next.
+    /// Work per window in the last rows, to estimate that of the next rows.
     per_window: Option<f64>,
 }
 
@@ -69,8 +69,8 @@ struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     pub work: u64,
-    /// Whether to search one row even if it takes more, so that a search that
-    /// is spread over frames gets on with each of them.
+    /// Whether to search one row even if it exceeds the limit, so that a search
+    /// over several frames makes progress in each frame.
     pub advance: bool,
 }
 
@@ -80,13 +80,14 @@ impl Allowance {
         advance: true,
     };
 
-    /// How many of the next rows to search together, if one takes `row` and
-    /// work that comes before them `first`. Half of what fits: rows differ from
-    /// those before them, and so the last ones before the limit go one by one.
+    /// How many of the next rows to search together, if one row needs `row` and
+    /// the work before them needs `first`. Half of those that fit, because rows
+    /// differ from the rows before them; so the last rows before the limit are
+    /// searched one by one.
     fn rows(self, first: u64, row: Option<f64>) -> usize {
         let fit = self.work.saturating_sub(first) as f64 / row.unwrap_or(f64::MAX).max(1.0);
         if fit < 1.0 {
-            // How much a row takes is known only after one.
+            // The work per row is known only after the first row.
             return usize::from(self.advance || (row.is_none() && first < self.work));
         }
         ((fit / 2.0) as usize).clamp(1, BATCH)
@@ -105,16 +106,16 @@ impl Detector {
     /// A detector for the fastest instruction set that this processor has.
     ///
     /// # Errors
-    /// Options that make no sense.
+    /// An option is out of range.
     pub fn new(cascade: Cascade, options: Options) -> Result<Self, DetectError> {
         Self::with_isa(cascade, options, Isa::best())
     }
 
-    /// A detector for a certain instruction set, for tests and measurements: all find
-    /// the same.
+    /// A detector for a certain instruction set, for tests and measurements:
+    /// all of them find the same faces.
     ///
     /// # Errors
-    /// Options that make no sense.
+    /// An option is out of range.
     pub fn with_isa(cascade: Cascade, options: Options, isa: Isa) -> Result<Self, DetectError> {
         options.check()?;
         Ok(Self {
@@ -129,8 +130,8 @@ impl Detector {
         })
     }
 
-    /// Allocates all that pictures of a certain size need, so that
-    /// [`detect`](Self::detect) does not.
+    /// Allocates the memory for pictures of this size, so that
+    /// [`detect`](Self::detect) does not allocate.
     pub fn reserve(&mut self, width: u32, height: u32) {
         if self
             .plan
@@ -162,8 +163,8 @@ impl Detector {
     /// The faces in a picture, sorted by position and size.
     ///
     /// Allocates only if the picture has another size than the last one, or
-    /// holds more raw windows than any before. A picture smaller than the
-    /// cascade's window has no faces.
+    /// more raw windows than any before. A picture smaller than the cascade's
+    /// window has no faces.
     pub fn detect(&mut self, picture: LumaView<'_>) -> &[Detection] {
         self.begin(picture);
         self.search_everywhere(picture);
@@ -171,8 +172,8 @@ impl Detector {
         &self.detections
     }
 
-    /// The scales searched in a picture of the size last seen or reserved,
-    /// finest first.
+    /// The scales of the search for the last picture's size, or the size last
+    /// reserved, finest first.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         self.plan.as_ref().map_or(&[], |plan| &plan.levels)
@@ -190,7 +191,7 @@ impl Detector {
         self.isa
     }
 
-    /// To be called for each new picture, before searching in it.
+    /// Call this for each new picture before a search in it.
     pub(super) fn begin(&mut self, picture: LumaView<'_>) {
         self.reserve(picture.width(), picture.height());
         if let Some(plan) = &mut self.plan {
@@ -209,7 +210,7 @@ impl Detector {
             .sum()
     }
 
-    /// Makes detections of the windows.
+    /// Groups the windows into detections.
     pub(super) fn group(&mut self, bounds: Rect) {
         self.grouper.group(
             &self.windows,
@@ -228,9 +229,9 @@ impl Detector {
         }
     }
 
-    /// Appends the windows of a patch that pass the cascade, some rows at
-    /// a time for as long as the work stays within what is allowed. Returns the
-    /// first row that was not searched and the work done.
+    /// Appends the windows of a patch that pass the cascade, some rows at a
+    /// time, while the work stays within the limit. Returns the first row that
+    /// was not searched and the work done.
     pub(super) fn search(
         &mut self,
         picture: LumaView<'_>,

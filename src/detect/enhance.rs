@@ -1,4 +1,4 @@
-//! More contrast for dark and infra-red scenes, bit-equal to OpenCV's
+//! Raises the contrast of dark and infra-red scenes, bit-equal to OpenCV's
 //! `equalizeHist` and `createCLAHE(2.0, (8, 8))`.
 
 use super::Enhance;
@@ -7,8 +7,9 @@ use crate::frame::LumaView;
 /// Tiles of CLAHE along each side.
 const TILES: usize = 8;
 
-/// How many times its even share a gray level may have before the rest is
-/// given to all. `OpenCV`'s examples use 2; its default of 40 limits nothing.
+/// The most pixels of a gray level, as a multiple of an equal share; the pixels
+/// above are spread over all levels. `OpenCV`'s examples use 2; its default of
+/// 40 limits nothing.
 const CLIP_LIMIT: f64 = 2.0;
 
 /// Enhances pictures of one size into a buffer of its own.
@@ -47,7 +48,7 @@ impl Enhancer {
         }
     }
 
-    /// The enhanced picture; `None` if there is nothing to enhance.
+    /// The enhanced picture; `None` if enhancement is off.
     pub(super) fn result(&self) -> Option<LumaView<'_>> {
         if self.how == Enhance::Off {
             return None;
@@ -92,9 +93,9 @@ impl Enhancer {
     /// Contrast-limited adaptive histogram equalisation (K. Zuiderveld,
     /// Graphics Gems IV, 1994): a table per tile, interpolated between tiles.
     fn clahe(&mut self, picture: LumaView<'_>) {
-        // Tiles of equal size; where the picture does not fill them it is
-        // continued by reflection. (OpenCV enlarges both sides if either is
-        // not a multiple of 8.)
+        // Tiles of equal size; if the picture does not fill them, it is
+        // continued by reflection. (OpenCV enlarges both sides if either is not
+        // a multiple of 8.)
         let (width, height) = (self.width as usize, self.height as usize);
         let extra = usize::from(width % TILES != 0 || height % TILES != 0);
         let (tile_width, tile_height) = (width / TILES + extra, height / TILES + extra);
@@ -136,8 +137,8 @@ impl Enhancer {
     }
 }
 
-/// `BORDER_REFLECT_101`: the picture continued as in a mirror on its last
-/// pixel, back and forth.
+/// `BORDER_REFLECT_101`: the index after reflection at the last pixel, back and
+/// forth.
 fn reflect(index: usize, size: usize) -> usize {
     if size == 1 {
         return 0;
@@ -147,8 +148,8 @@ fn reflect(index: usize, size: usize) -> usize {
     index.min(period - index)
 }
 
-/// Gives what exceeds the limit to all gray levels alike, the rest in even
-/// steps.
+/// Spreads the pixels above the limit equally over all gray levels, and the
+/// remainder in even steps.
 fn clip(histogram: &mut [u32; 256], limit: u32) {
     let mut clipped = 0;
     for count in histogram.iter_mut() {

@@ -1,11 +1,11 @@
 //! From raw windows to faces: OpenCV's `groupRectangles`.
 //!
-//! A face is found by many overlapping windows at neighbouring places and
-//! scales, a chance hit by one or two. Windows that are alike are put into one
-//! class (and so are those alike to one of these, and so on); classes of too
-//! few are dropped; of each other the mean is the face. A mean that lies inside
-//! another class with more support is dropped too: eyes and mouths look like
-//! small faces.
+//! Many overlapping windows at neighbouring places and scales find a face; one
+//! or two find a false face. Similar windows form a class, together with those
+//! that are similar to one of them, and so on. Classes with too few windows are
+//! dropped; the mean of each other class is a face. A mean inside another class
+//! with more windows is dropped too, because eyes and mouths look like small
+//! faces.
 
 use crate::frame::Rect;
 
@@ -13,12 +13,14 @@ use crate::frame::Rect;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Detection {
     pub rect: Rect,
-    /// More than `min_neighbors`; more means surer. 1 if that is 0.
+    /// More than `min_neighbors`; a larger number means a more certain face. 1
+    /// if `min_neighbors` is 0.
     pub neighbors: u32,
 }
 
-/// How far the edges of two windows may be apart, as a part of their size, and
-/// how far a face may stick out of one that swallows it.
+/// The largest distance between the edges of two similar windows, as a part of
+/// their size, and how far a face may reach out of a larger one that replaces
+/// it.
 const EPS: f64 = 0.2;
 
 /// Buffers for grouping; they grow to the largest number of windows seen.
@@ -26,7 +28,7 @@ const EPS: f64 = 0.2;
 pub(super) struct Grouper {
     /// Windows by their left edge.
     order: Vec<u32>,
-    /// A forest: each window's parent, a root being its own.
+    /// A forest: each window's parent; a root is its own parent.
     parents: Vec<u32>,
     /// For each root, the index of its class.
     classes: Vec<Class>,
@@ -44,7 +46,7 @@ struct Class {
 }
 
 impl Grouper {
-    /// Room for so many windows without allocating.
+    /// Buffers with room for so many windows.
     pub(super) fn with_capacity(windows: usize) -> Self {
         Self {
             order: Vec::with_capacity(windows),
@@ -56,7 +58,7 @@ impl Grouper {
 
     /// Replaces `out` by the faces in `windows`, sorted; more than
     /// `min_neighbors` windows must agree on each. With 0, `out` becomes the
-    /// windows themselves. Everything is cut to `bounds`.
+    /// windows themselves. All boxes are cut to `bounds`.
     pub(super) fn group(
         &mut self,
         windows: &[Rect],
@@ -87,9 +89,9 @@ impl Grouper {
         out.sort_unstable();
     }
 
-    /// Joins all pairs that are alike. Windows that are alike have left edges
-    /// at most `EPS` times their mean side apart, so from each one only those
-    /// need be looked at that start so little to the right of it.
+    /// Joins all pairs of similar windows. The left edges of similar windows
+    /// differ by at most `EPS` times their mean side, so each window is
+    /// compared only with those that start this close to its right.
     fn partition(&mut self, windows: &[Rect]) {
         self.order.clear();
         self.order.extend(0..windows.len() as u32);
@@ -135,8 +137,8 @@ impl Grouper {
             class.members += 1;
         }
         for class in &mut self.classes {
-            // In f32, by the reciprocal: a mean of exactly one half may go
-            // either way otherwise.
+            // In f32, multiplied by the reciprocal, as in OpenCV: otherwise a
+            // mean of exactly one half may be rounded differently.
             let part = 1.0 / class.members as f32;
             let mean = |sum: i64| (sum as f32 * part).round_ties_even() as i64;
             class.x = mean(class.x);
@@ -148,7 +150,7 @@ impl Grouper {
 }
 
 impl Class {
-    /// To be called once the sums have been divided.
+    /// Call this only after the sums were divided.
     const fn mean(&self) -> Rect {
         Rect::new(
             self.x as i32,
@@ -159,8 +161,8 @@ impl Class {
     }
 
     fn swallowed_by(&self, other: &Self) -> bool {
-        // Never by itself: it has no more members than itself, and fewer than
-        // 3 only with a min_neighbors below 2.
+        // A class never removes itself: it does not have more members than
+        // itself, and has fewer than 3 only with min_neighbors below 2.
         let dx = (other.width as f64 * EPS).round_ties_even() as i64;
         let dy = (other.height as f64 * EPS).round_ties_even() as i64;
         !std::ptr::eq(self, other)
@@ -172,7 +174,7 @@ impl Class {
     }
 }
 
-/// The largest distance of edges at which two windows are alike.
+/// The largest distance of edges at which two windows are similar.
 fn reach(a: Rect, b: Rect) -> f64 {
     EPS * f64::from(a.width.min(b.width) + a.height.min(b.height)) * 0.5
 }
@@ -186,7 +188,7 @@ fn alike(a: Rect, b: Rect) -> bool {
         && near(a.bottom(), b.bottom())
 }
 
-/// The root of a tree in the forest, with the way to it halved.
+/// The root of a tree in the forest; halves the path to it.
 fn root(parents: &mut [u32], mut index: u32) -> u32 {
     while parents[index as usize] != index {
         let above = parents[index as usize];
@@ -233,24 +235,24 @@ mod tests {
     }
 
     #[test]
-    fn a_face_in_a_surer_face_goes() {
+    fn a_face_inside_a_more_certain_face_is_dropped() {
         let mut windows = vec![Rect::new(100, 100, 100, 100); 5];
         windows.extend([Rect::new(140, 140, 30, 30); 4]);
         assert_eq!(grouped(&windows, 2), [(100, 100, 100, 100, 5)]);
-        // Not if it is as sure itself.
+        // Not if it has as many windows itself.
         windows.push(Rect::new(140, 140, 30, 30));
         assert_eq!(grouped(&windows, 2).len(), 2);
     }
 
     #[test]
-    fn what_sticks_out_is_cut() {
+    fn boxes_are_cut_to_the_bounds() {
         assert_eq!(
             grouped(&[Rect::new(600, 0, 41, 41)], 0),
             [(600, 0, 40, 41, 1)]
         );
     }
 
-    /// The definition: a graph whose edges are pairs that are alike.
+    /// The definition: a graph whose edges are pairs of similar windows.
     fn naive_classes(windows: &[Rect]) -> Vec<Vec<usize>> {
         let mut left: Vec<usize> = (0..windows.len()).collect();
         let mut classes = Vec::new();
@@ -283,7 +285,8 @@ mod tests {
             size in (1..=8000_u32, 1..=8000_u32),
             min_neighbors in 0..4_u32,
         ) {
-            // Near each other, so that there are classes, and beyond the edges.
+            // Close together, so that there are classes, and also over the
+            // edges.
             let windows: Vec<Rect> = raw.iter()
                 .map(|&(x, y, side)| Rect::new(corner.0 + x, corner.1 + y, side, side))
                 .collect();

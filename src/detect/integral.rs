@@ -1,37 +1,37 @@
 //! Integral images: sums over any rectangle in four reads.
 //!
-//! For the rows of a picture, three tables are kept, each one row and one
-//! column larger than the picture:
+//! There are three tables, each one row and one column larger than the picture:
 //!
 //! - `sums[y][x]`: all pixels above and to the left of the corner `(x, y)`;
 //! - `squares[y][x]`: the same of their squares, for the contrast of a window;
 //! - `tilted[y][x]`, only for cascades that need it: all pixels in the
 //!   triangle that opens upwards from the corner at 45 degrees.
 //!
-//! **Overflow is harmless.** A whole picture's sum leaves 32 bits at about
-//! 4100 x 4100 white pixels, its squares at 260 x 260. But only differences of
-//! four corners are ever used, and those are right modulo 2^32 as long as the
-//! sum over the *window* fits, which 256 x 256 pixels do (squares as `u32`,
-//! just: beyond, OpenCV wraps in the same way). So all arithmetic here wraps.
+//! **Overflow is harmless.** The sum over a picture exceeds 32 bits at about
+//! 4100 x 4100 white pixels, the sum of squares at 260 x 260. But only
+//! differences of four corners are used, and those are right modulo 2^32 if the
+//! sum over the *window* fits. It does for 256 x 256 pixels (squares just fit
+//! into `u32`; for larger windows OpenCV wraps in the same way). So all
+//! arithmetic here wraps.
 //!
 //! **Only a band of rows is kept.** Windows are searched from the top down and
-//! one is at most 256 rows high, so rows that no window will need are dropped.
-//! At 640 x 480 everything then stays in a second-level cache, and a picture
-//! of 8000 x 8000 needs 8 MB instead of 512.
+//! are at most 256 rows high, so rows that no later window needs are dropped.
+//! So a picture of 640 x 480 fits into a second-level cache, and one of 8000 x
+//! 8000 needs 8 MB instead of 512.
 //!
-//! **Columns can be split by parity.** Where windows are two pixels apart, the
-//! even columns are stored first and the odd ones after them: then the same
-//! corner of neighbouring windows lies in neighbouring words, whatever the
-//! step, and a vector register is filled by one load.
+//! **Columns can be split by parity.** If windows are two pixels apart, the
+//! even columns are stored first and the odd ones after them. So the same
+//! corner of neighbouring windows lies in neighbouring words for both steps,
+//! and one load fills a vector register.
 
-/// Words that may be read behind the last one that means something, by a
-/// vector load whose last lanes lie past the end of a row.
+/// How many words a vector load may read after the last used one, because its
+/// last lanes lie past the end of a row.
 pub(super) const OVERREAD: usize = 32;
 
-/// Rows kept beyond those that one row of windows needs.
+/// Rows that are kept in addition to those that one row of windows needs.
 const SPARE_ROWS: usize = 96;
 
-/// Where the corners of a window are found.
+/// How to find the corners of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     /// Words from one row to the next.
@@ -62,15 +62,16 @@ impl Layout {
 pub(super) struct Integral {
     stride: usize,
     capacity: usize,
-    /// Upright sums, then tilted ones if wanted, so that one offset from a
-    /// window's origin reaches either.
+    /// Upright sums, then tilted ones if needed, so that one offset from a
+    /// window's origin reaches both.
     sums: Vec<i32>,
     squares: Vec<u32>,
     with_tilted: bool,
     split: bool,
     /// Pixels in a row.
     width: usize,
-    /// The first row of the tables that is kept, and the first not filled.
+    /// The first row of the tables that is kept, and the first one that is not
+    /// filled.
     top: usize,
     bottom: usize,
     /// The pixels of the row above, for the tilted sums.
@@ -78,11 +79,11 @@ pub(super) struct Integral {
 }
 
 impl Integral {
-    /// Room for rows of up to `max_width` pixels and windows of up to
+    /// Tables for rows of up to `max_width` pixels and windows of up to
     /// `window_height` rows.
     pub(super) fn new(max_width: usize, window_height: usize, with_tilted: bool) -> Self {
-        // An odd number of cache lines, so that corners below each other do
-        // not compete for the same set of a cache.
+        // An odd number of cache lines, so that corners in one column do not
+        // use the same set of a cache.
         let stride = ((max_width + 1).div_ceil(16) | 1) * 16;
         let capacity = window_height + 1 + SPARE_ROWS;
         let words = stride * capacity + OVERREAD;
@@ -129,7 +130,7 @@ impl Integral {
         self.bottom - 1
     }
 
-    /// Adds a row of pixels; rows of the tables above `keep` may go.
+    /// Adds a row of pixels; rows of the tables above `keep` may be dropped.
     pub(super) fn push(&mut self, pixels: &[u8], keep: usize) {
         assert_eq!(pixels.len(), self.width);
         if self.bottom - self.top == self.capacity {
@@ -162,7 +163,7 @@ impl Integral {
         let pixel = |x: usize| i32::from(pixels[x]) + i32::from(self.previous[x]);
         current[column(0)] = above[column(1)];
         for x in 1..width {
-            // Two rows above the first there is nothing.
+            // There is no second row above the first one.
             let twice_above = if self.bottom >= 2 && row >= 2 * stride {
                 done[row - 2 * stride + column(x)]
             } else {
@@ -178,7 +179,7 @@ impl Integral {
 
     /// Moves the rows from `keep` on to the top of the tables.
     fn slide(&mut self, keep: usize) {
-        // The tilted sums look two rows back.
+        // The tilted sums need the two rows before.
         let keep = keep.min(self.bottom - 2);
         assert!(keep > self.top, "no room for another row");
         let rows = (keep - self.top) * self.stride..(self.bottom - self.top) * self.stride;

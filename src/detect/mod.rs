@@ -1,19 +1,19 @@
 //! Detect: from a luma plane to face boxes, with OpenCV's cascades.
 //!
-//! People who tune `cv2.CascadeClassifier` trust what they tuned. A
-//! [`Detector`] takes the same cascade files and the same parameters and
-//! returns the same rectangles, several times faster and in memory that is
-//! fixed once the first picture has been seen. How it goes, after P. Viola and
-//! M. Jones ("Rapid object detection using a boosted cascade of simple
-//! features", CVPR 2001):
+//! A [`Detector`] takes the cascade files and parameters of
+//! `cv2.CascadeClassifier` and returns the same rectangles, several times
+//! faster and in memory that is fixed after the first picture. So parameters
+//! that were tuned for OpenCV stay valid. The steps, after P. Viola and M.
+//! Jones ("Rapid object detection using a boosted cascade of simple features",
+//! CVPR 2001):
 //!
 //! 1. [`cascade`]: the trained stages, read from XML;
-//! 2. `enhance`: more contrast, if wanted;
-//! 3. [`pyramid`]: the scales at which to look, and the picture at each;
-//! 4. `integral`: tables from which the sum over any rectangle takes four
-//!    reads;
-//! 5. [`windows`]: the cascade over each row of windows, many windows at once;
-//! 6. `group`: windows that agree become a face;
+//! 2. `enhance`: raises the contrast, if wanted;
+//! 3. [`pyramid`]: the scales of the search, and the picture at each scale;
+//! 4. `integral`: tables that give the sum over any rectangle with four reads;
+//! 5. [`windows`]: evaluates the cascade on each row of windows, many windows
+//!    at once;
+//! 6. `group`: combines windows that agree into a face;
 //! 7. [`schedule`]: for video, where to look in this frame.
 
 pub mod cascade;

@@ -1,4 +1,4 @@
-//! What to search for, named as OpenCV's `detectMultiScale` names it.
+//! The options of a search, with the names of OpenCV's `detectMultiScale`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -17,18 +17,19 @@ use super::DetectError;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// From one scale of the search to the next: 1.01 to 10. Smaller finds
-    /// more and takes longer; 1.1 as in OpenCV by default.
+    /// The factor between two scales of the search: 1.01 to 10. A smaller
+    /// factor finds more faces and takes longer; 1.1 by default, as in OpenCV.
     pub scale_factor: f64,
     /// More than so many windows must agree on a face; 3 by default. With 0,
     /// every single window is reported, ungrouped.
     pub min_neighbors: u32,
     /// Smallest face in pixels, width and height; `(0, 0)` stands for the
-    /// cascade's window. The time a search takes goes down with its square.
+    /// cascade's window. The time of a search falls with the square of this
+    /// size.
     pub min_size: (u32, u32),
     /// Largest face in pixels; `None` for the whole picture.
     pub max_size: Option<(u32, u32)>,
-    /// What is done to the picture first.
+    /// The enhancement of the picture before the search.
     pub enhance: Enhance,
 }
 
@@ -44,9 +45,9 @@ impl Default for Options {
     }
 }
 
-/// A lift of contrast before the search, for dark and infra-red scenes: a
-/// cascade passes over windows with less than about 10 gray levels of standard
-/// deviation.
+/// Contrast enhancement before the search, for dark and infra-red scenes: a
+/// cascade rejects windows whose standard deviation is below about 10 gray
+/// levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Enhance {
@@ -60,9 +61,9 @@ pub enum Enhance {
     Clahe,
 }
 
-/// A name that is no way to lift contrast.
+/// The name is not a kind of contrast enhancement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no way to lift contrast; there are off, equalize and clahe")]
+#[error("unknown contrast enhancement '{0}'; use off, equalize or clahe")]
 pub struct UnknownEnhance(pub String);
 
 impl FromStr for Enhance {
@@ -79,7 +80,7 @@ impl FromStr for Enhance {
 }
 
 impl Options {
-    /// What [`scale_factor`](Self::scale_factor) may be.
+    /// The range of [`scale_factor`](Self::scale_factor).
     pub const SCALE_FACTOR: RangeInclusive<f64> = 1.01..=10.0;
 
     /// What [`min_neighbors`](Self::min_neighbors) may be.

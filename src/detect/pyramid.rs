@@ -2,9 +2,9 @@
 //!
 //! The window keeps its size and the picture shrinks. Sizes, rounding and the
 //! fixed-point interpolation are OpenCV's (`detectMultiScale`, and `resize`
-//! with `INTER_LINEAR_EXACT`), so that every window sees the same pixels there
-//! and here. OpenCV rounds halves to even (`cvRound`), partly in `f32` and
-//! partly in `f64`: the types below are chosen after it and matter.
+//! with `INTER_LINEAR_EXACT`), so that every window covers the same pixels as
+//! in OpenCV. OpenCV rounds halves to even (`cvRound`), partly in `f32` and
+//! partly in `f64`: the types below follow it exactly, which matters.
 
 use super::Options;
 use crate::frame::LumaView;
@@ -17,8 +17,8 @@ pub struct Level {
     /// Size of the shrunk picture in pixels.
     pub width: u32,
     pub height: u32,
-    /// From one window to the next, in pixels of the level, both ways: 2 below
-    /// a scale of 2, else 1.
+    /// Distance between two windows in pixels of the level, in both directions:
+    /// 2 below a scale of 2, otherwise 1.
     pub step: u32,
     /// Size of a window in pixels of the picture.
     pub window: (u32, u32),
@@ -29,8 +29,8 @@ pub struct Level {
 }
 
 impl Level {
-    /// The window at `column` and `row`, in pixels of the picture. May stick
-    /// out by a rounded pixel.
+    /// The window at `column` and `row`, in pixels of the picture. May reach
+    /// out of the picture by one pixel, because of rounding.
     pub(super) fn place(&self, column: u32, row: u32) -> (i32, i32) {
         let along = |index: u32| ((index * self.step) as f32 * self.scale).round_ties_even() as i32;
         (along(column), along(row))
@@ -113,10 +113,10 @@ pub(super) fn levels(window: (u32, u32), options: &Options, width: u32, height: 
     levels
 }
 
-/// OpenCV shares the rows of windows among its threads in stripes. Their
-/// number follows the width of the finest level, and their height is rounded
-/// down when the step is 2: at some sizes the last row belongs to no stripe
-/// and is never searched, with one thread or many. Same here.
+/// OpenCV divides the rows of windows into stripes for its threads. Their
+/// number depends on the width of the finest level, and their height is rounded
+/// down if the step is 2. So at some sizes the last row belongs to no stripe
+/// and is never searched, even with one thread. This code drops the same rows.
 fn drop_uncovered_rows(levels: &mut [Level], window: (u32, u32)) {
     let Some(finest) = levels.first() else {
         return;
@@ -134,8 +134,8 @@ fn drop_uncovered_rows(levels: &mut [Level], window: (u32, u32)) {
     }
 }
 
-/// Where an interpolated sample comes from: between `first` and the one after
-/// it, `second` parts of 256 from the latter.
+/// The source of an interpolated sample: between `first` and the next sample,
+/// with a weight of `second` / 256 for the latter.
 #[derive(Clone, Copy, Debug)]
 struct Tap {
     first: u32,
@@ -144,9 +144,8 @@ struct Tap {
 
 /// The taps of one axis of one level.
 ///
-/// At the borders OpenCV repeats the outermost sample. That is written here as
-/// a weight of 0 or 256 on a neighbour that exists, so that the loops have no
-/// special cases.
+/// At the borders OpenCV repeats the outermost sample. Here this is a weight of
+/// 0 or 256 on an existing neighbour, so the loops have no special cases.
 fn taps(source: u32, target: u32) -> Vec<Tap> {
     // Not `source / target`: OpenCV divides twice, and the result can differ.
     let scale = 1.0 / (f64::from(target) / f64::from(source));
@@ -199,7 +198,7 @@ impl ShrinkRows {
         }
     }
 
-    /// To be called for each new picture, level or range of columns.
+    /// Call this for each new picture, level or range of columns.
     pub(super) fn forget(&mut self) {
         self.holds = [None; 2];
     }
@@ -297,7 +296,7 @@ mod tests {
             .map(|level| level.window.0)
             .collect();
         assert_eq!(chosen, [83, 91, 100]);
-        // Nothing fits: the nearest to the smallest size.
+        // No scale fits: the one closest to the smallest size.
         let options = Options {
             min_size: (86, 86),
             max_size: Some((86, 86)),

@@ -1,25 +1,24 @@
-//! For video: where to look in this frame.
+//! Decides where to search in each frame of a video.
 //!
-//! A full search of every frame is a waste: a face is where it was, about as
-//! large as it was, and the next frame comes soon. [`Search`] therefore looks
-//! around the faces that are tracked, and everywhere only every so often, or
-//! as soon as one of them is no longer there. Both ways use the same windows,
-//! the same cascade and the same grouping, so a face gets about the same box
-//! either way.
+//! A full search of every frame wastes time: from one frame to the next a face
+//! hardly moves or changes its size. So [`Search`] searches around the tracked
+//! faces, and the whole frame only from time to time, or as soon as a tracked
+//! face is not found. Both kinds of search use the same windows, the same
+//! cascade and the same grouping, so a face gets about the same box.
 //!
-//! A frame can be held to a budget. A full search then goes on over several
-//! frames, from the largest faces to the smallest, and its result comes with the
-//! frame that completes it; and if there are more tracked faces than can be
-//! looked at in one frame, they take turns.
+//! The work per frame can have a limit, the budget. Then a full search takes
+//! several frames, from the largest faces to the smallest, and gives its result
+//! with its last frame. If one frame has no time for all tracked faces, they
+//! take turns.
 //!
-//! **Time does not decide what is found.** What a frame's search covers depends
-//! on the pictures, their timestamps and the options, never on a clock: a
-//! recording gives the same result each time. A budget in milliseconds is
-//! turned into an amount of work, counted in evaluations of features, by a
-//! rate. The rate is measured once at the start, or fixed in the options: fix
-//! it where two runs must agree to the bit. Two machines then agree if they have
-//! the same kernel, since an evaluation is that of as many windows as a kernel
-//! takes at once; without a budget, all agree.
+//! **Time does not decide what is found.** The search in a frame depends on the
+//! frames, their timestamps and the options, never on a clock, so a recording
+//! gives the same result each time. A rate turns a budget in milliseconds into
+//! an amount of work, counted in evaluations of features. The rate is measured
+//! once at the start, or fixed in the options: fix it if two runs must agree to
+//! the bit. Then two machines agree if they use the same instruction set,
+//! because the number of windows per evaluation depends on it. Without a
+//! budget, all machines agree.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -32,45 +31,46 @@ use crate::frame::{LumaView, Rect, Timestamp};
 /// Overlap (intersection over union) from which two boxes are the same face.
 const SAME: f64 = 0.3;
 
-/// Overlap from which a raw window speaks for a face.
+/// Overlap from which on a raw window supports a face.
 const SUPPORTS: f64 = 0.5;
 
-/// The part of a frame's budget that is left to a full search while one is
-/// going on, so that it ends even if many faces are tracked.
+/// The part of a frame's budget that is reserved for a running full search, so
+/// that it ends even if many faces are tracked.
 const LEAST_SHARE: f64 = 0.25;
 
-/// The time between frames for which margin and size range hold, and how much
-/// they grow at most where it is longer: faces move on meanwhile.
+/// The time between frames for which margin and size range are meant, and how
+/// much they grow at most if it is longer, because faces move more.
 const PACE: Duration = Duration::from_millis(50);
 const MOST_GROWTH: f64 = 2.0;
 
-/// The part of the best rate of work that can be relied on: how long an
-/// evaluation takes depends on the picture.
+/// The part of the best measured rate that the budget uses, because the time of
+/// an evaluation depends on the picture.
 const RELIABLE: f64 = 0.75;
 
-/// Tracked faces for which there is room at the start; more make a vector grow,
-/// once.
+/// The number of tracked faces that there is room for at the start; more make a
+/// vector grow, once.
 const TRACKED: usize = 64;
 
-/// When and where to look, for the board file.
+/// When and where to search: the board file's `[detect.search]`.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchOptions {
     /// Milliseconds from one full search to the next while all tracked faces
-    /// are seen: a new face waits so long at most. With 0, every frame is
-    /// searched in full.
+    /// are seen: a new face is found at most this late. 0: every frame is
+    /// searched completely.
     pub full_search_ms: u32,
-    /// The same while nobody is tracked, or somebody tracked is not seen.
+    /// The same while no face is tracked, or a tracked face is not seen.
     pub idle_search_ms: u32,
-    /// How far around a tracked face to look, as a part of its size, to each
-    /// side: from 0.1 to 4. Up to twice as far at less than 20 frames a second.
+    /// How far to search around a tracked face, to each side, as a part of its
+    /// size: from 0.1 to 4. Up to twice as far at less than 20 frames per
+    /// second.
     pub margin: f64,
     /// How much larger and smaller than before a face may be: from 1.05 to 4.
     /// It grows with the margin, and is never less than one and a half steps of
     /// the pyramid.
     pub size_range: f64,
-    /// Milliseconds that a frame's search may take; 0 for no limit. One tracked
-    /// face is looked at in each frame, whatever that takes.
+    /// Milliseconds that a frame's search may take; 0: no limit. At least one
+    /// tracked face is searched in each frame, even if that takes longer.
     pub budget_ms: f64,
     /// Evaluations of features that this machine does in a millisecond, for
     /// [`budget_ms`](Self::budget_ms); 0 to measure it at the start.
@@ -120,14 +120,14 @@ impl SearchOptions {
     }
 }
 
-/// A face that is followed, and where it should be in the next frame.
+/// A tracked face, and its expected place in the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// The caller's number for the face, which no other of the same frame has.
+    /// The caller's number for the face, unique in a frame.
     pub key: u32,
     pub rect: Rect,
-    /// Whether something else than the detector follows the face. Its
-    /// surroundings are not searched then, and it is not missed.
+    /// Whether the face net follows the face. Then its surroundings are not
+    /// searched, and it does not count as missing.
     pub carried: bool,
 }
 
@@ -142,17 +142,17 @@ impl Expected {
     }
 }
 
-/// What a frame's search found.
+/// The result of a frame's search.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The faces, sorted.
     pub detections: &'a [Detection],
-    /// For each of them, when the place where it is was last looked at: the
-    /// time of this frame, or of an earlier one if a full search that was
-    /// spread over several frames ended with this one.
+    /// For each of them, when its place was last searched: the time of this
+    /// frame, or of an earlier one if a full search over several frames ended
+    /// with this frame.
     pub searched_at: &'a [Timestamp],
     /// The keys of the tracked faces whose surroundings were searched in this
-    /// frame. The others are not missing if they are not found.
+    /// frame. The others do not count as missing.
     pub looked: &'a [u32],
     /// Whether a full search ended with this frame. If not, only faces that
     /// are tracked can be among the detections.
@@ -185,17 +185,16 @@ pub struct Search {
     options: SearchOptions,
     /// Work allowed per frame, if there is a limit.
     budget: Option<u64>,
-    /// Start of the last full search that ended, and the picture's size then.
+    /// Start of the last complete full search, and the picture's size then.
     last_full: Option<Timestamp>,
     size: (u32, u32),
     /// The time of the last frame.
     previous: Option<Timestamp>,
     /// Whether all tracked faces were seen in the last frame.
     all_seen: bool,
-    /// The key of the tracked face to begin with, if not all could be looked
-    /// at.
+    /// The key of the tracked face to begin with, if there was no time for all.
     turn: Option<u32>,
-    /// The keys of the tracked faces that were looked at.
+    /// The keys of the tracked faces that were searched.
     looked: Vec<u32>,
     sweep: Option<Sweep>,
     /// The raw windows of the sweep, with the time of their frame.
@@ -204,19 +203,19 @@ pub struct Search {
     searched_at: Vec<Timestamp>,
 }
 
-/// How far around a face to look, as the options' margin and size range.
+/// The margin and the size range for a frame.
 #[derive(Clone, Copy, Debug)]
 struct Reach {
     margin: f64,
     size_range: f64,
 }
 
-/// How far a full search has come.
+/// The progress of a full search.
 #[derive(Clone, Copy, Debug)]
 struct Sweep {
     started: Timestamp,
     /// The level being searched, from the coarsest (the last) to 0, and its
-    /// first row that has not been.
+    /// first row that is not searched yet.
     level: usize,
     row: u32,
 }
@@ -254,7 +253,7 @@ impl Search {
         })
     }
 
-    /// Allocates all that frames of a certain size need, so that the first one
+    /// Allocates the memory for frames of this size, so that the first one
     /// takes no longer than others.
     pub fn reserve(&mut self, width: u32, height: u32) {
         self.detector.reserve(width, height);
@@ -293,7 +292,8 @@ impl Search {
         let sought = || tracked.iter().filter(|face| !face.carried);
         self.looked.extend(sought().map(|face| face.key));
 
-        // An unlimited full search that is due anyway needs no look around.
+        // If an unlimited full search is due, a search around faces is not
+        // needed.
         let mut work = 0;
         let mut due = self.is_due(now, tracked);
         let covered = due && self.budget.is_none();
@@ -310,7 +310,7 @@ impl Search {
             work += self.look_around(picture, tracked, reach, limit);
             self.searched_at.resize(self.detections.len(), now);
             let seen = self.sees_all(tracked);
-            // Just lost: look everywhere at once.
+            // A face was just lost: search the whole frame at once.
             due |= self.all_seen && !seen;
             self.all_seen = seen;
         } else if !tracked.is_empty() {
@@ -326,7 +326,8 @@ impl Search {
             Some(budget) if due || self.sweep.is_some() => {
                 let least = (budget as f64 * LEAST_SHARE) as u64;
                 let left = budget.saturating_sub(work);
-                // So little only if a single face takes more than there is.
+                // So little is left only if a single face needs more than the
+                // budget.
                 let left = if left < least / 4 { least } else { left };
                 let (ended, more) = self.sweep_on(picture, now, left);
                 work += more;
@@ -350,17 +351,17 @@ impl Search {
         } else {
             self.options.full_search_ms
         };
-        // A clock that went back is a new recording.
+        // If the clock went back, this is a new recording.
         self.last_full
             .is_none_or(|last| now < last || now.since(last) >= Duration::from_millis(pause.into()))
     }
 
-    /// How far to look in a frame taken at `now`.
+    /// The margin and size range for a frame taken at `now`.
     fn reach(&self, now: Timestamp) -> Reach {
         let step = self.previous.map_or(PACE, |previous| now.since(previous));
         let growth = (step.as_secs_f64() / PACE.as_secs_f64()).clamp(1.0, MOST_GROWTH);
-        // One and a half steps: a face must be found at several scales to pass
-        // for one. (No power, whose last bit differs between machines.)
+        // One and a half steps, because a face must be found at several scales.
+        // (Without `powf`, whose last bit differs between machines.)
         let step = self.detector.options().scale_factor;
         let range = self.options.size_range.max(step * step.sqrt());
         Reach {
@@ -369,7 +370,7 @@ impl Search {
         }
     }
 
-    /// Whether all tracked faces that were looked for are there.
+    /// Whether all tracked faces that were searched were found.
     fn sees_all(&self, tracked: &[Expected]) -> bool {
         tracked.iter().all(|face| {
             !self.looked.contains(&face.key)
@@ -380,8 +381,8 @@ impl Search {
         })
     }
 
-    /// Fills in the detections around tracked faces, as many as the limit
-    /// allows, and at least one.
+    /// Searches around tracked faces, as many as the limit allows and at least
+    /// one, and fills in the detections.
     fn look_around(
         &mut self,
         picture: LumaView<'_>,
@@ -403,8 +404,8 @@ impl Search {
                 Some(limit) if done > 0 => limit.saturating_sub(work),
                 _ => u64::MAX,
             };
-            // Faces take about as much as those before them. One that was begun
-            // in vain would be work lost.
+            // A face needs about as much work as those before it. A face that
+            // cannot be completed would waste work.
             let takes = work.checked_div(done as u64).unwrap_or(0);
             let before = self.detector.windows.len();
             let (whole, more) = if takes + takes / 4 <= left {
@@ -420,7 +421,7 @@ impl Search {
             }
             self.looked.push(tracked[index].key);
         }
-        // Where two neighbourhoods overlap, a window was found twice.
+        // If two neighbourhoods overlap, a window was found twice.
         self.detector.windows.sort_unstable();
         self.detector.windows.dedup();
         self.detector.group(picture.bounds());
@@ -428,8 +429,8 @@ impl Search {
         work
     }
 
-    /// Adds the windows around a tracked face. Returns whether the allowed work
-    /// was enough for all of them, and the work done.
+    /// Adds the windows around a tracked face. Returns whether the limit was
+    /// enough for all of them, and the work done.
     fn look_at(
         &mut self,
         picture: LumaView<'_>,
@@ -455,7 +456,7 @@ impl Search {
         (true, work)
     }
 
-    /// The windows of a level in which a tracked face may now be.
+    /// The windows of a level that may contain a tracked face now.
     fn patch_around(&self, face: Rect, reach: Reach, level: usize) -> Option<Patch> {
         let index = level;
         let level = &self.detector.levels()[index];
@@ -465,7 +466,7 @@ impl Search {
             return None;
         }
         let reach = f64::from(face.width) * reach.margin;
-        // Where the window's left (top) edge may be.
+        // The possible places of the window's left (top) edge.
         let span = |at: i32, side: u32, window: f64, count: u32| {
             let (from, to) = (
                 f64::from(at) - reach,
@@ -494,8 +495,8 @@ impl Search {
         work
     }
 
-    /// Goes on with a full search, or begins one, for so much work. When it
-    /// ends, adds what it found to the detections.
+    /// Continues or begins a full search, within a limit of work. When it ends,
+    /// adds its faces to the detections.
     fn sweep_on(&mut self, picture: LumaView<'_>, now: Timestamp, limit: u64) -> (bool, u64) {
         let levels = self.detector.levels().len();
         let mut sweep = self.sweep.unwrap_or_else(|| {
@@ -507,7 +508,8 @@ impl Search {
             }
         });
         let mut work = 0;
-        // A picture smaller than the window has no levels, and is done at once.
+        // A picture smaller than the window has no levels, so the search ends
+        // at once.
         for level in (0..=sweep.level).rev().take(levels) {
             if level < sweep.level {
                 sweep.level = level;
@@ -544,7 +546,7 @@ impl Search {
             .windows
             .extend(self.swept.iter().map(|&(window, _)| window));
         self.detector.group(picture.bounds());
-        // Faces that were just looked at are known better.
+        // The faces that were just searched have newer boxes.
         let fresh = self.detections.len();
         for detection in &self.detector.detections {
             let known = self.detections[..fresh]
@@ -579,7 +581,7 @@ impl Search {
     }
 }
 
-/// Of this thread, so that other work on the machine does not count.
+/// The processor time of this thread, so that other programs do not count.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
@@ -588,9 +590,9 @@ fn processor_time() -> Duration {
     )
 }
 
-/// Measures how much work a millisecond allows: the best of a few searches of
-/// a picture of rough texture, in which windows get about as far through the
-/// cascade as in a real scene.
+/// Measures how much work a millisecond allows: the best of a few searches of a
+/// rough texture, in which windows pass about as many stages as in a real
+/// scene.
 fn measure_rate(detector: &mut Detector) -> f64 {
     const WIDTH: u32 = 320;
     const HEIGHT: u32 = 240;

@@ -1,4 +1,4 @@
-//! EXIF, as far as it says how a picture is turned.
+//! Reads the orientation from EXIF data.
 
 /// The orientation, 1 (upright) to 8, in EXIF data from its TIFF header on.
 pub(super) fn orientation(tiff: &[u8]) -> Option<u8> {

@@ -1,11 +1,11 @@
-//! What can be wrong with a picture, and with its file.
+//! Errors of pictures and picture files.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::frame::MAX_SIDE;
 
-/// What is wrong with the bytes of a picture.
+/// Why the bytes of a picture cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error("the file is empty")]
@@ -14,11 +14,11 @@ pub enum Fault {
     NotAPicture,
     #[error("the {0} ends before the picture does")]
     Truncated(&'static str),
-    #[error("the picture is {width}x{height}: a side of 0 or above {MAX_SIDE} pixels")]
+    #[error("the picture is {width}x{height}, but its sides must be from 1 to {MAX_SIDE} pixels")]
     Size { width: u32, height: u32 },
     #[error("the {kind} is damaged: {reason}")]
     Damaged { kind: &'static str, reason: String },
-    #[error("the {kind} uses what cannot be read here: {reason}")]
+    #[error("the {kind} has a feature that is not supported: {reason}")]
     Unsupported { kind: &'static str, reason: String },
 }
 
@@ -27,14 +27,14 @@ pub enum Fault {
 pub enum MediaError {
     #[error("{}: cannot be read: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: {bytes} bytes are too many for a picture", .path.display())]
+    #[error("{}: with {bytes} bytes the file is too large", .path.display())]
     TooManyBytes { path: PathBuf, bytes: u64 },
     #[error("{}: {fault}", .path.display())]
     Picture { path: PathBuf, fault: Fault },
     #[error("{}: cannot be written: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(
-        "{}: {pixels} bytes are no picture of {width}x{height} pixels", .path.display()
+        "{}: {pixels} bytes do not fit a picture of {width}x{height} pixels", .path.display()
     )]
     Shape {
         path: PathBuf,

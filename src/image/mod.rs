@@ -2,16 +2,16 @@
 //! annotated copies), and PNG files out. Used by replay, the commands on files and the
 //! PNG display.
 //!
-//! What a file is, is read from its first bytes and never from its name.
-//! Sizes are checked against [`MAX_SIDE`](crate::frame::MAX_SIDE) in the header, before any memory is
-//! taken for pixels. A damaged picture is an error and never half a picture:
-//! the decoders would fill what is missing with gray, in which a face may be
-//! cut in two.
+//! The format of a file follows from its first bytes, never from its name.
+//! Sizes are checked against [`MAX_SIDE`](crate::frame::MAX_SIDE) in the
+//! header, before memory is allocated for pixels. A damaged picture is an error
+//! and never half a picture: gray in place of missing parts could cut a face in
+//! two.
 //!
 //! Luma is what OpenCV's `imread(path, IMREAD_GRAYSCALE)` gives, so that boxes
-//! agree with OpenCV's on the same file: a JPEG's own luma plane, and for
-//! colours in a PNG the weighted sum in [`png`]. Only the EXIF orientation is
-//! applied here as it is there.
+//! agree with OpenCV's on the same file: a JPEG's own luma plane, and for a PNG
+//! in colour the weighted sum in [`png`]. The EXIF orientation is applied, as
+//! in OpenCV.
 
 mod exif;
 mod fault;
@@ -33,14 +33,14 @@ use crate::frame::LumaView;
 pub use fault::{Fault, MediaError};
 pub use picture::{LumaImage, RgbImage};
 
-/// Files above this are refused unread. An 8000x8000 picture of noise in
-/// 16-bit RGBA comes to 512 MB; nothing a camera makes comes near.
+/// Larger files are refused without reading them. An 8000x8000 picture of noise
+/// in 16-bit RGBA has 512 MB; pictures of cameras are much smaller.
 const MAX_FILE: u64 = 600 << 20;
 
 /// Reads a PNG, JPEG or PGM file as luma.
 ///
 /// # Errors
-/// The file with what is wrong: unreadable, empty, no picture, cut off,
+/// Names the file and what is wrong: unreadable, empty, not a picture, cut off,
 /// damaged, or a side above [`MAX_SIDE`](crate::frame::MAX_SIDE).
 pub fn read_luma(path: impl AsRef<Path>) -> Result<LumaImage, MediaError> {
     let mut image = LumaImage::default();
@@ -67,7 +67,7 @@ pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
 /// The path of the picture on standard input.
 pub const STDIN: &str = "-";
 
-/// Reads picture after picture into the same memory.
+/// Reads pictures, one after the other, into the same memory.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
@@ -76,7 +76,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that turns each picture, after its EXIF orientation is applied.
+    /// A reader that turns each picture after its EXIF orientation was applied.
     #[must_use]
     pub fn turning(turn: Turn) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Reader {
     /// Reads a PNG, JPEG or PGM file into `image`, whose memory is used again.
     ///
     /// # Errors
-    /// As [`read_luma`]; `image` is then of no use.
+    /// As [`read_luma`]; then `image` has no valid contents.
     pub fn luma(&mut self, path: &Path, image: &mut LumaImage) -> Result<(), MediaError> {
         read_file(path, &mut self.bytes)?;
         luma(&self.bytes, image).map_err(|fault| MediaError::Picture {
@@ -120,7 +120,7 @@ impl Reader {
 /// Decodes a PNG, JPEG or PGM picture in memory to luma.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The picture is invalid; the error says why.
 pub fn luma(bytes: &[u8], image: &mut LumaImage) -> Result<(), Fault> {
     (image.width, image.height) = decode(bytes, Channels::Luma, &mut image.pixels)?;
     Ok(())
@@ -129,21 +129,21 @@ pub fn luma(bytes: &[u8], image: &mut LumaImage) -> Result<(), Fault> {
 /// Decodes a PNG, JPEG or PGM picture in memory to RGB.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The picture is invalid; the error says why.
 pub fn rgb(bytes: &[u8], image: &mut RgbImage) -> Result<(), Fault> {
     (image.width, image.height) = decode(bytes, Channels::Rgb, &mut image.pixels)?;
     Ok(())
 }
 
-/// What a pixel consists of, in bytes.
+/// The bytes of a pixel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Channels {
     Luma = 1,
     Rgb = 3,
 }
 
-/// Decodes a picture into `pixels`, upright, and returns its size: boxes that
-/// are found in it lie on the upright picture, as with OpenCV.
+/// Decodes a picture into `pixels`, upright, and returns its size: boxes found
+/// in it refer to the upright picture, as in OpenCV.
 fn decode(bytes: &[u8], channels: Channels, pixels: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     type Decode = fn(&[u8], &mut Vec<u8>) -> Result<(u32, u32), Fault>;
     type Orientation = fn(&[u8]) -> u8;
@@ -205,7 +205,7 @@ fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), MediaError> {
             bytes: length,
         });
     }
-    // A device or a pipe has no length, hence the limit on reading as well.
+    // A device or a pipe has no length, so reading has a limit, too.
     file.take(MAX_FILE + 1).read_to_end(bytes).map_err(fail)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(MediaError::TooManyBytes {
@@ -218,11 +218,11 @@ fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), MediaError> {
 
 /// Writes a luma picture as an 8-bit gray PNG file.
 ///
-/// The file appears under its name when it is whole: a program that watches
-/// it never reads half a picture, and a full disk leaves the former one.
+/// The file gets its name only when it is complete: a program that watches it
+/// never reads half a picture, and on a full disk the earlier file stays.
 ///
 /// # Errors
-/// The path with what the system says.
+/// Names the path and the system's error.
 pub fn write_png_luma(path: impl AsRef<Path>, image: LumaView<'_>) -> Result<(), MediaError> {
     let path = path.as_ref();
     let mut rows = Vec::with_capacity(image.width() as usize * image.height() as usize);
@@ -240,7 +240,7 @@ pub fn write_png_luma(path: impl AsRef<Path>, image: LumaView<'_>) -> Result<(),
 /// Writes an RGB picture as an 8-bit PNG file, as [`write_png_luma`] does.
 ///
 /// # Errors
-/// The path with what the system says, or pixels that are not three bytes for
+/// Names the path and the system's error, or the pixels are not three bytes for
 /// each of width times height.
 pub fn write_png_rgb(path: impl AsRef<Path>, image: &RgbImage) -> Result<(), MediaError> {
     write_png(
@@ -284,8 +284,8 @@ fn write_png(
         })
         .and_then(|()| fs::rename(&part, path));
     written.map_err(|source| {
-        // Whatever was written of it is of no use, and a failure to remove it
-        // adds nothing to the one that is reported.
+        // The incomplete file is useless. If it cannot be removed, the first
+        // error is the important one.
         let _ = fs::remove_file(&part);
         MediaError::Write {
             path: path.to_owned(),

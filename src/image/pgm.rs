@@ -23,11 +23,10 @@ pub fn is_netpbm(data: &[u8]) -> bool {
     }
 }
 
-/// Decodes a PGM to luma into `out`, which is grown where it is too small.
+/// Decodes a PGM to luma into `out`, which grows if it is too small.
 ///
 /// # Errors
-/// What is wrong with the picture; other formats of the family, such as PPM,
-/// are named.
+/// The picture is invalid; other formats of the family, such as PPM, are named.
 pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     let mut reader = Numbers { data, at: 2 };
     let text = match data.get(1) {
@@ -52,12 +51,13 @@ pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
         .ok_or_else(|| damaged(format!("the largest value is {largest}, not 1 to 65535")))?;
 
     let count = width as usize * height as usize;
-    // Exactly one white space character stands before binary samples.
+    // Exactly one white space character comes before binary samples.
     if !text && !reader.skip_white_space() {
         return Err(reader.incomplete("no white space after the largest value"));
     }
     let samples = reader.rest();
-    // Before any memory is taken for pixels: a sample takes at least so much.
+    // Checked before memory is allocated for pixels: each sample has at least
+    // this many bytes.
     let least = if text || largest < 256 { 1 } else { 2 };
     if samples.len() < count.saturating_mul(least) {
         return Err(Fault::Truncated(KIND));
@@ -83,10 +83,10 @@ pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     Ok((width, height))
 }
 
-/// Decodes a PGM to RGB into `out`: three equal values a pixel.
+/// Decodes a PGM to RGB into `out`: three equal values per pixel.
 ///
 /// # Errors
-/// What is wrong with the picture.
+/// The picture is invalid.
 pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     let mut gray = Vec::new();
     let size = luma(data, &mut gray)?;
@@ -147,7 +147,7 @@ impl<'a> Numbers<'a> {
             if !byte.is_ascii_digit() {
                 break;
             }
-            // A number that does not fit is refused by its range later.
+            // A number that is too large is refused by its range later.
             value = value
                 .saturating_mul(10)
                 .saturating_add(u32::from(byte - b'0'));
@@ -159,7 +159,7 @@ impl<'a> Numbers<'a> {
         match self.rest().first() {
             None => Ok(None),
             Some(byte) => Err(damaged(format!(
-                "'{}' stands where a number belongs",
+                "'{}' is in the place of a number",
                 byte.escape_ascii()
             ))),
         }
@@ -265,9 +265,9 @@ mod tests {
     #[test]
     fn bad_files_are_refused_with_the_reason() {
         for (file, text) in [
-            (&b"P5 2x1 255\n\x01\x02"[..], "'x' stands where"),
-            (b"P5 -2 1 255\n\x01\x02", "'-' stands where"),
-            (b"P2 3 1 255 1 2.5", "'.' stands where"),
+            (&b"P5 2x1 255\n\x01\x02"[..], "'x' is in the place"),
+            (b"P5 -2 1 255\n\x01\x02", "'-' is in the place"),
+            (b"P2 3 1 255 1 2.5", "'.' is in the place"),
             (b"P5 2 1 0\n\x00\x00", "largest value is 0"),
             (b"P5 2 1 65536\n\x00\x00\x00\x00", "largest value is 65536"),
             (b"P5 2 1 15\n\x00\x10", "a sample is 16"),
@@ -286,7 +286,7 @@ mod tests {
                 "{size}"
             );
         }
-        // No memory is taken for pixels that are not there.
+        // No memory is allocated for missing pixels.
         assert!(matches!(
             decoded(b"P5 8000 8000 255\n1"),
             Err(Fault::Truncated(_))

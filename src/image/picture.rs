@@ -2,7 +2,7 @@
 
 use crate::frame::{LumaError, LumaView};
 
-/// A picture of one byte a pixel, row by row without gaps.
+/// A picture with one byte per pixel, row by row without gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LumaImage {
     pub width: u32,
@@ -11,11 +11,11 @@ pub struct LumaImage {
 }
 
 impl LumaImage {
-    /// The picture as the stages take it.
+    /// A view for the stages.
     ///
     /// # Panics
-    /// If `pixels` has been made shorter than width times height. What this
-    /// module returns never is.
+    /// If `pixels` was made shorter than width times height. Pictures from this
+    /// module never are.
     #[must_use]
     pub fn view(&self) -> LumaView<'_> {
         self.try_view()
@@ -25,13 +25,14 @@ impl LumaImage {
     /// Like [`view`](Self::view), for pictures that came from elsewhere.
     ///
     /// # Errors
-    /// Numbers that do not fit together.
+    /// The sizes do not fit together.
     pub fn try_view(&self) -> Result<LumaView<'_>, LumaError> {
         LumaView::new(&self.pixels, self.width, self.height, self.width as usize)
     }
 }
 
-/// A picture of three bytes a pixel (red, green, blue), row by row without gaps.
+/// A picture with three bytes per pixel (red, green, blue), row by row without
+/// gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RgbImage {
     pub width: u32,

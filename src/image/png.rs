@@ -1,12 +1,12 @@
 //! PNG to luma or RGB.
 //!
-//! Row by row, so that no more than the result and one row of a picture are in
-//! memory; only interlaced pictures are taken apart as a whole.
+//! It decodes row by row, so that only the result and one row are in memory;
+//! only interlaced pictures are decoded as a whole.
 //!
 //! The weights are those of `imread(path, IMREAD_GRAYSCALE)` in OpenCV 4.14,
-//! where libpng converts: found by comparing with it on random pictures, where
-//! they agree in every pixel (`cvtColor` uses others and rounds). Transparency
-//! is dropped, as there.
+//! where libpng converts. They were found by comparing random pictures, and
+//! agree in every pixel (`cvtColor` uses other weights and rounds).
+//! Transparency is dropped, as in OpenCV.
 
 use std::io::Cursor;
 
@@ -15,15 +15,15 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, Reader, Transformations};
 use super::Fault;
 use crate::frame::MAX_SIDE;
 
-/// How every PNG starts.
+/// The start of every PNG.
 pub const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 const KIND: &str = "PNG";
 
-/// Decodes a PNG to luma into `out`, which is grown where it is too small.
+/// Decodes a PNG to luma into `out`, which grows if it is too small.
 ///
 /// # Errors
-/// What is wrong with the picture.
+/// The picture is invalid; the error says why.
 pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     decode(data, out, 1, |colour, depth, row, out| {
         match (colour, depth) {
@@ -44,7 +44,7 @@ pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
 /// Decodes a PNG to RGB into `out`.
 ///
 /// # Errors
-/// What is wrong with the picture.
+/// The picture is invalid; the error says why.
 pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     let grey = |p: &[u8], o: &mut [u8]| o.fill(p[0]);
     // The upper byte of each of three 16-bit samples.
@@ -66,7 +66,7 @@ pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
 }
 
 /// The orientation in a PNG's EXIF data (chunk eXIf), 1 (upright) to 8; 1 where
-/// there is none. Chunks are walked through by their lengths.
+/// there is none. Reads the chunks one after the other.
 #[must_use]
 pub fn orientation(data: &[u8]) -> u8 {
     let mut at = MAGIC.len();
@@ -84,7 +84,7 @@ pub fn orientation(data: &[u8]) -> u8 {
     1
 }
 
-/// libpng's weights in 15 bits, truncated as it does.
+/// libpng's weights in 15 bits, with truncation as in libpng.
 const WEIGHTS: [u32; 3] = [9797, 19234, 3737];
 
 fn weigh(p: &[u8], o: &mut [u8]) {
@@ -144,7 +144,7 @@ fn decode(
             let row = next_row(&mut reader, row_bytes)?;
             convert(colour, depth, row, out);
         }
-        // Behind the last row come the checksums.
+        // The checksums come after the last row.
         reader.next_row().map_err(fault)?;
     }
     Ok((width, height))
@@ -157,7 +157,7 @@ fn next_row<'r>(reader: &'r mut Reader<Cursor<&[u8]>>, bytes: usize) -> Result<&
 }
 
 trait IntoBytes {
-    /// Bytes a sample, after the expansion to at least 8 bits.
+    /// Bytes per sample, after the expansion to at least 8 bits.
     fn into_bytes(self) -> usize;
 }
 

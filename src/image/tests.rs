@@ -3,7 +3,7 @@ use crate::frame::MAX_SIDE;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-/// A PNG of any kind, as the crate writes it.
+/// A PNG of any kind, written by the crate.
 fn encode_png(
     (width, height): (u32, u32),
     colour: ::png::ColorType,
@@ -34,7 +34,7 @@ fn rgb_of(bytes: &[u8]) -> Result<RgbImage, Fault> {
     rgb(bytes, &mut image).map(|()| image)
 }
 
-/// A smooth picture: what JPEG does not change by much.
+/// A smooth picture, which JPEG changes only a little.
 fn slope(width: u16, height: u16) -> Vec<u8> {
     let mut pixels = Vec::new();
     for y in 0..u32::from(height) {
@@ -74,8 +74,9 @@ fn jpeg_8x8() -> Vec<u8> {
 #[test]
 fn png_of_every_kind() {
     use ::png::{BitDepth as D, ColorType as C};
-    // Two pixels: what stands in the file, the luma and the colours it means.
-    // The luma of colours is what OpenCV 4.14's imread gives for these files.
+    // Two pixels: the samples in the file, and the luma and colours that they
+    // mean. The luma of colours is what OpenCV 4.14's imread gives for these
+    // files.
     type Case = (C, D, &'static [u8], [u8; 2], [u8; 6]);
     #[rustfmt::skip]
     let cases: [Case; 12] = [
@@ -142,8 +143,8 @@ fn jpeg_luma_of_every_sampling_and_odd_size() {
     }
 }
 
-/// The factors of a single component mean nothing, and some encoders write
-/// 2x2 all the same.
+/// The factors of a single component have no meaning, but some encoders write
+/// 2x2.
 #[test]
 fn a_gray_jpeg_may_claim_to_be_sampled() {
     let rgb = slope(33, 31);
@@ -161,8 +162,8 @@ fn a_gray_jpeg_may_claim_to_be_sampled() {
 
 /// Pictures of any structure: one scan for each component, chroma first,
 /// components together in any groups, progressive scans, restart markers, all
-/// kinds of sampling factors. The PNGs hold libjpeg-turbo's luma, and both were
-/// made by `scripts/compare-libjpeg --record tests/data/jpeg --seed 3`.
+/// kinds of sampling factors. The PNGs contain libjpeg-turbo's luma, and both
+/// were made by `scripts/compare-libjpeg --record tests/data/jpeg --seed 3`.
 #[test]
 fn jpeg_luma_of_any_structure_is_that_of_libjpeg() {
     let mut count = 0;
@@ -250,7 +251,7 @@ fn scans_that_are_missing_doubled_or_out_of_order_are_no_picture() {
     assert!(refused >= 4, "{refused}");
 }
 
-/// With other factors the same data means other blocks; it never fits.
+/// With other factors the same data means other blocks, and never fits.
 #[test]
 fn wrong_sampling_factors_give_no_stripes() {
     let file = encode_jpeg(
@@ -310,7 +311,7 @@ fn a_few_bytes_before_the_end_marker_are_passed_over() {
 #[test]
 fn a_jpeg_without_huffman_tables_gets_the_standard_ones() {
     let whole = jpeg_8x8();
-    // Take out every DHT segment, as webcams do.
+    // Without DHT segments, as from webcams.
     let mut bare = whole[..2].to_vec();
     let mut at = 2;
     while whole[at + 1] != 0xda {
@@ -488,13 +489,13 @@ fn broken_files_say_what_is_wrong() {
         jpeg_encoder::SamplingFactor::F_2_2,
         false,
     );
-    // Cut anywhere, it is never taken for a picture. (What comes behind the
-    // pixels of a PNG may be missing.)
+    // A picture that is cut anywhere is an error. (The chunks after a PNG's
+    // pixels may be missing.)
     let pixels_end = png.windows(4).position(|w| w == b"IEND").unwrap() - 8;
     for cut in 10..pixels_end {
         assert!(luma_of(&png[..cut]).is_err(), "PNG cut at {cut}");
     }
-    // Without its end marker a JPEG is still whole.
+    // Without its end marker a JPEG is still complete.
     for end in [jpeg.len() - 2, jpeg.len() - 1] {
         assert_eq!(luma_of(&jpeg[..end]), luma_of(&jpeg));
     }
@@ -562,7 +563,7 @@ fn the_smallest_picture_and_a_long_one() {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn a_written_picture_can_be_read_again() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("a.png");
     // A view with gaps between its rows.
@@ -576,7 +577,7 @@ fn what_is_written_is_read_again() {
     };
     write_png_rgb(&path, &image).unwrap();
     assert_eq!(read_rgb(&path).unwrap(), image);
-    // Nothing but the picture is left behind.
+    // Only the picture is left.
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
@@ -591,7 +592,7 @@ fn a_picture_that_cannot_be_written_leaves_nothing_behind() {
     let nowhere = directory.path().join("no/such/a.png");
     let error = write_png_rgb(&nowhere, &image).unwrap_err().to_string();
     assert!(error.contains("no/such/a.png"), "{error}");
-    // The name is taken by a directory: the last step fails.
+    // A directory has the name, so the last step fails.
     let taken = directory.path().join("taken.png");
     fs::create_dir(&taken).unwrap();
     assert!(write_png_rgb(&taken, &image).is_err());

@@ -69,8 +69,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// What turns a picture with this EXIF orientation (1 to 8) upright; other
-    /// numbers leave it as it is.
+    /// The turn that makes a picture with this EXIF orientation (1 to 8)
+    /// upright; other numbers give no turn.
     #[must_use]
     pub const fn from_exif(orientation: u8) -> Self {
         let (rotation, mirror) = match orientation {
@@ -86,7 +86,7 @@ impl Turn {
         Self { rotation, mirror }
     }
 
-    /// Whether it leaves pictures as they are.
+    /// Whether it changes nothing.
     #[must_use]
     pub const fn is_none(self) -> bool {
         matches!(self.rotation, Rotation::None) && !self.mirror
@@ -108,8 +108,7 @@ impl Turn {
         }
     }
 
-    /// Where rows and columns are read backwards: whether the source's columns
-    /// run against the result (its rows, when sideways), and the source's rows.
+    /// Whether the source's columns and the source's rows are read backwards.
     const fn backwards(self) -> (bool, bool) {
         match self.rotation {
             Rotation::None => (self.mirror, false),
@@ -119,7 +118,7 @@ impl Turn {
         }
     }
 
-    /// Turns a picture into `out`, whose memory is used again.
+    /// Turns a picture into `out`, whose memory is reused.
     pub fn apply(self, from: LumaView<'_>, out: &mut LumaImage) {
         (out.width, out.height) = self.size((from.width(), from.height()));
         let pixels = from.width() as usize * from.height() as usize;
@@ -145,7 +144,7 @@ impl Turn {
         }
     }
 
-    /// Turns a picture of `channels` bytes a pixel.
+    /// Turns a picture with `channels` bytes per pixel.
     pub(super) fn apply_slowly(
         self,
         (width, height): (u32, u32),
@@ -192,7 +191,8 @@ fn reverse(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// How the rows and columns of a source become those of a sideways result.
+/// A turn by 90 or 270 degrees: how rows and columns of the source become those
+/// of the result.
 #[derive(Clone, Copy)]
 struct Sideways {
     columns_backwards: bool,
@@ -220,7 +220,7 @@ impl Sideways {
         }
     }
 
-    /// The source's row of which the result's column `x` consists.
+    /// The source's row that becomes the result's column `x`.
     #[inline(always)]
     const fn row(self, x: usize, height: usize) -> usize {
         if self.rows_backwards {
@@ -230,7 +230,7 @@ impl Sideways {
         }
     }
 
-    /// The source's column of which the result's row `y` consists.
+    /// The source's column that becomes the result's row `y`.
     #[inline(always)]
     const fn column(self, y: usize, width: usize) -> usize {
         if self.columns_backwards {
@@ -243,7 +243,7 @@ impl Sideways {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod blocks {
-    /// Does nothing, and says so.
+    /// Does nothing, and returns false.
     pub(super) fn transpose(_: super::Sideways, _: super::LumaView<'_>, _: &mut [u8]) -> bool {
         false
     }
@@ -307,8 +307,8 @@ mod blocks {
     }
 
     /// Transposes 16 rows of 16 bytes, eight at a time: rows k and k + 4 are
-    /// interleaved to rows 2k and 2k + 1. After three times each row holds two
-    /// columns of eight bytes.
+    /// interleaved to rows 2k and 2k + 1. After three such steps each row
+    /// contains two columns of eight bytes.
     ///
     /// # Safety
     /// From `source` on 16 rows of 16 bytes can be read, from `target` on as many
@@ -457,8 +457,8 @@ mod tests {
         }
     }
 
-    /// The blocks give what one pixel after the other gives, rows with gaps
-    /// between them included.
+    /// Blocks give the same result as single pixels, also for rows with gaps
+    /// between them.
     #[test]
     fn blocks_and_single_pixels_agree_in_every_size() {
         for (width, height) in [

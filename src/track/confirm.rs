@@ -1,4 +1,4 @@
-//! When a face that was found a few times begins to count.
+//! Decides when a face that was found a few times begins to count.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ impl Finds {
         }
     }
 
-    /// Notes a find of the face in a slot: its `count`-th, and its `run`-th
-    /// without a miss between. Tells whether the face counts.
+    /// Notes that the face in a slot was found for the `count`-th time, and the
+    /// `run`-th time without a miss. Returns whether the face counts.
     pub fn note(&mut self, slot: Slot, count: u32, run: u32, at: Duration) -> bool {
         let (count, run) = (count as usize, run as usize);
         let ring = &mut self.times[slot.index() * self.needed..][..self.needed];

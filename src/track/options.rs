@@ -1,11 +1,12 @@
-//! The board file's `[track]`: who counts, and when a face comes and goes.
+//! The board file's `[track]`: which faces count, and when a face begins and
+//! ends.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Who counts when several faces are there.
+/// Which faces count if there are several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// The largest box: the person nearest to the camera.
@@ -13,9 +14,9 @@ pub enum Policy {
     Largest,
     /// The box nearest to the centre of the picture.
     MostCentral,
-    /// Who came first, until that face is lost.
+    /// The face that came first, until it is lost.
     First,
-    /// Everybody; the largest leads.
+    /// All faces; the largest one leads.
     All,
 }
 
@@ -41,7 +42,7 @@ impl fmt::Display for Policy {
     }
 }
 
-/// A name that is none of the policies.
+/// The name is not a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown policy '{0}': the policies for which face counts are largest, central, first and all"
@@ -62,28 +63,28 @@ impl FromStr for Policy {
 /// The board file's `[track]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Who counts. Default: the largest face.
+    /// Which faces count. Default: the largest one.
     pub policy: Policy,
-    /// A face not found for this long is gone. Default: 600 ms, a few missed
-    /// frames even on a slow board.
+    /// A face that is not found for this time is gone. Default: 600 ms, a few
+    /// missed frames even on a slow board.
     pub lost_after: Duration,
     /// How often a face must be found before it counts; 1 to 1,000. Default: 2,
     /// because most of a Haar cascade's false faces last for a single frame. 1
     /// suits separate photographs.
     pub confirm: u32,
-    /// The finds that count towards `confirm` are those in a row, or all within
-    /// this time. Default: 200 ms, which bridges the dark frames between those
-    /// that a strobed lamp lights. Zero: only those in a row.
+    /// The `confirm` finds must be in a row, or all within this time. Default:
+    /// 200 ms, so that the dark frames of a strobed lamp do not matter. Zero:
+    /// only in a row.
     pub confirm_within: Duration,
     /// The least intersection over union at which a box is the same face,
     /// 0.01 to 1. Default: 0.3, as in SORT.
     pub min_overlap: f64,
-    /// The presence from which a new box is a face, where an observer says how
-    /// sure that is; 0 to 1. Default: 0.8.
+    /// The presence from which on a new box is a face, if an observer measures
+    /// it; 0 to 1. Default: 0.8.
     pub presence: f32,
-    /// The presence from which a followed face is still there, 0 to 1 and at
-    /// most `presence`, so that a face which turns away does not flicker.
-    /// Default: 0.5.
+    /// The presence from which on a followed face is still there, 0 to 1 and at
+    /// most `presence`. The lower value keeps a face that turns away from
+    /// flickering. Default: 0.5.
     pub presence_keep: f32,
 }
 
@@ -101,7 +102,7 @@ impl Default for Options {
     }
 }
 
-/// An option that makes no sense.
+/// An option is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum OptionsError {
     #[error(
@@ -122,25 +123,25 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// What [`confirm`](Self::confirm) may be.
+    /// The range of [`confirm`](Self::confirm).
     pub const CONFIRM: RangeInclusive<u32> = 1..=1000;
-    /// What [`min_overlap`](Self::min_overlap) may be.
+    /// The range of [`min_overlap`](Self::min_overlap).
     pub const MIN_OVERLAP: RangeInclusive<f64> = 0.01..=1.0;
 
-    /// Whether a new box of this presence is a face. Not a number is no face.
+    /// Whether a new box of this presence is a face. NaN counts as no face.
     #[must_use]
     pub fn accepts(&self, presence: f32) -> bool {
         presence >= self.presence
     }
 
-    /// Whether a followed face of this presence is still there. Not a number is
+    /// Whether a followed face of this presence is still there. NaN counts as
     /// no face.
     #[must_use]
     pub fn keeps(&self, presence: f32) -> bool {
         presence >= self.presence_keep
     }
 
-    /// Says what makes no sense.
+    /// Checks the ranges.
     ///
     /// # Errors
     /// [`OptionsError`], naming the option.

@@ -1,14 +1,14 @@
-//! Numbered places for faces, and memory that goes with them.
+//! Slots: numbered places for faces, and memory by slot.
 
 use std::fmt;
 
-/// The number of slots, and so the most faces followed at once. Faces beyond it
-/// are not followed.
+/// The number of slots, which is the largest number of faces that are followed
+/// at once. Further faces are not followed.
 pub const SLOTS: usize = 32;
 
-/// The place of a followed face: a number from 0 to [`SLOTS`] - 1, which no other
-/// face has at the same time. A later face gets it again, so only together with
-/// an id ([`FaceKey`]) does it say which face is meant.
+/// The place of a followed face: a number from 0 to [`SLOTS`] - 1, which no
+/// other face has at the same time. A later face can get the same slot, so a
+/// slot identifies a face only together with an id ([`FaceKey`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u8);
 
@@ -41,7 +41,7 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Which face: its id and the slot where it is remembered.
+/// Identifies a face: its id and its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FaceKey {
     /// Counts up from 1, one per confirmed face.
@@ -51,8 +51,8 @@ pub struct FaceKey {
 
 /// What a stage remembers of each face: one value per slot.
 ///
-/// A slot that changes hands starts with `T::default()`. The memory is part of
-/// the value and has a fixed size.
+/// A slot that gets another face starts with `T::default()`. The memory is part
+/// of the value and has a fixed size.
 ///
 /// ```
 /// use affectd::track::{BySlot, FaceKey, Slot};

@@ -9,15 +9,15 @@ use super::slots::{FaceKey, FreeSlots, SLOTS, Slot};
 use crate::detect::{Detection, Expected, Found};
 use crate::frame::{Rect, Timestamp};
 
-/// The most detections of one frame that are looked at.
+/// The largest number of detections that are used in a frame.
 const MAX_DETECTIONS: usize = 64;
 
-/// After a pause between frames longer than this (and than `lost_after`),
-/// somebody else may stand where a face was.
+/// After a pause between frames that is longer than this (and than
+/// `lost_after`), another person may be at the place of a face.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How much of a newly measured velocity enters the track's: the detector's
-/// jitter over one frame looks like motion.
+/// The weight of a newly measured velocity. It is below 1 because the
+/// detector's jitter between two frames looks like motion.
 const VELOCITY_GAIN: f64 = 0.5;
 
 /// A face takes the lead by size only if its area is this much larger than the
@@ -35,8 +35,8 @@ pub struct Track {
     pub id: u32,
     /// The face's own slot for as long as it is followed.
     pub slot: Slot,
-    /// The detector's box where it found the face in this frame, else where
-    /// the face should be by its last [`Prediction`] and velocity.
+    /// The detector's box if it found the face in this frame, otherwise the
+    /// expected box by the last [`Prediction`] and velocity.
     pub rect: Rect,
     /// How far the head is tilted in the picture, in degrees, positive
     /// clockwise; 0 unless a [`Prediction`] says otherwise.
@@ -45,18 +45,17 @@ pub struct Track {
     pub neighbors: u32,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
-    /// When the place where the face is was last searched, whether it was found
-    /// there or not.
+    /// When the face's place was last searched, with or without success.
     pub searched: Timestamp,
-    /// Whether the detector found the face in the picture of this frame, and
-    /// not in that of an earlier one whose search took until now.
+    /// Whether the detector found the face in this frame, and not in an earlier
+    /// one whose search ended only now.
     pub found: bool,
-    /// Whether a [`Prediction`] from the frame before says where the face is.
+    /// Whether there is a [`Prediction`] from the frame before.
     pub predicted: bool,
 }
 
 impl Track {
-    /// Which face it is, for what other stages remember of it.
+    /// The key under which other stages remember the face.
     #[must_use]
     pub const fn key(&self) -> FaceKey {
         FaceKey {
@@ -66,26 +65,25 @@ impl Track {
     }
 }
 
-/// What a later stage learned about a face in a frame, for the tracker to use
-/// from the next frame on.
+/// What a later stage measured on a face in a frame. The tracker uses it from
+/// the next frame on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
     /// The middle of the face in pixels, x to the right and y down.
     pub centre: (f64, f64),
-    /// The side of the face's square box in pixels, as the detector would draw
-    /// it.
+    /// The side of the face's square box in pixels, like the detector's box.
     pub side: f64,
     /// How far the head is tilted in the picture, in degrees, positive
     /// clockwise.
     pub roll: f32,
-    /// How sure it is that the box holds a face, 0 to 1.
+    /// Probability that the box contains a face, 0 to 1.
     pub presence: f32,
 }
 
-/// A face that was no face in so many frames in a row is dropped at once.
+/// A face is dropped if its box contains no face in this many frames in a row.
 const ABSENT_FRAMES: u32 = 3;
 
-/// What is remembered of a face.
+/// The tracker's state of a face.
 #[derive(Clone, Copy, Debug)]
 struct Followed {
     /// 0 until confirmed, so that false faces use up no ids.
@@ -93,7 +91,7 @@ struct Followed {
     slot: Slot,
     /// The last box that was found.
     seen: Rect,
-    /// Where it is now, found or predicted.
+    /// The present box, found or predicted.
     rect: Rect,
     neighbors: u32,
     first_seen: Timestamp,
@@ -101,19 +99,19 @@ struct Followed {
     searched: Timestamp,
     /// `last_seen` on the tracker's own clock.
     seen_at: Duration,
-    /// Pixels a second, right and down.
+    /// Pixels per second, to the right and down.
     velocity: (f64, f64),
-    /// How often it was found, and how often without a miss since.
+    /// How often it was found, in all and since the last miss.
     hits: u32,
     run: u32,
     /// The tilt by the last prediction, in degrees.
     roll: f32,
-    /// Frames in a row in which the box was said to hold no face.
+    /// Frames in a row in which the box contained no face, by the prediction.
     absent: u32,
     /// Whether a prediction came with this frame.
     predicted: bool,
     found: bool,
-    /// Whether the detector looked for it in this frame.
+    /// Whether the detector searched for it in this frame.
     looked: bool,
     lost: bool,
 }
@@ -162,7 +160,8 @@ pub struct Tracker {
     leader: u32,
 }
 
-/// The options, with the default thresholds if these do not fit together.
+/// The options, with the default thresholds if the given ones do not fit
+/// together.
 fn usable(mut options: Options) -> Options {
     options.confirm = options.confirm.max(1);
     if options.validate().is_ok() {
@@ -178,7 +177,7 @@ fn usable(mut options: Options) -> Options {
 }
 
 impl Tracker {
-    /// A tracker that follows nobody yet. If the options do not
+    /// A tracker without faces. If the options do not
     /// [validate](Options::validate), their thresholds are the default ones.
     #[must_use]
     pub fn new(options: Options) -> Self {
@@ -200,8 +199,8 @@ impl Tracker {
     }
 
     /// Takes the faces found in the whole frame of time `now`, or `None` if the
-    /// detector did not look at that frame: then the faces move on by their
-    /// velocity and none is missed. `picture` is the frame's bounds.
+    /// detector did not search that frame: then the faces move by their
+    /// velocity and none counts as missed. `picture` is the frame's bounds.
     ///
     /// Returns the confirmed faces, oldest id first. A timestamp before the
     /// last one counts as the same instant.
@@ -222,13 +221,13 @@ impl Tracker {
         )
     }
 
-    /// As [`update`](Self::update), with what a search found of which
-    /// [`expected`](Self::expected) told where to look: not everywhere perhaps,
-    /// and some of it in the pictures of earlier frames.
+    /// As [`update`](Self::update), with the result of a search that
+    /// [`expected`](Self::expected) guided: perhaps only in parts of the frame,
+    /// and perhaps with faces of earlier frames.
     ///
     /// `verify` is asked about each box that may be a new face, before the face
-    /// gets a slot. It says what an observer makes of the box; `None` accepts
-    /// it unseen. A presence below [`Options::presence`] refuses it.
+    /// gets a slot. It returns an observer's answer; `None` accepts the box
+    /// without a check. A presence below [`Options::presence`] rejects it.
     pub fn follow(
         &mut self,
         now: Timestamp,
@@ -246,9 +245,9 @@ impl Tracker {
         )
     }
 
-    /// Takes what was learned about a face in the last frame. To be called
-    /// before the next frame's [`expected`](Self::expected); a face that is no
-    /// longer followed is left out.
+    /// Takes a prediction from the last frame. Call this before the next
+    /// frame's [`expected`](Self::expected). A face that is no longer followed
+    /// is ignored.
     ///
     /// A presence of [`Options::presence_keep`] or more counts as seeing the
     /// face there. A lower one, three frames in a row, ends the face.
@@ -280,8 +279,9 @@ impl Tracker {
         }
     }
 
-    /// `searched_at` says when the place of a detection was searched, and
-    /// `looked` whether that around the face of a slot was in this frame.
+    /// `searched_at` gives the time at which the place of a detection was
+    /// searched; `looked` says whether the surroundings of a slot's face were
+    /// searched in this frame.
     fn advance(
         &mut self,
         now: Timestamp,
@@ -330,7 +330,7 @@ impl Tracker {
                 }),
         );
         self.tracks.sort_unstable_by_key(|track| track.id);
-        // Predictions for the next frame are still to come.
+        // The predictions for the next frame come later.
         for face in &mut self.followed {
             face.predicted = false;
         }
@@ -344,9 +344,8 @@ impl Tracker {
         &self.tracks
     }
 
-    /// Where the next frame should be searched: the faces of the last update,
-    /// those that are not confirmed yet among them, since a face that is never
-    /// looked for again is never confirmed.
+    /// Where to search in the next frame: the faces of the last update,
+    /// including unconfirmed ones, which could never be confirmed otherwise.
     pub fn expected(&self) -> impl ExactSizeIterator<Item = Expected> {
         self.followed.iter().map(|face| Expected {
             key: key_of(face.slot),
@@ -355,8 +354,9 @@ impl Tracker {
         })
     }
 
-    /// Follows by other options from now on; those that do not
-    /// [validate](Options::validate) are replaced as in [`new`](Self::new).
+    /// Uses other options from now on; if they do not
+    /// [validate](Options::validate), their thresholds are replaced as in
+    /// [`new`](Self::new).
     pub fn set_options(&mut self, options: Options) {
         let options = usable(options);
         if self.options.confirm != options.confirm
@@ -376,7 +376,7 @@ impl Tracker {
         &self.options
     }
 
-    /// How many boxes were refused as no faces since the start.
+    /// How many boxes were rejected since the start.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
@@ -395,7 +395,7 @@ impl Tracker {
         self.counting.first()
     }
 
-    /// Forgets every face, as after the camera was gone; ids go on counting.
+    /// Forgets every face, for example after the camera was lost; ids continue.
     pub fn clear(&mut self) {
         self.forget_all();
         self.tracks.clear();
@@ -419,8 +419,8 @@ impl Tracker {
         self.pairs.clear();
         for (track, face) in self.followed.iter().enumerate() {
             for (detection, found) in detections.iter().enumerate() {
-                // Somebody who stops at once is where they were, not where
-                // they were heading.
+                // If a person stops suddenly, the face is at its last place,
+                // not at the expected one.
                 let overlap = found
                     .rect
                     .overlap(face.rect)
@@ -434,7 +434,7 @@ impl Tracker {
                 }
             }
         }
-        // Equal overlaps go to the older face, so that the order is the same
+        // Of equal overlaps the older face wins, so that the order is the same
         // on every machine.
         self.pairs.sort_unstable_by(|a, b| {
             b.overlap
@@ -453,7 +453,7 @@ impl Tracker {
             let at = searched_at(pair.detection);
             let clock = self.clock.saturating_sub(now.since(at));
             if clock < face.seen_at {
-                // An old sight of a face that has been seen since.
+                // An old find of a face that was found again later.
                 continue;
             }
             see(face, detections[pair.detection], at, clock);
@@ -465,7 +465,7 @@ impl Tracker {
         taken
     }
 
-    /// Ends faces that were looked for and not found: unconfirmed ones after
+    /// Ends faces that were searched and not found: unconfirmed ones after
     /// `confirm_within`, others after `lost_after`.
     fn drop_missed(&mut self) {
         for face in &mut self.followed {
@@ -503,7 +503,8 @@ impl Tracker {
                 continue;
             }
             // Cascades also fire on parts of a face (and on head and shoulders
-            // around it): a box centred inside a face just found is no other.
+            // around it): a box whose centre is inside a face that was just
+            // found is not another face.
             let centre = detection.rect.centre();
             let is_part = self
                 .followed
@@ -560,7 +561,7 @@ impl Tracker {
             let (centre_x, centre_y) = picture.centre();
             (x - centre_x).hypot(y - centre_y)
         };
-        // `max_by` and `min_by` would take the younger of equals.
+        // `max_by` and `min_by` would choose the younger of two equal faces.
         let better = |order: fn(f64, f64) -> Ordering, value: &dyn Fn(&Track) -> f64| {
             self.tracks.iter().reduce(|best, track| {
                 if order(value(track), value(best)) == Ordering::Less {
@@ -605,7 +606,7 @@ impl Tracker {
     }
 }
 
-/// The next id; 0 is left out when the numbers start again.
+/// The next id; skips 0 when the numbers start again.
 fn take_id(next: &mut u32) -> u32 {
     let id = *next;
     *next = next.checked_add(1).unwrap_or(1);
@@ -619,8 +620,8 @@ fn contains(rect: Rect, (x, y): (f64, f64)) -> bool {
         && y < rect.bottom() as f64
 }
 
-/// Where a face should be, by constant velocity since it was last seen, but at
-/// most its own size away: velocities are rough.
+/// The expected place of a face, by constant velocity since it was last seen,
+/// but at most its own size away, because velocities are inaccurate.
 fn predict(face: &Followed, clock: Duration) -> Rect {
     let seconds = clock.saturating_sub(face.seen_at).as_secs_f64();
     let limit_x = f64::from(face.seen.width);
@@ -635,9 +636,9 @@ fn predict(face: &Followed, clock: Duration) -> Rect {
     }
 }
 
-/// A box moved into the picture: the detector finds none that reaches out of it,
-/// so a face that seems to have left is looked for where it left. One that is
-/// larger than the picture begins with it.
+/// Moves a box into the picture. The detector finds no box that reaches out of
+/// it, so a face that seems to have left is searched at the edge where it left.
+/// A box that is larger than the picture starts at its corner.
 fn within(rect: Rect, picture: Rect) -> Rect {
     let place = |at: i32, from: i32, end: i64, side: u32| {
         let last = (end - i64::from(side)).max(i64::from(from));
@@ -650,16 +651,16 @@ fn within(rect: Rect, picture: Rect) -> Rect {
     }
 }
 
-/// What the search calls the face of a slot.
+/// The search's key for the face of a slot.
 fn key_of(slot: Slot) -> u32 {
     slot.index() as u32
 }
 
-/// Takes what the detector found of a face, with its time and that on the
-/// tracker's clock.
+/// Takes a detection of a face, with its time and the time on the tracker's
+/// clock.
 fn see(face: &mut Followed, detection: Detection, at: Timestamp, clock: Duration) {
     if face.predicted {
-        // Two ways to draw a box, taken in turns, would make it jump.
+        // If the boxes of detector and face net took turns, the box would jump.
         face.last_seen = at;
     } else {
         place(face, detection.rect, at, clock);
@@ -670,7 +671,7 @@ fn see(face: &mut Followed, detection: Detection, at: Timestamp, clock: Duration
     face.found = true;
 }
 
-/// Takes where a face was at a time.
+/// Takes the place of a face at a time.
 fn place(face: &mut Followed, rect: Rect, at: Timestamp, clock: Duration) {
     let seconds = clock.saturating_sub(face.seen_at).as_secs_f64();
     if seconds > 0.0 {
@@ -771,7 +772,7 @@ mod tests {
         assert!(track.found);
     }
 
-    /// The frames in which a face is found, by its id, if it is there in some.
+    /// The face's id in each frame, for a face that some frames show.
     fn ids(options: Options, step: u64, there: &[bool]) -> Vec<u32> {
         let mut tracker = Tracker::new(options);
         (0..)
@@ -795,7 +796,7 @@ mod tests {
         for step in [33, 67, 100] {
             assert_eq!(ids(options, step, &blinking), [0, 0, 1, 1], "{step} ms");
         }
-        // 202 ms between the finds.
+        // 202 ms between two finds.
         assert_eq!(ids(options, 101, &blinking), [0, 0, 0, 0]);
         let in_a_row = Options {
             confirm_within: Duration::ZERO,
@@ -822,7 +823,7 @@ mod tests {
     fn a_false_face_uses_no_id() {
         let mut tracker = Tracker::new(Options::default());
         for frame in 0..10_u64 {
-            // Somewhere else in every other frame.
+            // At another place in each frame.
             let faces = [face(100 * (frame as i32 % 5), 10, 50)];
             let faces = if frame % 2 == 0 { &faces[..] } else { &[] };
             assert_eq!(at(&mut tracker, 100 * frame, faces), []);
@@ -842,7 +843,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_detection_are_no_misses() {
+    fn frames_without_detection_are_not_misses() {
         let mut tracker = Tracker::new(Options::default());
         let found = [face(10, 10, 50)];
         tracker.update(Timestamp::from_millis(0), PICTURE, Some(&found));
@@ -854,8 +855,8 @@ mod tests {
         }
     }
 
-    /// What a search found: boxes with the time of their frame, and the
-    /// slots of the followed faces that it looked at.
+    /// Applies the result of a search: boxes with the time of their frame, and
+    /// the slots of the followed faces that it searched.
     fn follow(
         tracker: &mut Tracker,
         millis: u64,
@@ -880,7 +881,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_sight_begins_a_track_at_its_own_time() {
+    fn an_old_find_begins_a_track_at_its_own_time() {
         let mut tracker = tracker(Policy::Largest);
         let ms = Timestamp::from_millis;
         follow(&mut tracker, 0, &[], &[]);
@@ -890,7 +891,7 @@ mod tests {
             (ms(100), ms(100))
         );
         assert_eq!((tracks[0].searched, tracks[0].found), (ms(100), false));
-        // 12 pixels since then, and not since the last frame.
+        // 12 pixels since that time, and not since the last frame.
         let tracks = follow(&mut tracker, 500, &[(face(22, 10, 50), 500)], &[0]);
         assert_eq!(
             (tracks[0].id, tracks[0].searched, tracks[0].found),
@@ -901,7 +902,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_sight_of_a_face_that_was_seen_since_changes_nothing() {
+    fn an_old_find_of_a_face_that_was_found_since_changes_nothing() {
         let mut tracker = tracker(Policy::All);
         follow(&mut tracker, 0, &[], &[]);
         follow(&mut tracker, 100, &[(face(10, 10, 50), 100)], &[]);
@@ -911,7 +912,7 @@ mod tests {
     }
 
     #[test]
-    fn a_face_is_missed_only_where_it_was_looked_for() {
+    fn a_face_is_missed_only_if_it_was_searched() {
         let mut tracker = tracker(Policy::All);
         let both = [(face(10, 10, 50), 0), (face(300, 10, 50), 0)];
         follow(&mut tracker, 0, &both, &[]);
@@ -933,7 +934,7 @@ mod tests {
         for (track, name) in tracker.tracks().iter().zip(["left", "middle"]) {
             *names.of(track.key()) = Some(name);
         }
-        // The left face goes, and later one comes on the right.
+        // The left face ends, and later a new one appears on the right.
         for millis in [300, 600] {
             at(&mut tracker, millis, &[middle]);
         }
@@ -944,11 +945,7 @@ mod tests {
         assert_eq!((middle.slot.index(), right.slot.index()), (1, 0));
         assert_eq!((middle.id, right.id), (2, 3));
         assert_eq!(names.get(middle.key()), Some(&Some("middle")));
-        assert_eq!(
-            names.get(right.key()),
-            None,
-            "what was known of the left face"
-        );
+        assert_eq!(names.get(right.key()), None, "the state of the left face");
     }
 
     fn prediction(x: f64, presence: f32) -> Prediction {
@@ -993,7 +990,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_face_three_times_in_a_row_is_dropped() {
+    fn a_box_without_a_face_three_times_in_a_row_is_dropped() {
         let mut tracker = tracker(Policy::Largest);
         at(&mut tracker, 0, &[face(10, 10, 50)]);
         let key = tracker.leading().unwrap().key();
@@ -1004,7 +1001,7 @@ mod tests {
         }
         tracker.predict(key, prediction(10.0, 0.49));
         assert_eq!(tracker.expected().len(), 0);
-        // What is known of a face that is gone changes nothing.
+        // A prediction for a face that is gone changes nothing.
         tracker.predict(key, prediction(10.0, 0.9));
         assert_eq!(tracker.expected().len(), 0);
     }
@@ -1100,7 +1097,7 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_face_is_no_face() {
+    fn a_part_of_a_face_is_not_a_face() {
         let mut tracker = tracker(Policy::All);
         at(&mut tracker, 0, &[face(100, 100, 100)]);
         let faces = [face(100, 100, 100), face(130, 140, 40)];
@@ -1178,7 +1175,7 @@ mod tests {
         assert_eq!(at(&mut tracker, 500, &[]).len(), 1);
         assert_eq!(at(&mut tracker, 700, &[]).len(), 0);
         at(&mut tracker, 800, &[face(10, 10, 50)]);
-        // After a long pause it may be somebody else.
+        // After a long pause it may be another person.
         assert_eq!(at(&mut tracker, 9000, &[face(10, 10, 50)]), [(3, 10)]);
     }
 
@@ -1252,7 +1249,7 @@ mod tests {
             let mut tracker = tracker(Policy::All);
             let mut millis = 0;
             for (step, boxes) in frames {
-                // Parts of the picture, as of each face's place and size.
+                // Places and sizes as parts of the picture.
                 let faces: Vec<_> = boxes.into_iter().map(|(x, y, w, h)| {
                     let side = |whole: u32, part: f64| (f64::from(whole) * part) as u32 + 1;
                     let (w, h) = (side(size.0 - 1, w), side(size.1 - 1, h));
@@ -1270,7 +1267,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_ids_are_distinct_and_few(
+        fn any_input_gives_distinct_and_few_ids(
             frames in prop::collection::vec(
                 (0_u64..3_000, prop::option::of(prop::collection::vec(
                     (any::<i32>(), any::<i32>(), any::<u32>(), any::<u32>()), 0..80))),

@@ -120,8 +120,8 @@ impl Lanes for Avx2 {
     unsafe fn push_bit(code: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: see above.
         unsafe {
-            // All ones, minus one, where `b > a`: then nothing is left of the
-            // one that is added.
+            // All ones, which is minus one, where `b > a`: this cancels the one
+            // that is added.
             let not = _mm256_cmpgt_epi32(b, a);
             let bit = _mm256_add_epi32(_mm256_set1_epi32(1), not);
             _mm256_add_epi32(_mm256_add_epi32(code, code), bit)
@@ -151,7 +151,7 @@ impl Lanes for Avx2 {
         // SAFETY: see above.
         unsafe {
             let sum = rectangle::<Self>(sums, contrast.corners);
-            // As signed numbers, 2^31 less than they are.
+            // As signed numbers, minus 2^31.
             let square = _mm256_xor_si256(
                 rectangle::<Self>(squares.cast(), contrast.corners),
                 _mm256_set1_epi32(i32::MIN),
@@ -186,8 +186,8 @@ unsafe fn four_factors(area: f64, sum: __m128i, square: __m128i) -> (__m128, u32
         let sum = _mm256_cvtepi32_pd(sum);
         let square = _mm256_add_pd(_mm256_cvtepi32_pd(square), _mm256_set1_pd(2_147_483_648.0));
         let variance = _mm256_sub_pd(_mm256_mul_pd(area, square), _mm256_mul_pd(sum, sum));
-        // Not a number for a negative variance, infinite for none: neither is
-        // below the limit.
+        // NaN for a negative variance, infinite for zero: neither is below the
+        // limit.
         let factor = _mm256_cvtpd_ps(_mm256_div_pd(_mm256_set1_pd(1.0), _mm256_sqrt_pd(variance)));
         let part = _mm256_mul_pd(area, _mm256_cvtps_pd(factor));
         let enough = _mm256_cmp_pd::<_CMP_LT_OQ>(part, _mm256_set1_pd(PLAIN));

@@ -2,14 +2,14 @@
 
 use crate::detect::integral::Layout;
 
-/// Standard deviation times area below which a window is too plain, as a
-/// bound on `area / (area * deviation)`.
+/// The limit below which a window is too plain, as a limit for `area / (area *
+/// deviation)`.
 pub(super) const PLAIN: f64 = 0.1;
 
-/// What a feature's sum is multiplied by, for windows of one size.
+/// The factor for a feature's sum, for windows of one size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contrast {
-    /// Corners of the window less a border of one pixel.
+    /// Corners of the window without a border of one pixel.
     pub corners: [usize; 4],
     pub area: f64,
 }

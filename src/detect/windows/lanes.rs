@@ -1,33 +1,32 @@
 //! The cascade over many neighbouring windows at once.
 //!
 //! The same corner of neighbouring windows lies in neighbouring words of the
-//! integral image (see [`crate::detect::integral`]), so one load fetches it for
-//! a whole *group* of [`Lanes::COUNT`] windows and all arithmetic is done for
+//! integral image (see [`crate::detect::integral`]), so one load reads it for a
+//! whole *group* of [`Lanes::COUNT`] windows, and all arithmetic is done for
 //! the group. Some rows of windows go through the stages together, one stage
-//! after the other. After each, the windows that are left are *regrouped*: a
-//! group starts at the first one left and takes in those at the next few
-//! places, so that gaps cost nothing. [`TOGETHER`] groups are evaluated at a
+//! after the other. After each stage the remaining windows are *regrouped*: a
+//! group starts at the first remaining window and includes those at the next
+//! few places, so gaps cost no time. [`TOGETHER`] groups are evaluated at a
 //! time to share the decoding of features.
 //!
-//! Every window gets the answer that [`super::scalar`] gives it, to the bit:
+//! Every window gets the same answer as from [`super::scalar`], to the bit:
 //!
 //! - **A feature is an integer.** Rectangles have whole weights and their sums
-//!   stay below 2^24, so all products and sums that `scalar` takes in `f32` are
-//!   exact, in any order. Hence corners can be merged: where two rectangles
-//!   share a corner it is read once. What is left are four shapes, [`Edge`],
-//!   [`Line`], [`Diagonal`] and, for the rest, [`Mixed`]. A cascade with
-//!   other weights is not packed at all ([`Program::pair`] returns `None`).
+//!   stay below 2^24, so all products and sums that `scalar` computes in `f32`
+//!   are exact, in any order. So corners can be merged: if two rectangles share
+//!   a corner, it is read once. This leaves four shapes, [`Edge`], [`Line`],
+//!   [`Diagonal`] and, for the rest, [`Mixed`]. A cascade with other weights is
+//!   not packed ([`Program::pair`] returns `None`).
 //! - **Scaling by contrast and the comparison with the threshold** are the same
 //!   two `f32` operations.
-//! - **A stage's sum** is taken in `f32` where `scalar` takes it in `f64`, which
-//!   may differ. But it cannot differ by more than a bound that is known when
-//!   the cascade is read ([`Stage::new`]). Only a sum closer to the stage's
-//!   threshold than that is in doubt, one in some ten thousand, and then
-//!   `scalar` is asked.
+//! - **A stage's sum** is computed in `f32`, but in `f64` by `scalar`, so the
+//!   two may differ. The largest difference is known when the cascade is read
+//!   ([`Stage::new`]). If a sum is closer to the stage's threshold than that,
+//!   about one in ten thousand, `scalar` decides.
 //!
-//! Features can be evaluated in any order too: a stage's are sorted by shape,
-//! each shape in its own loop without branches, and lie in memory in the order
-//! in which they are read.
+//! Features can be evaluated in any order too: those of a stage are sorted by
+//! shape, each shape has its own loop without branches, and they lie in memory
+//! in the order in which they are read.
 
 use super::contrast::Contrast;
 use super::places::{BATCH, Rows, block_corners, corners, needs_tilted};
@@ -45,7 +44,7 @@ const MAX_NODES: usize = 8;
 /// Above this, an integer may not be an `f32`.
 const EXACT: f64 = (1 << 24) as f64;
 
-/// A vector instruction set, as far as it is needed here.
+/// The operations of a vector instruction set that the search needs.
 ///
 /// # Safety
 /// All methods require that the processor has the instructions; those that
@@ -132,7 +131,7 @@ struct Mixed(Vec<(u32, i32)>);
 #[derive(Clone, Copy, Debug)]
 struct Blocks([u32; 16]);
 
-/// A shape whose value can be taken for a group of windows.
+/// A shape whose value can be computed for a group of windows.
 trait Shape {
     /// # Safety
     /// As for [`Lanes`]; every corner of the shape, seen from `origin`, can be
@@ -146,7 +145,7 @@ trait Shape {
 /// As for [`Shape::value`].
 #[inline(always)]
 unsafe fn read<L: Lanes>(origin: *const i32, corner: u32) -> L::Int {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees this.
     unsafe { L::load(origin.add(corner as usize)) }
 }
 
@@ -156,14 +155,14 @@ unsafe fn read<L: Lanes>(origin: *const i32, corner: u32) -> L::Int {
 /// As for [`Shape::value`].
 #[inline(always)]
 unsafe fn both<L: Lanes>(origin: *const i32, corners: [u32; 2]) -> L::Int {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees this.
     unsafe { L::add(read::<L>(origin, corners[0]), read::<L>(origin, corners[1])) }
 }
 
 impl Shape for Edge {
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let outer = L::sub(both::<L>(origin, self.plus), both::<L>(origin, self.minus));
             let half = L::sub(
@@ -178,7 +177,7 @@ impl Shape for Edge {
 impl Shape for Line {
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let outer = L::sub(both::<L>(origin, self.plus), both::<L>(origin, self.minus));
             let inner = L::sub(
@@ -193,7 +192,7 @@ impl Shape for Line {
 impl Shape for Diagonal {
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let outer = L::add(
                 both::<L>(origin, self.outer[0]),
@@ -213,7 +212,7 @@ impl Shape for Diagonal {
 impl Shape for Mixed {
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let mut sum = L::zero();
             for &(corner, weight) in &self.0 {
@@ -228,7 +227,7 @@ impl Shape for Blocks {
     /// The pattern's code.
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let middle = self.block::<L>(origin, 5);
             let mut code = L::zero();
@@ -247,7 +246,7 @@ impl Blocks {
     /// As for [`Shape::value`].
     #[inline(always)]
     unsafe fn block<L: Lanes>(&self, origin: *const i32, first: usize) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             L::sub(
                 both::<L>(origin, [self.0[first], self.0[first + 5]]),
@@ -257,7 +256,7 @@ impl Blocks {
     }
 }
 
-/// A Haar feature of any shape, where they cannot be sorted.
+/// A Haar feature of any shape, for trees, whose features cannot be sorted.
 #[derive(Clone, Debug)]
 enum AnyShape {
     Edge(Edge),
@@ -269,7 +268,7 @@ enum AnyShape {
 impl Shape for AnyShape {
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32) -> L::Int {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             match self {
                 Self::Edge(shape) => shape.value::<L>(origin),
@@ -392,9 +391,9 @@ struct TreeNode {
 
 #[derive(Clone, Debug, Default)]
 struct Stage {
-    /// What the stumps add up to if none is below its threshold.
+    /// The sum of the stumps if none is below its threshold.
     start: f32,
-    /// A sum below this one fails whatever the rounding …
+    /// A sum below this one fails with any rounding …
     fails_below: f32,
     /// … and one from here on passes.
     passes_from: f32,
@@ -404,7 +403,7 @@ struct Stage {
     mixed: Vec<Stump<Mixed>>,
     patterns: Vec<PatternStump>,
     trees: Vec<Tree>,
-    /// Features in all, the measure of work.
+    /// The number of features, as the measure of work.
     features: u64,
 }
 
@@ -494,7 +493,7 @@ impl Stage {
         origins: [*const i32; N],
         factors: [L::Float; N],
     ) -> [L::Float; N] {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let mut sums = [L::splat(self.start); N];
             add_stumps::<L, Edge, N>(&self.edges, origins, factors, &mut sums);
@@ -529,7 +528,7 @@ unsafe fn add_stumps<L: Lanes, S: Shape, const N: usize>(
 ) {
     for stump in stumps {
         for n in 0..N {
-            // SAFETY: promised by the caller.
+            // SAFETY: the caller guarantees this.
             unsafe {
                 let value = L::to_float(stump.shape.value::<L>(origins[n]));
                 let below = L::below(L::mul_floats(value, factors[n]), L::splat(stump.threshold));
@@ -567,7 +566,7 @@ impl Tree {
     /// As for [`Shape::value`], for all nodes.
     #[inline(always)]
     unsafe fn value<L: Lanes>(&self, origin: *const i32, factor: L::Float) -> L::Float {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let mut values = [L::splat(0.0); MAX_NODES];
             for (index, node) in self.nodes.iter().enumerate().rev() {
@@ -584,14 +583,14 @@ impl Tree {
     }
 }
 
-/// What a node's child comes to, given the values of later nodes.
+/// The value of a node's child, given the values of later nodes.
 ///
 /// # Safety
 /// As for [`Lanes`].
 #[inline(always)]
 unsafe fn arrive<L: Lanes>(child: Child, values: &[L::Float; MAX_NODES]) -> L::Float {
     match child {
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         Child::Leaf(value) => unsafe { L::splat(value) },
         Child::Node(later) => values[later],
     }
@@ -607,25 +606,25 @@ pub(super) struct Program {
     contrast_reach: usize,
 }
 
-/// What is known of the windows of some rows.
+/// The state of the windows of some rows.
 #[derive(Debug)]
 pub(super) struct Scratch {
     /// One over area times deviation, for each window.
     factors: Vec<f32>,
-    /// From a row to the next in `factors`: further than a group is long, so
-    /// that no group reaches from the end of a row into the next.
+    /// From a row to the next in `factors`: longer than a group, so that no
+    /// group reaches from the end of a row into the next one.
     stride: usize,
     groups: Vec<Group>,
 }
 
-/// Neighbouring windows, some of which are left.
+/// Neighbouring windows, some of which remain.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
     /// The first window, counted in words from the first one of all rows …
     at: u32,
     /// … and as an index into the factors.
     window: u32,
-    /// A bit for each window that is left.
+    /// A bit for each remaining window.
     lanes: u32,
 }
 
@@ -635,7 +634,7 @@ impl Scratch {
         Self {
             factors: vec![0.0; BATCH * stride],
             stride,
-            // Four windows at least in each but the last of 64.
+            // Each group has at least four windows, except the last of 64.
             groups: Vec::with_capacity(BATCH * (stride.div_ceil(4) + stride.div_ceil(64))),
         }
     }
@@ -720,8 +719,8 @@ impl Job<'_> {
             ..
         } = self.rows;
         assert!(rows > 0 && rows <= BATCH && columns > 0);
-        // All that is read below: groups start at a window of a row and end
-        // at most COUNT windows on.
+        // Everything that is read below: groups start at a window of a row and
+        // are at most COUNT windows long.
         let end = origin + (rows - 1) * pitch + columns + L::COUNT;
         assert!(end + self.program.reach <= self.integral.sums().len());
         assert!(end + self.program.contrast_reach <= self.integral.squares().len());
@@ -744,8 +743,8 @@ impl Job<'_> {
         work
     }
 
-    /// Contrast and the first stage for all windows of a row, less those that
-    /// are skipped: makes groups of those that pass.
+    /// Evaluates contrast and the first stage for all windows of a row that are
+    /// not skipped, and makes groups of those that pass.
     ///
     /// # Safety
     /// As for [`Job::run`], after its checks.
@@ -764,8 +763,8 @@ impl Job<'_> {
                 let mut groups = [Group::default(); TOGETHER];
                 for (n, group) in groups.iter_mut().enumerate() {
                     let shift = offset + n * L::COUNT;
-                    // Behind the end of the row, the last window again, which
-                    // is not wanted twice.
+                    // After the end of the row the last window is repeated; its
+                    // repetitions are ignored.
                     let first = (start + shift).min(columns - 1);
                     group.at = (row_at + first) as u32;
                     group.window = (row_window + first) as u32;
@@ -831,8 +830,8 @@ impl Job<'_> {
         count as u64 * self.program.stages[stage].features
     }
 
-    /// Judges the `N` groups from number `read` on, and regroups what is left
-    /// of them behind the first `kept`. Returns `N`.
+    /// Evaluates the `N` groups from number `read` on, and regroups the
+    /// remaining windows after the first `kept` groups. Returns `N`.
     ///
     /// # Safety
     /// As for [`Job::run`], after its checks; the groups start at windows.
@@ -847,12 +846,12 @@ impl Job<'_> {
     ) -> usize {
         let mut current = [Group::default(); N];
         current.copy_from_slice(&groups[read..read + N]);
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         let good = unsafe { self.judge::<L, N>(stage, &current, factors) };
         for n in 0..N {
             let Group { at, window, .. } = current[n];
             let mut lanes = good[n];
-            // What the group before has room for goes there.
+            // Windows that fit into the group before go there.
             if lanes != 0 && *kept > 0 {
                 let before = &mut groups[*kept - 1];
                 let apart = window - before.window;
@@ -862,7 +861,8 @@ impl Job<'_> {
                     lanes &= !fitting;
                 }
             }
-            // The rest becomes one group: as many as were read at most.
+            // The rest becomes one group, so there are never more groups than
+            // were read.
             if lanes != 0 {
                 let first = lanes.trailing_zeros();
                 groups[*kept] = Group {
@@ -886,7 +886,7 @@ impl Job<'_> {
         let at = self.rows.origin + group.at as usize;
         match self.exact.contrast() {
             None => mask_of::<L>(),
-            // SAFETY: promised by the caller.
+            // SAFETY: the caller guarantees this.
             Some(contrast) => unsafe {
                 L::contrast(
                     contrast,
@@ -910,7 +910,7 @@ impl Job<'_> {
         factors: *const f32,
     ) -> [u32; N] {
         let packed = &self.program.stages[stage];
-        // SAFETY: promised by the caller.
+        // SAFETY: the caller guarantees this.
         unsafe {
             let sums = self.integral.sums().as_ptr().add(self.rows.origin);
             let mut origins = [sums; N];
@@ -924,7 +924,7 @@ impl Job<'_> {
             let passes_from = L::splat(packed.passes_from);
             let mut passed = [0; N];
             for n in 0..N {
-                // A total that is not a number fails neither test.
+                // A total that is NaN fails neither test.
                 passed[n] = groups[n].lanes & !L::bits(L::below(totals[n], fails_below));
                 let mut doubtful = passed[n] & !L::bits(L::not_below(totals[n], passes_from));
                 while doubtful != 0 {
@@ -939,7 +939,7 @@ impl Job<'_> {
         }
     }
 
-    /// What `scalar` says to one window and stage.
+    /// The answer of `scalar` for one window and stage.
     #[cold]
     fn settle(&self, stage: usize, group: Group, lane: u32, factors: *const f32) -> bool {
         // SAFETY: the lane is a window of a row, all of which have a factor.
@@ -956,7 +956,7 @@ impl Job<'_> {
 /// As for [`Shape::value`].
 #[inline(always)]
 pub(super) unsafe fn rectangle<L: Lanes>(table: *const i32, corners: [usize; 4]) -> L::Int {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees this.
     unsafe {
         L::sub(
             L::add(

@@ -1,24 +1,25 @@
 //! Which windows of a row hold a face.
 //!
-//! The cascade is followed a row of windows at a time, stage by stage, as the
-//! paper has it: a window that fails a stage is done, and most fail the first.
+//! The cascade is evaluated for a row of windows at a time, stage by stage, as
+//! in the paper: a window that fails a stage is finished, and most fail the
+//! first one.
 //!
-//! Three things are OpenCV's and not the paper's:
+//! Three things come from OpenCV and not from the paper:
 //! - **Contrast.** Features are divided by the standard deviation of the pixels
-//!   in the window (less a border of one), times the area. A window with a
+//!   in the window (without a border of one), times the area. A window with a
 //!   deviation below 10 gray levels is rejected before the first stage.
-//! - **Skipping.** A window that fails the first stage makes the next one in
-//!   its row be skipped unseen, which nearly halves the work on plain ground.
-//!   What is skipped depends on what was skipped before it, so a row is always
-//!   walked from its left end. See `skipped`.
+//! - **Skipping.** If a window fails the first stage, the next one in its row
+//!   is skipped, which nearly halves the work on plain ground. Each skip
+//!   depends on earlier skips, so a row is always searched from its left end.
+//!   See `skipped`.
 //! - **Arithmetic.** Sums of rectangles are integers, a feature is `f32`, the
 //!   sum over a stage is `f64`. No step may be fused or reordered where it
 //!   could change a bit.
 //!
-//! `scalar` is that, written down plainly: one window after the other. It is
-//! the reference. `lanes` does the same for 8 (AVX2) or 4 (NEON) windows at a
-//! time, and gives the same answer for every window of every picture; how, is
-//! explained there.
+//! `scalar` does this in plain code, one window after the other. It is the
+//! reference. `lanes` evaluates 8 (AVX2) or 4 (NEON) windows at a time and
+//! gives the same answer for every window of every picture; its documentation
+//! explains how.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -40,7 +41,7 @@ pub(super) use places::{BATCH, Rows, needs_tilted};
 #[derive(Debug)]
 pub(super) struct Evaluator {
     isa: Isa,
-    /// For columns as they are, and split by parity.
+    /// For columns in their order, and split by parity.
     scalar: [scalar::Program; 2],
     lanes: Option<[lanes::Program; 2]>,
     scratch: lanes::Scratch,
@@ -55,8 +56,8 @@ impl Evaluator {
         let layouts = [integral.layout(false), integral.layout(true)];
         let lanes = match isa {
             Isa::Scalar => None,
-            // Cascades whose sums do not fit the packed arithmetic are left to
-            // the plain one: none is known outside of tests.
+            // The scalar code evaluates cascades whose sums do not fit the
+            // packed arithmetic. No such cascade is known outside of tests.
             _ => lanes::Program::pair(cascade, layouts),
         };
         Self {

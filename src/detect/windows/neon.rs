@@ -129,8 +129,9 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn in_subset(subset: &[u32; 8], code: int32x4_t) -> uint32x4_t {
-        // SAFETY: see above; a subset is 32 bytes, and on the little-endian
-        // machines that Rust has this for, bit `c` is in byte `c / 8`.
+        // SAFETY: see above; a subset is 32 bytes, and on little-endian
+        // machines, the only ones for which Rust has this, bit `c` is in byte
+        // `c / 8`.
         unsafe {
             let bytes = vld1q_u8_x2(subset.as_ptr().cast());
             let code = vreinterpretq_u32_s32(code);
@@ -177,8 +178,8 @@ unsafe fn two_factors(area: f64, sum: int32x2_t, square: uint32x2_t) -> (float32
         let sum = vcvtq_f64_s64(vmovl_s32(sum));
         let square = vcvtq_f64_u64(vmovl_u32(square));
         let variance = vsubq_f64(vmulq_f64(area, square), vmulq_f64(sum, sum));
-        // Not a number for a negative variance, infinite for none: neither is
-        // below the limit.
+        // NaN for a negative variance, infinite for zero: neither is below the
+        // limit.
         let factor = vcvt_f32_f64(vdivq_f64(vdupq_n_f64(1.0), vsqrtq_f64(variance)));
         let part = vmulq_f64(area, vcvt_f64_f32(factor));
         let enough = vcltq_f64(part, vdupq_n_f64(PLAIN));

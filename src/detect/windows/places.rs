@@ -1,21 +1,21 @@
-//! Where windows and features lie in the integral image.
+//! The places of windows and features in the integral image.
 
 use crate::detect::cascade::{Cascade, Features, LbpFeature, WeightedRect};
 use crate::detect::integral::Layout;
 
-/// Rows of windows that are evaluated together, at most.
+/// The largest number of rows of windows that are evaluated together.
 pub const BATCH: usize = 8;
 
 /// Some rows of windows in the integral image.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows {
-    /// Where the first window of the first row has its top left corner.
+    /// The top left corner of the first window of the first row.
     pub origin: usize,
-    /// Words from a row of windows to the next.
+    /// Words from one row of windows to the next.
     pub pitch: usize,
     /// From 1 to [`BATCH`].
     pub rows: usize,
-    /// Windows in each row, each one word after the last.
+    /// Windows in each row, one word apart.
     pub columns: usize,
     /// Whether the integral image's columns are split by parity.
     pub split: bool,

@@ -1,5 +1,5 @@
 //! The cascade as OpenCV evaluates it, one window after the other: the
-//! reference for [`super::lanes`], and all there is on other processors.
+//! reference for [`super::lanes`], and the only code for other processors.
 
 use super::contrast::Contrast;
 use super::places::{block_corners, corners};
@@ -37,7 +37,8 @@ impl Program {
                         .collect(),
                 ),
             ),
-            // Patterns compare blocks with each other: contrast is no matter.
+            // Patterns compare blocks with each other, so they do not depend on
+            // contrast.
             Features::Lbp(list) => (
                 None,
                 Corners::Lbp(
@@ -88,7 +89,7 @@ impl Program {
             if passed == Some(self.stages.len()) {
                 found(column as u32);
             }
-            // A window that fails the first stage takes its neighbour with it.
+            // If a window fails the first stage, its neighbour is skipped.
             column += if passed == Some(0) { 2 } else { 1 };
         }
         work

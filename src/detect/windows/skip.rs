@@ -1,15 +1,15 @@
-//! Which windows are skipped, as OpenCV skips them.
+//! Which windows are skipped, as in OpenCV.
 
 /// Which of 64 neighbouring windows are skipped, given those that fail the
 /// first stage: each one after a failed one that was not itself skipped.
 /// `skip_next` carries over from one call to the next along a row.
 ///
 /// Within a run of failed windows every second one is skipped, starting with
-/// the one after the first, and including the one after the run. That is the
-/// rule by which backslashes escape each other in a string, and the arithmetic
-/// is simdjson's for those (G. Langdale, D. Lemire: "Parsing gigabytes of JSON
-/// per second", VLDB Journal 2019): an addition lets a carry run to the end of
-/// each run that starts at an odd place.
+/// the one after the first, and including the one after the run. Backslashes
+/// escape each other in a string by the same rule, and the arithmetic is that
+/// of simdjson for them (G. Langdale, D. Lemire: "Parsing gigabytes of JSON per
+/// second", VLDB Journal 2019): an addition lets a carry run to the end of each
+/// run that starts at an odd place.
 pub(super) fn skipped(failed: u64, skip_next: &mut bool) -> u64 {
     const EVEN: u64 = 0x5555_5555_5555_5555;
     let carried = u64::from(*skip_next);

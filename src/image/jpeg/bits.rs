@@ -1,7 +1,7 @@
 //! The bits of entropy-coded data, and the Huffman codes in them
 //! (ITU T.81, annexes C and F).
 
-/// Bits that one look-up resolves. Longer codes are rare.
+/// Codes of up to this many bits need one look-up. Longer codes are rare.
 const FAST: u32 = 9;
 
 /// Reads bits, most significant first, up to the next marker.
@@ -13,7 +13,7 @@ pub(super) struct Bits<'a> {
     buffer: u64,
     /// How many bits of `buffer` count.
     count: u32,
-    /// How many of these are zeros that stand for bits behind the data's end.
+    /// How many of these are zeros in place of bits after the end of the data.
     made_up: u32,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Makes sure of 32 bits: a code and the number behind it.
+    /// Fills up to at least 32 bits: a code and the number after it.
     #[inline(always)]
     pub(super) fn fill(&mut self) {
         if self.count < 32 {
@@ -40,10 +40,10 @@ impl<'a> Bits<'a> {
     fn fill_more(&mut self) {
         if let Some(next) = self.data.get(self.at..self.at + 8) {
             let next = u64::from_be_bytes(next.try_into().expect("eight bytes"));
-            // No byte is 0xFF: none of the complement is zero.
+            // If no byte of the complement is zero, no byte is 0xFF.
             let inverse = !next;
             if inverse.wrapping_sub(0x0101_0101_0101_0101) & !inverse & 0x8080_8080_8080_8080 == 0 {
-                // What does not fit is put there again next time, unchanged.
+                // Bits that do not fit are added again next time, unchanged.
                 self.buffer |= next >> self.count;
                 let bytes = (63 - self.count) / 8;
                 self.at += bytes as usize;
@@ -71,7 +71,8 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next `count` bits, 1 to 16. There must be as many: see [`fill`](Self::fill).
+    /// The next `count` bits, 1 to 16. The buffer must have them: see
+    /// [`fill`](Self::fill).
     #[inline(always)]
     pub(super) const fn take(&mut self, count: u32) -> u32 {
         let value = (self.buffer >> (64 - count)) as u32;
@@ -118,7 +119,7 @@ impl<'a> Bits<'a> {
         table.symbols.get(usize::try_from(index).ok()?).copied()
     }
 
-    /// Whether more bits were taken than there are.
+    /// Whether more bits were read than the data has.
     pub(super) const fn overdrawn(&self) -> bool {
         self.made_up > self.count
     }
@@ -128,7 +129,7 @@ impl<'a> Bits<'a> {
         (self.count.saturating_sub(self.made_up) / 8) as usize
     }
 
-    /// Where reading stands, unread bytes not counted.
+    /// The position in the data, without unread bytes.
     pub(super) const fn position(&self) -> usize {
         self.at
     }
@@ -140,7 +141,7 @@ pub(super) struct Table {
     /// By the next [`FAST`] bits: the symbol (upper byte) and its code's length,
     /// or 0 for longer codes.
     fast: [u16; 1 << FAST],
-    /// By length: the first 16 bits that are behind all codes of this length.
+    /// By length: the first 16-bit value after all codes of this length.
     end: [u32; 17],
     /// By length: from a code to its symbol's place.
     offset: [i32; 17],
@@ -156,8 +157,9 @@ impl Table {
         symbols: [0; 256],
     };
 
-    /// From the numbers of codes with 1 to 16 bits and the symbols in the order
-    /// of their codes. `None` if the codes do not fit, or one is all ones.
+    /// Builds the table from the numbers of codes with 1 to 16 bits and the
+    /// symbols in the order of their codes. `None` if the codes do not fit, or
+    /// one is all ones.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table = Self::EMPTY;
         table

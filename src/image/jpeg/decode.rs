@@ -1,11 +1,11 @@
-//! Scans to planes of samples: sequential and progressive JPEG with Huffman
-//! codes and 8 bits a sample (ITU T.81, annexes F and G).
+//! Decodes scans to planes of samples: sequential and progressive JPEG with
+//! Huffman codes and 8 bits per sample (ITU T.81, annexes F and G).
 //!
-//! Any valid order of scans, and any sampling factors. What is asked for comes
-//! out whole or not at all: every scan has to hold exactly its blocks, every
-//! restart marker has to be the one that is due, and a progressive picture has
-//! to be sent down to its last bit. Only a few bytes behind the last block are
-//! passed over, since some cameras leave them there.
+//! It decodes any valid order of scans and any sampling factors. The result is
+//! the complete picture or an error: every scan must contain exactly its
+//! blocks, every restart marker must be the expected one, and a progressive
+//! picture must be complete to its last bit. Only a few bytes after the last
+//! block are skipped, because some cameras leave them there.
 
 use std::ops::RangeInclusive;
 
@@ -15,15 +15,15 @@ use super::standard;
 use super::syntax::{KIND, whole_number};
 use crate::image::Fault;
 
-/// What may lie between the last block and the end marker. Cameras fill up to
-/// the next multiple of a few bytes.
+/// How many bytes may be between the last block and the end marker. Cameras pad
+/// to a multiple of a few bytes.
 const PADDING: usize = 16;
 
-/// Coefficients beyond this come from no encoder: samples of 8 bits give up to
-/// 1,024, and rounding to a coarse step up to as much again.
+/// No encoder writes larger coefficients: 8-bit samples give up to 1,024, and
+/// rounding to a coarse step at most doubles this.
 const LARGEST: i32 = 2048;
 
-/// Most blocks in a unit of an interleaved scan (T.81, B.2.3).
+/// The largest number of blocks in a unit of an interleaved scan (T.81, B.2.3).
 const UNIT_BLOCKS: usize = 10;
 
 pub(super) const MAX_COMPONENTS: usize = 4;
@@ -68,7 +68,7 @@ impl Component {
     }
 }
 
-/// What the frame header says.
+/// The contents of the frame header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub width: usize,
@@ -98,7 +98,7 @@ impl Frame {
         let reason = match marker {
             0xc0..=0xc2 => None,
             0xc3 => Some("lossless coding"),
-            0xc9..=0xcb => Some("arithmetic coding in place of Huffman codes"),
+            0xc9..=0xcb => Some("arithmetic coding instead of Huffman codes"),
             _ => Some("hierarchical coding"),
         };
         if let Some(reason) = reason {
@@ -137,7 +137,7 @@ impl Frame {
             if frame.components().iter().take(place).any(|c| c.id == id) {
                 return Err(damaged("two of its components have the same number"));
             }
-            // The factors of a single component mean nothing.
+            // The factors of a single component have no meaning.
             let (across, down) = if *count == 1 { (1, 1) } else { (across, down) };
             frame.across = frame.across.max(across);
             frame.down = frame.down.max(down);
@@ -157,12 +157,12 @@ impl Frame {
     }
 }
 
-/// Where the samples of a component go.
+/// The destination of a component's samples.
 pub(super) struct Plane<'a> {
     /// Width times height of the component.
     pub samples: &'a mut [u8],
     width: usize,
-    /// What a progressive picture has been told of each block.
+    /// The coefficients so far of each block of a progressive picture.
     coefficients: Vec<[i16; 64]>,
     /// Blocks from one row of `coefficients` to the next.
     stride: usize,
@@ -173,7 +173,7 @@ pub(super) struct Plane<'a> {
 
 impl<'a> Plane<'a> {
     /// # Panics
-    /// If `samples` has not the component's width times height.
+    /// If `samples` does not have the component's width times height.
     pub(super) fn new(frame: &Frame, component: &Component, samples: &'a mut [u8]) -> Self {
         assert_eq!(samples.len(), component.width * component.height);
         let (units_across, units_down) = frame.units();
@@ -297,7 +297,7 @@ impl Scan {
     }
 }
 
-/// What a block of a scan is read with.
+/// The tables for a block of a scan.
 struct Block<'a> {
     dc: &'a Table,
     ac: &'a Table,
@@ -362,10 +362,10 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decodes the components that planes are given for, the first ones.
+    /// Decodes the first components: those that have a plane.
     pub(super) fn decode(mut self, frame: &Frame, planes: &mut [Plane<'_>]) -> Result<(), Fault> {
         let mut frame = *frame;
-        // Whether what was decoded last reaches up to where the data ends.
+        // Whether the last decoded data reaches the end of the file.
         let mut whole = false;
         loop {
             match self.segment()? {
@@ -375,7 +375,7 @@ impl<'a> Decoder<'a> {
                     if whole {
                         self.scan(&mut frame, scan, planes)?;
                     } else {
-                        self.pass_over();
+                        self.skip_to_marker();
                     }
                 }
                 Some((0xd9, _)) => break,
@@ -383,7 +383,7 @@ impl<'a> Decoder<'a> {
                     whole = false;
                     self.tables(marker, segment)?;
                 }
-                // Without an end marker a picture is good if all of it is there.
+                // Without an end marker a picture is good if it is complete.
                 None if whole => break,
                 None => return Err(Fault::Truncated(KIND)),
             }
@@ -402,14 +402,15 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// The next marker and its segment, without the length. The end marker's
-    /// is empty; `None` where the data ends.
+    /// The next marker and its segment, without the length. It is empty for the
+    /// end marker; `None` at the end of the data.
     fn segment(&mut self) -> Result<Option<(u8, &'a [u8])>, Fault> {
         let data = self.data;
         loop {
             match data[self.at..] {
                 [0xff, 0xff, ..] => self.at += 1,
-                // Some encoders write a restart marker behind the last unit, too.
+                // Some encoders write a restart marker after the last unit,
+                // too.
                 [0xff, 0x01 | 0xd0..=0xd7, ..] => self.at += 2,
                 [0xff, 0xd9, ..] => return Ok(Some((0xd9, &[]))),
                 [0xff, marker, high, low, ..] => {
@@ -503,8 +504,8 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Goes to the next marker behind a scan.
-    fn pass_over(&mut self) {
+    /// Skips to the next marker after a scan.
+    fn skip_to_marker(&mut self) {
         let end = self.data[self.at..].windows(2).position(|pair| {
             pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xd0..=0xd7 | 0xff)
         });
@@ -632,8 +633,8 @@ impl<'a> Decoder<'a> {
         Ok(end)
     }
 
-    /// Where the marker lies that ends the data of a scan or of a part of one,
-    /// and how many bytes before it were not used.
+    /// The position of the marker that ends the data of a scan or of a part of
+    /// it, and how many bytes before it were not used.
     fn end(&self, bits: &Bits<'_>) -> Result<(usize, usize), Fault> {
         let mut at = bits.position();
         let mut left = bits.unread();
@@ -673,8 +674,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Checks that a progressive scan carries on from what was sent before, and
-/// tells whether it is the component's first.
+/// Checks that a progressive scan continues the earlier ones. Returns whether
+/// it is the component's first one.
 fn note_progress(plane: &mut Plane<'_>, scan: &Scan) -> Result<bool, Fault> {
     let first = plane.sent[0] < 0;
     if scan.from > 0 && first {
@@ -697,7 +698,7 @@ fn note_progress(plane: &mut Plane<'_>, scan: &Scan) -> Result<bool, Fault> {
 /// How the blocks of a scan are coded.
 trait Coding {
     /// Reads one block, the one at `(across, down)` of the plane. Without a
-    /// plane it is read and forgotten. `None` if it cannot be right.
+    /// plane it is read and dropped. `None` if it is invalid.
     fn block(
         &mut self,
         bits: &mut Bits<'_>,
@@ -768,7 +769,8 @@ fn checked(value: i32, step: u16) -> Option<i16> {
 }
 
 /// Reads a block's coefficients but for the first one. `put` gets each one's
-/// place, in zigzag order and perhaps behind the block, with its value.
+/// place, in zigzag order and perhaps after the end of the block, with its
+/// value.
 #[inline(always)]
 fn read_ac(
     bits: &mut Bits<'_>,
@@ -838,7 +840,7 @@ impl Coding for RefineDc {
 /// All but the first coefficients, of one component.
 struct Ac {
     refine: bool,
-    /// Blocks still to come that have nothing new.
+    /// How many of the next blocks have nothing new.
     run: u32,
 }
 
@@ -954,8 +956,8 @@ fn end_of_band(bits: &mut Bits<'_>, size: u32) -> u32 {
     }
 }
 
-/// Refines the coefficients of a band up to the zero behind `zeros` others, and
-/// returns its place, or the one behind the band.
+/// Refines the coefficients of a band up to the zero after `zeros` other zeros,
+/// and returns its place, or the end of the band.
 fn refine_up_to(
     mut zeros: u32,
     bits: &mut Bits<'_>,
@@ -984,8 +986,8 @@ fn refine(bits: &mut Bits<'_>, value: &mut i16, bit: i16) {
     }
 }
 
-/// From the coefficients of a progressive picture to samples.
-/// `None` if a coefficient cannot be right.
+/// Turns the coefficients of a progressive picture into samples. `None` if a
+/// coefficient is invalid.
 fn transform_all(plane: &mut Plane<'_>, component: &Component) -> Option<()> {
     let coefficients = std::mem::take(&mut plane.coefficients);
     let mut steps = [0; 64];

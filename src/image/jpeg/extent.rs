@@ -1,5 +1,5 @@
-//! Where a JPEG ends: a walk through its markers, which costs a search for
-//! bytes of `0xFF`. It tells a picture that is cut off by its missing end marker.
+//! Finds the end of a JPEG by a walk through its markers, which only searches
+//! for bytes of `0xFF`. A missing end marker shows that a picture is cut off.
 
 use super::syntax::START;
 
@@ -10,14 +10,15 @@ pub enum Extent {
     Whole(Layout),
     /// The data ends before the picture does.
     Short,
-    /// No picture; the search for the next may go on at byte `resume`.
+    /// Not a picture; the search for the next one can continue at byte
+    /// `resume`.
     Broken { reason: &'static str, resume: usize },
 }
 
-/// Where a JPEG's parts lie and how large it is.
+/// The size of a JPEG, in bytes and pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Bytes from the start marker to behind the end marker.
+    /// Bytes from the start marker to the end marker, inclusive.
     pub len: usize,
     pub width: u32,
     pub height: u32,
@@ -44,7 +45,7 @@ pub fn extent(data: &[u8]) -> Extent {
         let Some(next) = data[at..].iter().position(|&b| b == 0xff) else {
             return Extent::Short;
         };
-        // Between segments nothing but fill bytes (0xFF) has a place.
+        // Only fill bytes (0xFF) may be between segments.
         if !in_scan && next > 0 {
             return Extent::Broken {
                 reason: "bytes lie between its segments",
@@ -57,7 +58,7 @@ pub fn extent(data: &[u8]) -> Extent {
         };
         at += 1;
         match marker {
-            // A fill byte: look at it again as the start of a marker.
+            // A fill byte may also be the start of a marker.
             0xff => {
                 at -= 1;
                 continue;

@@ -1,4 +1,4 @@
-//! From coefficients to samples.
+//! Turns coefficients into samples.
 
 use std::num::Wrapping;
 
@@ -15,7 +15,7 @@ pub(super) const ZIGZAG: [u8; 64] = [
     53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Eight samples of a block's first coefficient alone.
+/// The sample value of a block that has only its first coefficient.
 pub(super) fn flat(dc: i16) -> u8 {
     (((i32::from(dc) + 4) >> 3) + 128).clamp(0, 255) as u8
 }

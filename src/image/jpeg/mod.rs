@@ -1,13 +1,13 @@
 //! JPEG to luma or RGB, and the search for a JPEG's end.
 //!
 //! The decoder is our own. zune-jpeg 0.5.15 ends the process on valid pictures
-//! with one scan per component, decodes others to stripes, and cannot tell that
-//! picture data is left over or that a scan is missing. Here luma has to be that
-//! of libjpeg to the bit, or the picture is refused (`scripts/compare-libjpeg`).
-//! What has no use here is left out: no chroma is transformed where only luma
-//! is asked for, and no memory is taken for a sequential picture.
+//! with one scan per component, decodes others to stripes, and does not notice
+//! left-over data or a missing scan. Here the luma is equal to libjpeg's to the
+//! bit, or the picture is refused (`scripts/compare-libjpeg`). Unneeded work is
+//! left out: chroma is not transformed if only luma is needed, and a sequential
+//! picture needs no memory for coefficients.
 //!
-//! - [`extent`]: where a picture in a stream ends.
+//! - [`extent`]: finds the end of a picture in a stream.
 //! - `decode`: scans to planes; `bits` and `idct` are its parts.
 //! - `standard`: the Huffman tables that Motion-JPEG leaves out, as AVI does.
 
@@ -27,15 +27,15 @@ pub use extent::{Extent, Layout, extent};
 pub use syntax::START;
 use syntax::{KIND, whole_number};
 
-/// Decodes a JPEG's luma plane into `out`, which is grown where it is too
-/// small. Bytes behind the end marker are ignored (cameras pad). The end marker
-/// may be missing where all blocks are there.
+/// Decodes a JPEG's luma plane into `out`, which grows if it is too small.
+/// Bytes after the end marker are ignored (cameras pad). The end marker may be
+/// missing if all blocks are there.
 ///
 /// RGB and CMYK pictures, which have no luma plane, are weighted as OpenCV's
 /// `cvtColor` does.
 ///
 /// # Errors
-/// What is wrong with the picture.
+/// The picture is invalid; the error says why.
 pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     let data = picture(data)?;
     let (decoder, frame) = Decoder::new(data)?;
@@ -69,7 +69,7 @@ pub fn luma(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
 /// Decodes a JPEG to RGB into `out`. Chroma that has fewer samples is repeated.
 ///
 /// # Errors
-/// What is wrong with the picture.
+/// The picture is invalid; the error says why.
 pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     let (decoder, frame) = Decoder::new(picture(data)?)?;
     let size = size(&frame)?;
@@ -109,7 +109,7 @@ pub fn rgb(data: &[u8], out: &mut Vec<u8>) -> Result<(u32, u32), Fault> {
     Ok(size)
 }
 
-/// JFIF's matrix in 16 bits, as libjpeg has it.
+/// JFIF's matrix in 16 bits, as in libjpeg.
 fn from_ycbcr(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
     let round = |sum: i32| (y + ((sum + (1 << 15)) >> 16)).clamp(0, 255) as u8;
@@ -135,7 +135,7 @@ fn picture(data: &[u8]) -> Result<&[u8], Fault> {
     match extent(data) {
         Extent::Whole(layout) => Ok(&data[..layout.len]),
         Extent::Short if data.is_empty() => Err(Fault::Empty),
-        // Only the decoder knows whether more is missing than the end marker.
+        // Only the decoder knows whether more than the end marker is missing.
         Extent::Short if data.len() > 2 => Ok(data),
         Extent::Short => Err(Fault::Truncated(KIND)),
         Extent::Broken { reason, .. } => Err(Fault::Damaged {
@@ -154,7 +154,7 @@ fn size(frame: &Frame) -> Result<(u32, u32), Fault> {
 }
 
 /// A gray picture as cameras send them: baseline, YCbCr, chroma halved across
-/// and down. For trying out what decoding a frame of this size takes.
+/// and down. For measuring how much memory decoding a frame of this size needs.
 #[must_use]
 pub fn blank(width: u16, height: u16) -> Vec<u8> {
     let mut data = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];

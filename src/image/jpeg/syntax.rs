@@ -1,6 +1,6 @@
-//! What all parts of the decoder know of the format.
+//! Parts of the format that all parts of the decoder use.
 
-/// How every JPEG starts: the marker SOI and the first byte of the next one.
+/// The start of every JPEG: the marker SOI and the first byte of the next one.
 pub const START: &[u8] = &[0xff, 0xd8, 0xff];
 
 /// The format's name, in errors.
