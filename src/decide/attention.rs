@@ -1,8 +1,9 @@
-//! Attention: whether a face points to the camera.
+//! Attention: decides whether a face points to the camera.
 //!
-//! A face is turned to the camera while the angle between the direction of its
-//! nose and that to the camera stays within a cone. A wider cone to leave than to
-//! enter, and a dwell time, keep the answer from flickering at the cone's edge.
+//! A face points to the camera while the angle between the direction of its
+//! nose and the direction to the camera is within a cone. The cone for leaving
+//! is wider than the cone for entering, and there is a dwell time, so the
+//! answer does not flicker at the edge.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::clock::FrameClock;
 use crate::frame::Timestamp;
 use crate::track::{BySlot, FaceKey};
 
-/// The cone to leave over the one to enter.
+/// The cone for leaving, divided by the cone for entering.
 const HYSTERESIS: f32 = 1.25;
 
 /// The board file's `[facing]`.
@@ -25,7 +26,7 @@ pub struct FacingOptions {
 }
 
 impl FacingOptions {
-    /// The angles that `cone` can have. Beyond 60 degrees the pose is rough.
+    /// The range of `cone`. Beyond 60 degrees the pose is inaccurate.
     pub const CONE_RANGE: std::ops::RangeInclusive<f64> = 5.0..=60.0;
 }
 
@@ -43,7 +44,8 @@ impl Default for FacingOptions {
 pub struct Facing {
     /// Whether it does.
     pub is_facing: bool,
-    /// Since when; the time of the first frame for a face that never did.
+    /// Since when this holds; for a face that never pointed to the camera, the
+    /// time of its first frame.
     pub since: Timestamp,
 }
 
@@ -73,7 +75,7 @@ impl AttentionDecider {
         }
     }
 
-    /// Decides by other options from now on.
+    /// Uses other options from now on.
     pub fn set_options(&mut self, options: Option<FacingOptions>) {
         self.options = options;
     }
@@ -159,8 +161,8 @@ mod tests {
         assert_eq!(at(&mut decider, 0, straight), Some(false));
         assert_eq!(at(&mut decider, 299, straight), Some(false));
         assert_eq!(at(&mut decider, 300, straight), Some(true));
-        // A glance away, or a frame in which the face is not seen, ends
-        // nothing; a longer one does.
+        // A short glance away, or a frame without the face, changes nothing; a
+        // longer one does.
         assert_eq!(at(&mut decider, 400, Some((50.0, 0.0))), Some(true));
         assert_eq!(at(&mut decider, 500, straight), Some(true));
         assert_eq!(at(&mut decider, 600, None), Some(true));
@@ -180,7 +182,7 @@ mod tests {
         assert_eq!(at(&mut decider, 1, Some((19.0, 0.0))), Some(true));
         assert_eq!(at(&mut decider, 2, Some((24.0, 0.0))), Some(true));
         assert_eq!(at(&mut decider, 3, Some((26.0, 0.0))), Some(false));
-        // Turned and bent by 15 degrees each is 21 degrees away.
+        // A yaw and a pitch of 15 degrees each are an angle of 21 degrees.
         assert_eq!(at(&mut decider, 4, Some((15.0, 15.0))), Some(false));
         assert_eq!(at(&mut decider, 5, Some((f32::NAN, 0.0))), Some(false));
     }

@@ -1,4 +1,4 @@
-//! Time as a decider counts it.
+//! The clock of a decider.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct FrameClock {
 }
 
 impl FrameClock {
-    /// Goes on to a frame taken at `now`.
+    /// Advances to a frame taken at `now`.
     pub fn advance(&mut self, now: Timestamp) {
         self.step = self
             .frame

@@ -1,19 +1,19 @@
-//! From probabilities over time to a stable label.
+//! Turns probabilities over time into a stable label.
 //!
-//! Three things calm what a classifier says from frame to frame:
+//! Three rules make the classifier's answers stable:
 //!
-//! 1. **Smoothing.** A face's probabilities p follow what is observed, q, by
-//!    p += (1 - exp(-dt / time constant)) (q - p). This is the sampled first-order
-//!    low-pass: dropping every other frame changes p little.
-//! 2. **Hysteresis.** An expression is entered when it is the most probable and
-//!    reaches `enter`. It is left for another that does, or for `Uncertain`
-//!    when it falls below the lower `leave`.
-//! 3. **Dwell.** An expression once entered holds for a minimum time, unless the
-//!    face goes, and gives way to `Uncertain` only when it has been below
-//!    `leave` for that time: while one expression changes into another there is
-//!    often a moment at which neither passes. `Uncertain` may be left at any
-//!    time: it is a lack of an expression, and waiting in it would only make the
-//!    device slow.
+//! 1. **Smoothing.** A face's probabilities p follow the observed ones, q, by p
+//!    += (1 - exp(-dt / time constant)) (q - p). This is a sampled first-order
+//!    low-pass filter: if every other frame is dropped, p changes little.
+//! 2. **Hysteresis.** An expression begins when it is the most probable one and
+//!    reaches `enter`. It ends when another one reaches `enter`, or changes to
+//!    `Uncertain` when it falls below the lower threshold `leave`.
+//! 3. **Dwell.** An expression holds for a minimum time, unless the face ends,
+//!    and changes to `Uncertain` only after it was below `leave` for that time:
+//!    while one expression changes into another, there is often a moment at
+//!    which neither is above its threshold. `Uncertain` can end at any time: it
+//!    only means that there is no expression, and waiting would make the device
+//!    slow.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::frame::Timestamp;
 use crate::observe::expression::{Expression, Probabilities};
 use crate::track::{BySlot, FaceKey};
 
-/// What is shown of a face.
+/// The label of a face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Label {
     /// No expression passes its threshold.
@@ -58,7 +58,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// What is decided of a face's expression at one time.
+/// The decision on a face's expression at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExpressionDecision {
     pub label: Label,
@@ -74,19 +74,17 @@ pub struct ExpressionDecision {
 /// The board file's `[decide]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// The time after which a changed face has changed the smoothed
-    /// probabilities by 63%; zero takes each look as it is. Default: 300 ms.
+    /// The time in which the smoothed probabilities follow a change by 63%;
+    /// zero: no smoothing. Default: 300 ms.
     pub time_constant: Duration,
-    /// The smoothed probability at which an expression is entered, above
-    /// `leave` and at most 1. Default: 0.5, more probable than all the others
-    /// together.
+    /// The smoothed probability at which an expression begins, above `leave`
+    /// and at most 1. Default: 0.5, more than all others together.
     pub enter: f32,
-    /// The smoothed probability below which it is left again, from 0.
-    /// Default: 0.35.
+    /// The smoothed probability below which it ends, from 0. Default: 0.35.
     pub leave: f32,
-    /// The least time for which an expression is shown, and for which it must
-    /// be below `leave` to give way to `Uncertain`. Default: 400 ms, about as
-    /// long as the shortest expressions that people notice.
+    /// The shortest time for which an expression is shown, and for which it
+    /// must be below `leave` before it changes to `Uncertain`. Default: 400 ms,
+    /// about as long as the shortest expressions that people notice.
     pub dwell: Duration,
 }
 
@@ -101,19 +99,19 @@ impl Default for Options {
     }
 }
 
-/// An option that makes no sense.
+/// An option is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum OptionsError {
     #[error("{name} is {value}, but a probability is from 0 to 1")]
     Range { name: &'static str, value: f32 },
     #[error(
-        "leave is {leave} and enter {enter}, but leave must be the lower one, or a face near them flickers (0.35 and 0.5 are usual)"
+        "leave is {leave} and enter {enter}, but leave must be the lower one, otherwise the label flickers (0.35 and 0.5 are usual)"
     )]
     Order { enter: f32, leave: f32 },
 }
 
 impl Options {
-    /// Says what makes no sense.
+    /// Checks the ranges.
     ///
     /// # Errors
     /// [`OptionsError`], naming the option.
@@ -133,7 +131,7 @@ impl Options {
     }
 }
 
-/// What is remembered of a face.
+/// The state of a face.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     /// Smoothed; `None` before the first observation.
@@ -169,7 +167,7 @@ impl ExpressionDecider {
         }
     }
 
-    /// Decides by other options from now on, and keeps what it knows of faces.
+    /// Uses other options from now on, and keeps the state of faces.
     pub fn set_options(&mut self, options: Options) {
         self.options = options;
     }
@@ -187,10 +185,9 @@ impl ExpressionDecider {
         self.memory.keep_only(faces);
     }
 
-    /// Decides on a face of the frame, from what the classifier says of it;
-    /// `None` if it was not asked. Numbers that are no probabilities (not
-    /// finite, negative, all zero) count as not asked; a sum other than 1 is
-    /// scaled to it.
+    /// Decides on a face of the frame, from the classifier's answer; `None` if
+    /// the classifier did not run. Invalid probabilities (not finite, negative,
+    /// all zero) count as `None`; other sums are scaled to 1.
     pub fn decide(&mut self, face: FaceKey, observed: Option<Probabilities>) -> ExpressionDecision {
         let (now, clock) = (self.clock.now(), self.clock.time());
         let memory = self.memory.of(face).get_or_insert(Memory {
@@ -214,12 +211,12 @@ impl ExpressionDecider {
     }
 }
 
-/// Below this sum, probabilities leave a share to classes beyond the seven, and
-/// keep it; nearer to 1, the difference is rounding.
+/// If the sum of the seven is below this, the rest belongs to further classes
+/// and is kept; closer to 1 the difference is only rounding.
 const LEAVES_A_SHARE: f32 = 0.999;
 
-/// Probabilities that sum to 1, or to less if classes beyond the seven have a
-/// share; `None` if these are not probabilities.
+/// The probabilities, scaled to a sum of 1, or less if classes beyond the seven
+/// have a share; `None` if they are invalid.
 fn normalised(probabilities: Probabilities) -> Option<Probabilities> {
     let sum: f32 = probabilities.0.iter().sum();
     let valid = probabilities.0.iter().all(|p| *p >= 0.0) && sum.is_finite() && sum > 0.0;
@@ -229,10 +226,10 @@ fn normalised(probabilities: Probabilities) -> Option<Probabilities> {
     })
 }
 
-/// Lets the smoothed probabilities follow an observation.
+/// Updates the smoothed probabilities with an observation.
 fn smooth(memory: &mut Memory, observed: Probabilities, clock: Duration, tau: Duration) {
     let Some(smoothed) = &mut memory.smoothed else {
-        // The first observation is all that is known; a start from equal
+        // The first observation is used directly; a start from equal
         // probabilities would only delay the first decision.
         memory.smoothed = Some(observed);
         memory.last_observed = clock;
@@ -243,21 +240,21 @@ fn smooth(memory: &mut Memory, observed: Probabilities, clock: Duration, tau: Du
     let gain = if step == 0.0 {
         0.0
     } else {
-        // In f64, so that the last bit, where mathematics libraries differ
-        // from each other, is rounded away. A time constant of 0 gives 1.
+        // In f64, so that rounding removes the last bit, in which mathematics
+        // libraries differ. A time constant of 0 gives 1.
         1.0 - (-step / tau.as_secs_f64()).exp()
     };
     let gain = gain as f32;
     for (p, q) in smoothed.0.iter_mut().zip(observed.0) {
         *p += gain * (q - *p);
     }
-    // Rounding must not add up over a year.
+    // Rounding errors must not grow over a year.
     if let Some(scaled) = normalised(*smoothed) {
         *smoothed = scaled;
     }
 }
 
-/// Changes the label if the thresholds and the dwell say so.
+/// Changes the label if thresholds and dwell time allow it.
 fn settle(memory: &mut Memory, now: Timestamp, clock: Duration, options: &Options) {
     let Some(smoothed) = memory.smoothed else {
         return;
@@ -358,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_is_a_matter_of_time_and_not_of_frames() {
+    fn smoothing_depends_on_time_and_not_on_frames() {
         let after = |frame_millis: u64| {
             let mut decider = ExpressionDecider::new(Options::default());
             at(&mut decider, 0, happy(0.0));
@@ -376,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn no_smoothing_takes_each_observation_as_it_is() {
+    fn without_smoothing_each_observation_counts_directly() {
         let mut decider = ExpressionDecider::new(Options {
             time_constant: Duration::ZERO,
             ..Options::default()
@@ -392,7 +389,7 @@ mod tests {
             time_constant: Duration::ZERO,
             ..Options::default()
         });
-        // The most probable of the seven by far, and yet not enough.
+        // By far the most probable of the seven, but not enough.
         let mut mostly_other = [0.02; 7];
         mostly_other[3] = 0.3;
         let decision = at(&mut decider, 0, mostly_other);
@@ -428,7 +425,7 @@ mod tests {
         assert_eq!(at(&mut decider, 1000, happy(0.9)).label, HAPPY);
         let held = at(&mut decider, 1399, happy(0.1));
         assert_eq!(held.label, HAPPY);
-        // The confidence does not hide what is held against the evidence.
+        // The confidence shows that the label holds against the evidence.
         assert!((held.confidence - 0.1).abs() < 1e-6);
         let changed = at(&mut decider, 1400, happy(0.1));
         assert_eq!(changed.label, NEUTRAL);
@@ -445,13 +442,13 @@ mod tests {
         let faint = [0.3, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1];
         at(&mut decider, 0, happy(0.9));
         assert_eq!(at(&mut decider, 1000, faint).label, HAPPY);
-        // Once more above, and the time starts again.
+        // Above the threshold once, so the time starts again.
         let clearer = [0.2, 0.1, 0.1, 0.4, 0.1, 0.1, 0.0];
         assert_eq!(at(&mut decider, 1300, clearer).label, HAPPY);
         assert_eq!(at(&mut decider, 1400, faint).label, HAPPY);
         assert_eq!(at(&mut decider, 1799, faint).label, HAPPY);
         assert_eq!(at(&mut decider, 1800, faint).label, Label::Uncertain);
-        // Another expression need not wait for it.
+        // Another expression does not have to wait for it.
         at(&mut decider, 1900, happy(0.9));
         at(&mut decider, 3000, faint);
         assert_eq!(at(&mut decider, 3010, happy(0.1)).label, NEUTRAL);
@@ -462,7 +459,7 @@ mod tests {
         let mut decider = ExpressionDecider::new(Options::default());
         at(&mut decider, 0, happy(0.9));
         decider.begin_frame(Timestamp::from_millis(10), []);
-        // A face that comes back with the same id starts anew.
+        // A face that comes back with the same id starts again.
         let back = at(&mut decider, 20, happy(0.1));
         assert_eq!((back.label, back.probabilities.0[3]), (NEUTRAL, 0.1));
     }
@@ -504,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_probability_does_not_count() {
+    fn invalid_probabilities_do_not_count() {
         let mut decider = ExpressionDecider::new(Options::default());
         let before = at(&mut decider, 0, happy(0.9));
         for bad in [f32::NAN, f32::INFINITY, -0.5] {
@@ -529,7 +526,7 @@ mod tests {
         // From there on time runs again.
         let later = at(&mut decider, 400, happy(0.0));
         assert!((later.probabilities.of(Expression::Happy) - (-1.0_f32).exp()).abs() < 1e-6);
-        // After an hour only the new look counts.
+        // After an hour only the new observation counts.
         let leapt = at(&mut decider, 3_600_000, happy(0.0));
         assert_eq!((leapt.label, leapt.confidence), (NEUTRAL, 1.0));
     }

@@ -1,13 +1,12 @@
-//! Decide: what holds of a face over time.
+//! Decide: turns observations of a face over time into decisions.
 //!
 //! An observer's answers flicker from frame to frame, and an LED or a robot
-//! that follows them flickers too. This stage turns them into decisions that
-//! last. [`expression`] decides on a label; what else is decided of a face gets
-//! a file of its own beside it, a field in [`FaceDecision`], and its place in
-//! [`Decider::decide`].
+//! that follows them would flicker too. This stage makes stable decisions.
+//! [`expression`] decides on a label. Each other decision has a file of its
+//! own, a field in [`FaceDecision`], and its place in [`Decider::decide`].
 //!
-//! Everything here depends on frame timestamps alone and never on a clock, so
-//! that a recording leads to the same decisions on any machine.
+//! Everything here depends only on frame timestamps and never on a clock, so a
+//! recording leads to the same decisions on any machine.
 
 pub mod attention;
 pub mod baseline;
@@ -26,13 +25,13 @@ use attention::AttentionDecider;
 use baseline::Baselines;
 use expression::ExpressionDecider;
 
-/// What is decided of a face.
+/// The decisions about a face.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceDecision {
     /// The apparent expression.
     pub expression: ExpressionDecision,
-    /// How sure the baseline is that was taken off, above 0 to 1; `None` if none
-    /// was.
+    /// How sure the baseline is that was removed, above 0 to 1; `None` if none
+    /// was removed.
     pub baseline: Option<f32>,
     /// Whether the face points to the camera; `None` without
     /// [`with_facing`](Decider::with_facing).
@@ -67,8 +66,8 @@ pub struct Decider {
 
 impl Decider {
     /// A decider that knows no face. Options should
-    /// [validate](Options::validate). Others are not refused, but thresholds in
-    /// the wrong order flicker.
+    /// [validate](Options::validate). Invalid ones are not refused, but with
+    /// thresholds in the wrong order labels flicker.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
@@ -78,7 +77,7 @@ impl Decider {
         }
     }
 
-    /// Takes each face's resting expression off before it decides.
+    /// Also removes each face's resting expression before it decides.
     #[must_use]
     pub fn with_baseline(mut self, options: BaselineOptions) -> Self {
         self.baselines.set_options(options);
@@ -92,17 +91,17 @@ impl Decider {
         self
     }
 
-    /// Decides by the options of another decider from now on, and keeps what it
-    /// knows of faces.
+    /// Uses the options of another decider from now on, and keeps the state of
+    /// faces.
     pub fn take_options_of(&mut self, other: &Self) {
         self.baselines.set_options(*other.baselines.options());
         self.expression.set_options(*other.expression.options());
         self.attention.set_options(other.attention.options());
     }
 
-    /// Begins a frame taken at `now` with the faces that count in it. Others are
-    /// forgotten: a face that comes back starts anew. A timestamp before the
-    /// last one counts as the same instant.
+    /// Begins a frame taken at `now` with the faces that count in it. Others
+    /// are forgotten: a face that comes back starts again. A timestamp before
+    /// the last one counts as the same instant.
     pub fn begin_frame<I>(&mut self, now: Timestamp, faces: I)
     where
         I: IntoIterator<Item = FaceKey, IntoIter: Clone>,
@@ -130,7 +129,7 @@ impl Decider {
         }
     }
 
-    /// Forgets every face, as after the camera was gone.
+    /// Forgets every face, for example after the camera was lost.
     pub fn clear(&mut self) {
         self.baselines.clear();
         self.expression.clear();

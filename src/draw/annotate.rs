@@ -1,6 +1,6 @@
 //! Annotated copies of pictures: each face in a box with its label, and beside
-//! the picture a card a face with seven bars. Text beside the picture covers
-//! nothing and stays legible whatever the picture is.
+//! the picture a card with seven bars for each face. Text beside the picture
+//! covers nothing and is readable on any picture.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -21,22 +21,22 @@ use crate::image::RgbImage;
 use crate::observe::FaceObservation;
 use crate::observe::expression::{Expression, Probabilities};
 
-/// A face with what is said of it.
+/// A face with its annotation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Annotation {
     pub rect: Rect,
     pub probabilities: Probabilities,
-    /// What the face networks saw, if they are there.
+    /// The results of the face networks, if they are there.
     pub seen: Option<FaceObservation>,
 }
 
-/// Copies are made to fit a screen: the picture's longer side is brought into
-/// this range by a whole factor.
+/// Copies should fit a screen: a whole factor brings the picture's longer side
+/// into this range.
 const SMALLEST: u32 = 360;
 const LARGEST: u32 = 1024;
 
-/// A picture whose sides differ more than this would be enlarged to nothing
-/// but height or width; it is left as it is.
+/// A very long or high picture, with a side above this after enlarging, keeps
+/// its size.
 const LARGEST_ENLARGED: u32 = 2 * SMALLEST;
 
 const MARGIN: u32 = 12;
@@ -128,7 +128,7 @@ fn arrange(cards: u32, height: u32) -> (u32, u32) {
     (columns, cards.div_ceil(columns))
 }
 
-/// By which whole factor a picture is enlarged or reduced.
+/// The whole factor by which a picture is enlarged or reduced.
 #[derive(Clone, Copy)]
 struct Scale {
     times: u32,
@@ -165,7 +165,7 @@ fn mark(
 ) {
     let (expression, confidence) = face.probabilities.top();
     let length = |pixels: i64| pixels * i64::from(scale.times) / i64::from(scale.over);
-    // Drawing takes as long as a box is large, so only what lies in the
+    // The time of drawing grows with the box, so only the part inside of the
     // picture is drawn.
     let clip = |pixels: i64, side: u32| length(pixels).clamp(0, i64::from(side)) as i32;
     let rect = face.rect;
@@ -203,7 +203,7 @@ fn mark(
     let mut tag = String::new();
     let _ = write!(tag, "{number} {expression} {:.0}%", 100.0 * confidence);
     let size = Size::new(8 * tag.len() as u32 + 12, 19);
-    // Above the box, or inside of it where there is no room; never beyond the
+    // Above the box, or inside of it if there is no room; never beyond the
     // picture's edge.
     let y = if top_left.y >= size.height as i32 {
         top_left.y - size.height as i32 + 1
@@ -337,7 +337,7 @@ fn text(
     let Ok(_) = Text::with_text_style(line, at, character, style).draw(canvas);
 }
 
-/// What embedded-graphics draws on.
+/// The target for embedded-graphics.
 struct Canvas {
     width: u32,
     height: u32,
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_faces_and_pictures_do_no_harm() {
+    fn unusual_faces_and_pictures_cause_no_panic() {
         let faces: Vec<_> = (0..40)
             .map(|i| happy(Rect::new(-50 + 30 * i, -20, 60, 60)))
             .chain([

@@ -1,9 +1,9 @@
-//! A picture in memory: what is drawn goes here first, so that only what
-//! changed has to go to the device.
+//! A picture in memory: everything is drawn here first, so that only the
+//! changes have to be sent to the device.
 //!
-//! A display's bus is slow (a whole SSD1306 takes 100 ms at 100 kHz) and a
-//! picture seldom changes as a whole, so the canvas is compared with what the
-//! device shows and the difference sent as a few rectangles.
+//! A display's bus is slow (a whole SSD1306 takes 100 ms at 100 kHz) and
+//! usually only a part of the picture changes. So the canvas is compared with
+//! the picture on the device, and the difference is sent as a few rectangles.
 
 use std::convert::Infallible;
 
@@ -24,7 +24,7 @@ pub struct Canvas<C> {
 }
 
 impl<C: PixelColor> Canvas<C> {
-    /// A canvas of one colour; the only place that allocates.
+    /// A canvas of one colour. Only this function allocates.
     #[must_use]
     pub fn new(width: u32, height: u32, color: C) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl<C: PixelColor> Canvas<C> {
         &self.pixels[y as usize * width..][..width]
     }
 
-    /// The pixels of row `y` within a rectangle's columns.
+    /// The pixels of row `y` in a rectangle's columns.
     ///
     /// # Panics
     /// If the rectangle's columns or the row are outside of the canvas.
@@ -72,7 +72,7 @@ impl<C: PixelColor> Canvas<C> {
         &self.row(y)[x..][..rect.width as usize]
     }
 
-    /// Takes the other's pixels over.
+    /// Copies the other canvas's pixels.
     ///
     /// # Panics
     /// If the sizes differ.
@@ -89,8 +89,8 @@ impl<C: PixelColor> Canvas<C> {
     /// Where `self` differs from `shown`, as rectangles that cover every
     /// differing pixel and do not overlap, top to bottom.
     ///
-    /// `grain` says what suits the device: see [`Grain`]. `rects` is cleared
-    /// and filled; its allocation is used again.
+    /// `grain` describes the device: see [`Grain`]. `rects` is cleared and
+    /// filled; its memory is reused.
     ///
     /// # Panics
     /// If the sizes differ.
@@ -103,8 +103,8 @@ impl<C: PixelColor> Canvas<C> {
             let height = band.min(self.height - top);
             let above = rects.len();
             self.changes_in_band(shown, top, height, grain.overhead, rects);
-            // A band that changed in one place just below another such band is
-            // sent with it where that costs less than a rectangle of its own.
+            // Two bands, one directly below the other, are sent as one
+            // rectangle if that takes less time.
             if rects.len() == above + 1 && above > 0 {
                 let (upper, lower) = (rects[above - 1], rects[above]);
                 let left = upper.x.min(lower.x);
@@ -143,7 +143,8 @@ impl<C: PixelColor> Canvas<C> {
                 self.pixels[at] != shown.pixels[at]
             })
         };
-        // Columns that are the same but cheaper to send than to leave out.
+        // A gap of unchanged columns up to this width takes less time to send
+        // than to leave out.
         let bridge = i64::from(overhead / height);
         let first = rects.len();
         for x in (0..width).filter(|&x| differs(x)) {
@@ -160,14 +161,14 @@ impl<C: PixelColor> Canvas<C> {
     }
 }
 
-/// In what pieces a device likes to be told of changes.
+/// The form of the rectangles that suits a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grain {
-    /// Rectangles start at multiples of this many rows and are multiples of it
-    /// high (at the lower edge what is left): 8 for a device with 8 rows a byte.
+    /// The first row and the height of rectangles are multiples of this (at the
+    /// lower edge the rest): 8 for a device with 8 rows per byte.
     pub band: u32,
-    /// What a rectangle costs beyond its pixels, counted in pixels: neighbours
-    /// closer than that are sent as one.
+    /// The fixed cost of a rectangle, counted in pixels: rectangles closer to
+    /// each other than this are sent as one.
     pub overhead: u32,
 }
 
@@ -198,7 +199,7 @@ impl<C: PixelColor> DrawTarget for Canvas<C> {
 
     fn fill_solid(&mut self, area: &Rectangle, color: C) -> Result<(), Infallible> {
         let area = area.intersection(&Rectangle::new(Point::zero(), self.size()));
-        // After the intersection the corner is inside: not negative.
+        // After the intersection the corner is inside, so it is not negative.
         let (x, y) = (area.top_left.x as usize, area.top_left.y as usize);
         let (width, height) = (area.size.width as usize, area.size.height as usize);
         for row in self
@@ -237,19 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_is_not_sent() {
+    fn unchanged_pixels_are_not_sent() {
         let grain = Grain {
             band: 8,
             overhead: 0,
         };
         assert_eq!(changes(&[], grain), []);
         assert_eq!(changes(&[(3, 2), (4, 5)], grain), [Rect::new(3, 0, 2, 8)]);
-        // The last band is what is left of the height.
+        // The last band is the rest of the height.
         assert_eq!(changes(&[(39, 19)], grain), [Rect::new(39, 16, 1, 4)]);
     }
 
     #[test]
-    fn neighbours_are_joined_where_it_is_cheaper() {
+    fn close_rectangles_are_joined_if_that_is_cheaper() {
         let dear = Grain {
             band: 8,
             overhead: 8 * 8,
@@ -292,8 +293,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever changed: sending the rectangles makes the device show the
-        /// canvas, and no pixel is sent twice.
+        /// For any change, the rectangles make the device show the canvas, and
+        /// no pixel is sent twice.
         #[test]
         fn rectangles_cover_every_change_once(
             (width, height) in (1u32..50, 1u32..50),

@@ -1,8 +1,8 @@
 //! Letters drawn like the faces: lines of one width with round ends, smooth at
 //! any size. embedded-graphics' largest font is 20 pixels high, which is small
-//! print on a panel of 240 lines.
+//! on a panel with 240 lines.
 //!
-//! There are just the letters and signs that labels and numbers need.
+//! There are only the letters and signs that labels and numbers need.
 //! Coordinates are in x-heights: x from the glyph's left edge, y downwards from
 //! the base line.
 
@@ -26,7 +26,7 @@ const SPACE: f32 = 0.46;
 const SMALLEST: f32 = 8.0;
 const SMALLEST_AT_ONE_BIT: f32 = 12.0;
 
-/// Where text goes within its box, from left to right.
+/// The horizontal alignment of text in its box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     Left,
@@ -44,7 +44,7 @@ enum Trace {
 
 use Trace::{Arc, Line};
 
-/// The width of a glyph and what it is drawn with.
+/// The width of a glyph, and its lines.
 struct Glyph(f32, &'static [Trace]);
 
 const ROUND: Trace = Arc((0.45, -0.5), (0.45, 0.5), 0.0, 180.0);
@@ -227,7 +227,7 @@ fn glyph(letter: u8) -> Option<Glyph> {
     })
 }
 
-/// A size of lettering: pixels an x-height.
+/// A size of lettering: pixels per x-height.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lettering(f32);
 
@@ -239,7 +239,8 @@ impl Lettering {
         for text in texts {
             size = size.min(width as f32 / width_of(text)?);
         }
-        // Whole pixels, so that stems and bars lie alike on the grid.
+        // Whole pixels, so that all stems and bars have the same position on
+        // the grid.
         let smallest = if C::ONE_BIT {
             SMALLEST_AT_ONE_BIT
         } else {
@@ -348,7 +349,7 @@ mod tests {
     use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 
     #[test]
-    fn everything_that_is_said_can_be_lettered() {
+    fn every_label_can_be_lettered() {
         let others = [
             "uncertain",
             "no face",

@@ -1,10 +1,11 @@
-//! Smooth shapes: how much of a pixel a shape covers, and how colours mix.
+//! Smooth shapes: computes how much of a pixel a shape covers, and mixes
+//! colours.
 //!
-//! embedded-graphics' primitives have hard edges: right for one bit, rough in
+//! embedded-graphics' primitives have hard edges: good at one bit, rough in
 //! colour. Here a shape is a signed distance (in pixels, negative inside), so
-//! that the same shape gives soft edges where the colour can mix and clean
-//! symmetric ones at one bit. Distances after Inigo Quilez, "2D distance
-//! functions" (<https://iquilezles.org/articles/distfunctions2d/>); the rounded
+//! the same shape has soft edges in colour and clean, symmetric ones at one
+//! bit. Distances after Inigo Quilez, "2D distance functions"
+//! (<https://iquilezles.org/articles/distfunctions2d/>); the rounded
 //! intersection after Mercury's hg_sdf (<https://mercury.sexy/hg_sdf/>).
 
 use std::f32::consts::TAU;
@@ -18,7 +19,7 @@ use super::palette::Theme;
 /// A place on the target in pixels; the centre of the top left pixel is (0.5, 0.5).
 pub type Place = (f32, f32);
 
-/// The most points that a stroke has.
+/// The largest number of points in a stroke.
 pub const STROKE_POINTS: usize = 17;
 
 /// A shape, in pixels.
@@ -33,13 +34,14 @@ pub enum Shape {
         top: f32,
         rounding: f32,
     },
-    /// What two filled ellipses, each of a centre and radii, have in common.
+    /// The intersection of two filled ellipses, each with a centre and radii.
     Lens {
         a: (Place, Place),
         b: (Place, Place),
     },
-    /// Two discs below each other with all that lies between: a drop if the upper
-    /// one is small. `bottom` is the lower centre's row, `radii` upper and lower.
+    /// Two discs, one above the other, with the area between them: a drop if
+    /// the upper one is small. `bottom` is the lower centre's row, `radii`
+    /// upper and lower.
     Drop {
         top: Place,
         bottom: f32,
@@ -79,7 +81,7 @@ impl Shape {
         }
     }
 
-    /// A line along a function of 0 to 1.
+    /// A line along a function from 0 to 1.
     pub fn curve(width: f32, along: impl Fn(f32) -> Place) -> Self {
         Self::Stroke {
             points: std::array::from_fn(|i| along(i as f32 / (STROKE_POINTS - 1) as f32)),
@@ -190,7 +192,7 @@ impl Shape {
 
     /// How much of the pixel at a place the shape covers, 0 to 255.
     fn coverage(&self, p: Place) -> u8 {
-        // Truncation is what `as` is for here: the value is within 0 to 255.
+        // `as` truncates; the value is from 0 to 255.
         ((0.5 - self.distance(p)).clamp(0.0, 1.0) * 255.0 + 0.5) as u8
     }
 
@@ -246,7 +248,7 @@ fn ellipse(p: Place, radii: Place) -> f32 {
     if rx == ry {
         return p.0.hypot(p.1) - rx;
     }
-    // First-order distance: exact at the edge, which is where it counts.
+    // First-order distance: exact at the edge, where it matters.
     let k = (p.0 / rx).hypot(p.1 / ry);
     let slope = (p.0 / (rx * rx)).hypot(p.1 / (ry * ry));
     if slope < 1e-6 {
@@ -268,11 +270,11 @@ fn segment(p: Place, a: Place, b: Place) -> f32 {
     (px - bx * along).hypot(py - by * along)
 }
 
-/// The most shapes in one picture.
+/// The largest number of shapes in a picture.
 const LAYERS: usize = 32;
 
-/// Shapes on top of each other, drawn in one go: no pixel is sent twice, and
-/// edges mix with what is really below them.
+/// Layers of shapes, drawn together: no pixel is sent twice, and edges mix with
+/// the layer below them.
 #[derive(Debug)]
 pub struct Layers<C> {
     layers: [Option<Layer<C>>; LAYERS],
@@ -307,7 +309,7 @@ impl<C: Theme> Layers<C> {
         }
     }
 
-    /// Draws everything within `area`, on a ground of one colour.
+    /// Draws all layers within `area`, on a ground of one colour.
     pub fn draw<D>(&self, target: &mut D, area: Rectangle, ground: C) -> Result<(), D::Error>
     where
         D: DrawTarget<Color = C>,
@@ -433,8 +435,8 @@ mod tests {
     fn any_shape() -> impl Strategy<Value = Shape> {
         let place = || (-5.0..25.0f32, -5.0..25.0f32);
         let size = || (0.0..12.0f32, 0.0..12.0f32);
-        // The distance to an ellipse is a first-order one, good for those that
-        // are not much longer than broad.
+        // The distance to an ellipse is first-order, which is good if it is not
+        // much longer than wide.
         let radii = || (0.5..12.0f32, 0.4..2.5f32).prop_map(|(r, ratio)| (r, r * ratio));
         prop_oneof![
             (place(), radii()).prop_map(|(centre, radii)| Shape::Ellipse { centre, radii }),
@@ -474,8 +476,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is outside of a shape's bounds is never looked at, so nothing of
-        /// it may be there.
+        /// Pixels outside of a shape's bounds are never computed, so the shape
+        /// must not reach there.
         #[test]
         fn bounds_hold_all_of_a_shape(shape in any_shape()) {
             let [left, top, right, bottom] = shape.bounds();

@@ -1,21 +1,21 @@
-//! Colours: what each part of the screen is painted with, for one bit and for
-//! red, green and blue.
+//! The colours of each part of the screen, for one bit and for red, green and
+//! blue.
 //!
-//! At one bit the face is an outline on black: on an OLED each lit pixel ages,
+//! At one bit the face is an outline on black: each lit pixel of an OLED ages,
 //! and a filled disc would burn in within a year.
 
 use embedded_graphics::pixelcolor::{BinaryColor, PixelColor, Rgb565, Rgb888, RgbColor};
 
 use crate::observe::expression::Expression;
 
-/// What something on the screen is.
+/// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Behind everything.
     Ground,
     /// The label and numbers.
     Text,
-    /// Short names, reasons, pictures that are not about a face.
+    /// Short names, reasons, pictures without a face.
     Quiet,
     /// The part of a bar that is not filled.
     Track,
@@ -33,7 +33,7 @@ pub enum Part {
     Tear,
 }
 
-/// What colours a face: an expression, or that there is none to show.
+/// What the colour of a face shows: an expression, or that there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
     Of(Expression),
@@ -42,14 +42,13 @@ pub enum Mood {
 
 /// A colour in which the screen can be drawn.
 pub trait Theme: PixelColor {
-    /// Whether there are only on and off, so that outlines have to stand in for
-    /// shades.
+    /// Whether pixels are only on or off, so that outlines replace shades.
     const ONE_BIT: bool;
 
     /// The colour of a part.
     fn of(part: Part) -> Self;
 
-    /// `self` with `over` on it covering `coverage` of 255 parts.
+    /// `self` mixed with `over`, which covers `coverage` of 255 parts.
     #[must_use]
     fn mix(self, over: Self, coverage: u8) -> Self;
 
@@ -81,8 +80,8 @@ impl Theme for BinaryColor {
     }
 }
 
-/// The palette in 8 bits a channel: light, warm faces on a blue-black ground,
-/// each class in a hue that people tend to give it.
+/// The palette with 8 bits per channel: light, warm faces on a blue-black
+/// ground, and for each class a hue that people often connect with it.
 fn rgb(part: Part) -> [u8; 3] {
     match part {
         Part::Ground => [0x10, 0x14, 0x1c],

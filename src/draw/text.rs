@@ -23,7 +23,7 @@ const BOLD: [&MonoFont<'static>; 6] = [
     &ascii::FONT_4X6,
 ];
 
-/// The fonts for everything that is read from nearby, largest first.
+/// The fonts for text that is read from close by, largest first.
 const PLAIN: [&MonoFont<'static>; 7] = [
     &ascii::FONT_10X20,
     &ascii::FONT_9X15,
@@ -44,9 +44,9 @@ pub enum Weight {
 /// How text is set.
 #[derive(Clone, Copy, Debug)]
 pub enum Style {
-    /// In drawn letters: smooth, where there is the room for them.
+    /// Drawn letters: smooth, if there is enough room.
     Drawn(Lettering),
-    /// In a font of fixed pixels.
+    /// A font of fixed pixels.
     Font(&'static MonoFont<'static>),
 }
 

@@ -1,4 +1,5 @@
-//! Draws what came of a recording of eyes: openness, closures, PERCLOS, states.
+//! Draws the result of a recording of eyes: openness, closures, PERCLOS,
+//! states.
 
 use embedded_graphics::Drawable;
 use embedded_graphics::draw_target::DrawTarget;
@@ -14,12 +15,12 @@ use crate::decide::fatigue::State;
 use crate::image::RgbImage;
 use crate::observe::expression::Expression;
 
-/// What holds at one time.
+/// The values at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// In seconds.
     pub time: f64,
-    /// Of the left and the right eye, 0 to 1.
+    /// Openness of the left and the right eye, 0 to 1.
     pub openness: [Option<f32>; 2],
     /// Whether the eyes are shut.
     pub is_closure: bool,
@@ -30,12 +31,12 @@ pub struct Point {
     pub state: State,
 }
 
-/// What is drawn.
+/// The data of a timeline.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeline<'p> {
     /// In order of time.
     pub points: &'p [Point],
-    /// PERCLOS from which a person counts as drowsy.
+    /// PERCLOS from which on a person counts as drowsy.
     pub drowsy: f32,
 }
 
@@ -70,9 +71,9 @@ const fn colour(state: State) -> Part {
     }
 }
 
-/// Draws a timeline of 1280x580 pixels. Where several points share a column,
-/// openness shows its lowest and highest value, the rest the last one and the
-/// gravest state.
+/// Draws a timeline of 1280x580 pixels. If several points share a column, it
+/// shows the lowest and the highest openness, the most severe state, and
+/// otherwise the last value.
 #[must_use]
 pub fn draw(timeline: &Timeline<'_>) -> RgbImage {
     let mut plot = Plot {
@@ -99,7 +100,7 @@ impl Plot<'_> {
     fn fill(&mut self, x: i32, top: i32, width: i32, bottom: i32, part: Part) {
         let size = Size::new(width.max(0) as u32, (bottom - top).max(0) as u32);
         let area = Rectangle::new(Place::new(x, top), size);
-        // A canvas cannot fail.
+        // Drawing on a canvas cannot fail.
         let _ = self.canvas.fill_solid(&area, Rgb888::of(part));
     }
 
@@ -191,7 +192,7 @@ impl Plot<'_> {
                 .iter()
                 .position(|point| self.x(point.time) != x);
             let to = after.map_or(points.len(), |after| from + after);
-            // Up to the next point, unless it is long in coming.
+            // Up to the next point, unless that is much later.
             let end = points.get(to).map_or(x + 1, |next| {
                 if next.time - points[to - 1].time <= 1.0 {
                     self.x(next.time)
@@ -256,7 +257,7 @@ fn height_of(share: f32, (top, bottom): (i32, i32)) -> i32 {
     bottom - (share.clamp(0.0, 1.0) * (bottom - top) as f32).round() as i32
 }
 
-/// How far marks of time are apart: about ten for the whole.
+/// The distance between time marks: about ten marks in all.
 fn step(length: f64) -> f64 {
     let steps = [
         0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,

@@ -14,8 +14,8 @@ use super::square::{Sampler, Square};
 use crate::frame::{LumaView, Rect};
 use crate::nn::{Model, StepProfile, Workspace};
 
-/// The roll in degrees from which a face is cut out upright. Below it, the
-/// filter that the training used is worth more than a level pair of eyes.
+/// The roll in degrees from which on a face is cut out upright. For smaller
+/// rolls, the filter of the training gives more accuracy than level eyes.
 const TURNED_FROM: f32 = 5.0;
 
 /// A network with its manifest and its buffers.
@@ -36,29 +36,29 @@ const TURNED_FROM: f32 = 5.0;
 /// ```
 pub struct Classifier {
     manifest: Manifest,
-    /// The class of each number of the output.
+    /// The class of each number in the output.
     order: Vec<Class>,
-    /// Which of the model's outputs is read.
+    /// The index of the model's output that is read.
     output: usize,
     cropper: Cropper,
-    /// For tilted faces; `None` where the network does not look at squares.
+    /// For tilted faces; `None` if the network's input is not a square.
     sampler: Option<Sampler>,
     normaliser: Normaliser,
     model: Model,
 }
 
 impl Classifier {
-    /// Loads `NAME.onnx` with `NAME.toml`, given either of the two or `NAME`.
+    /// Loads `NAME.onnx` with `NAME.toml`; `path` is one of them, or `NAME`.
     ///
     /// # Errors
-    /// A file cannot be read, the manifest is wrong, or the model is not the
-    /// one that it describes.
+    /// A file cannot be read, the manifest is wrong, or it describes another
+    /// model.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
         Self::load_in(path, &Workspace::default())
     }
 
-    /// As [`load`](Self::load), in memory that models share which never run at
-    /// the same time.
+    /// As [`load`](Self::load), in memory that is shared with models that never
+    /// run at the same time.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -81,21 +81,22 @@ impl Classifier {
         })
     }
 
-    /// Makes room for faces in pictures of up to `width x height` pixels, so
-    /// that classifying one in them does not allocate for the crop.
+    /// Allocates memory for faces in pictures of up to `width x height` pixels,
+    /// so that the crop allocates nothing later.
     pub fn reserve(&mut self, width: u32, height: u32) {
         let longer = f64::from(width.max(height)) * self.manifest.crop.scale.max(1.0);
         let longer = longer.ceil() as usize + 1;
         self.cropper.reserve(longer, longer);
     }
 
-    /// What is known of the model.
+    /// The model's manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The face in `face`, which may reach out of the picture.
+    /// Classifies the face in the box `face`, which may reach out of the
+    /// picture.
     ///
     /// # Errors
     /// The box is empty or absurdly large, or the network fails.
@@ -108,8 +109,8 @@ impl Classifier {
         self.run(View::Upright)
     }
 
-    /// A face that may be tilted: from 5 degrees of roll on it is cut out
-    /// upright.
+    /// Classifies a face that may be tilted: from 5 degrees of roll on it is
+    /// cut out upright.
     ///
     /// # Errors
     /// The box is empty or absurdly large, or the network fails.
@@ -128,7 +129,8 @@ impl Classifier {
         }
     }
 
-    /// A picture that is a face already: all of it is resized to the input.
+    /// Classifies a picture that shows only a face: all of it is resized to the
+    /// input.
     ///
     /// # Errors
     /// The network fails.
@@ -137,7 +139,7 @@ impl Classifier {
         self.run(View::Upright)
     }
 
-    /// The pixels that the network would see of a face: the manifest's width
+    /// The pixels that the network would get for a face: the manifest's width
     /// times height, row by row.
     ///
     /// # Errors
@@ -146,13 +148,12 @@ impl Classifier {
         self.cropper.face(luma, face, &self.manifest.crop)
     }
 
-    /// The numbers of the output that is read, unchanged and in the model's own
-    /// order, for an input in the manifest's shape: for comparing the model with
-    /// other runtimes.
+    /// Runs the network on an input of the manifest's shape and returns the
+    /// output's numbers, unchanged and in the model's own order. For
+    /// comparisons with other runtimes.
     ///
     /// # Errors
-    /// The input has another length than the manifest says, or the network
-    /// fails.
+    /// The input's length differs from the manifest's, or the network fails.
     pub fn raw_outputs(&mut self, input: &[f32]) -> Result<&[f32], ClassifyError> {
         let outputs = self.model.run(input).map_err(ClassifyError::Network)?;
         Ok(outputs.get(self.output).unwrap_or_default())
@@ -170,7 +171,7 @@ impl Classifier {
     }
 
     /// Bytes that the network's tensors share while it runs, if all of it runs
-    /// in integers; `None` where tract allocates in each run.
+    /// in integers; `None` if tract runs a part, which allocates in each run.
     #[must_use]
     pub fn working_memory(&self) -> Option<usize> {
         self.model.working_memory()
@@ -189,7 +190,7 @@ impl Classifier {
     }
 }
 
-/// Where the pixels of the face are.
+/// Which buffer contains the pixels of the face.
 #[derive(Clone, Copy)]
 enum View {
     Upright,
@@ -199,7 +200,7 @@ enum View {
 /// The square around a tilted face.
 fn square_around(face: FaceBox, rule: &CropRule) -> Result<Square, ClassifyError> {
     let square = Square::around(face, rule.scale)?;
-    // A shift of the rule is one of the face's own axes.
+    // The rule's shifts are along the face's own axes.
     let shift = |of: f64| 0.5 + of / rule.scale;
     Ok(Square {
         centre: square.in_picture((shift(rule.shift_x), shift(rule.shift_y))),
@@ -256,8 +257,8 @@ fn choose_output(
     }
 }
 
-/// Probabilities of the seven classes: they sum to 1 less what classes beyond
-/// the seven have.
+/// Probabilities of the seven classes: their sum is 1 minus the share of
+/// classes beyond the seven.
 fn probabilities(
     outputs: &[f32],
     order: &[Class],
@@ -270,8 +271,8 @@ fn probabilities(
     };
     let sound = match kind {
         OutputKind::Logits => counted().all(f32::is_finite),
-        // Quantized probabilities are off by up to half a quantum each, and
-        // what is left out leaves less than 1.
+        // Each quantized probability is wrong by up to half a quantum, and
+        // classes that are left out make the sum smaller than 1.
         OutputKind::Probabilities => {
             let (sum, all) = (counted().sum::<f32>(), counted().count() == order.len());
             counted().all(|p| (0.0..=1.0).contains(&p))
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_may_hold_anything() {
+    fn numbers_that_are_left_out_may_have_any_value() {
         let mut numbers = [0.125; 8];
         numbers[7] = f32::NAN;
         let order = order(&[Class::Ignored]);

@@ -1,12 +1,12 @@
-//! Crop: from a face box in a luma plane to the pixels that the network sees.
+//! Crop: cuts a face box out of a luma plane and resizes it to the network's
+//! input.
 //!
-//! A network is only as good as the likeness between what it was trained on
-//! and what it is shown, so training and daemon must cut and resize faces alike
-//! to the bit. Training uses Pillow; this module reproduces
-//! `Image.resize(size, Image.BILINEAR)` on 8-bit gray: a triangle filter whose
-//! support grows with the reduction (so that it also smooths), coefficients in
-//! 22-bit fixed point, a horizontal pass rounded to 8 bits and then a vertical
-//! one.
+//! A network is only accurate on pictures like those of its training, so
+//! training and daemon must cut and resize faces in the same way, to the bit.
+//! Training uses Pillow; this module reproduces `Image.resize(size,
+//! Image.BILINEAR)` on 8-bit gray: a triangle filter whose support grows with
+//! the reduction (so that it also smooths), coefficients in 22-bit fixed point,
+//! and a horizontal pass, rounded to 8 bits, before a vertical one.
 
 use super::error::ClassifyError;
 use super::manifest::CropRule;
@@ -15,8 +15,8 @@ use crate::frame::{LumaView, Rect};
 /// The largest side of a crop in pixels, before resizing.
 pub const MAX_CROP: i64 = 32_000;
 
-/// Fraction bits of a filter coefficient: 32 less 8 for the pixel and 2 of
-/// headroom, as in Pillow.
+/// Fraction bits of a filter coefficient: 32 minus 8 for the pixel and 2 as a
+/// reserve, as in Pillow.
 const FRACTION_BITS: u32 = 22;
 
 /// The filter along one axis for one pair of sizes.
@@ -24,14 +24,14 @@ const FRACTION_BITS: u32 = 22;
 struct Axis {
     from: usize,
     to: usize,
-    /// First source pixel and number of source pixels, one pair an output pixel.
+    /// First source pixel and number of source pixels for each output pixel.
     spans: Vec<(u32, u32)>,
     /// The coefficients of all output pixels, one span after another.
     weights: Vec<i32>,
 }
 
 impl Axis {
-    /// Room for every source size up to `from`.
+    /// Allocates memory for every source size up to `from`.
     fn reserve(&mut self, from: usize, to: usize) {
         let support = (from.max(to)).div_ceil(to);
         self.spans.reserve(to);
@@ -67,8 +67,7 @@ impl Axis {
         }
     }
 
-    /// Output pixel by output pixel: where its source pixels start, and their
-    /// weights.
+    /// For each output pixel: the first source pixel, and the weights.
     fn taps(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let mut weights = self.weights.as_slice();
         self.spans.iter().map(move |&(first, count)| {
@@ -85,7 +84,7 @@ fn round(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
-/// A rectangle of a picture, parts outside of it included.
+/// A rectangle that may reach out of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     x: i64,
@@ -128,9 +127,9 @@ pub struct Cropper {
     height: usize,
     across: Axis,
     down: Axis,
-    /// One row of the window, where it reaches out of the picture.
+    /// One row of the window, used where the window reaches out of the picture.
     row: Vec<u8>,
-    /// The window's rows, resized across: `window height x width`.
+    /// The window's rows after the horizontal pass: `window height x width`.
     narrow: Vec<u8>,
     pixels: Vec<u8>,
     sums: Vec<i32>,
@@ -151,8 +150,8 @@ impl Cropper {
         }
     }
 
-    /// Makes room for windows up to `width x height`, so that none of that size
-    /// allocates later.
+    /// Allocates memory for windows up to `width x height`, so that they
+    /// allocate nothing later.
     pub fn reserve(&mut self, width: usize, height: usize) {
         self.across.reserve(width, self.width);
         self.down.reserve(height, self.height);
@@ -282,7 +281,7 @@ mod tests {
     #[test]
     fn the_window_follows_the_rule() {
         assert_eq!(window(Rect::new(10, 20, 30, 30), RULE), (10, 20, 30));
-        // The longer side counts, the centre stays: 25 - 20, 40 - 20.
+        // The longer side is used, and the centre stays: 25 - 20, 40 - 20.
         assert_eq!(window(Rect::new(10, 20, 30, 40), RULE), (5, 20, 40));
         let rule = CropRule {
             scale: 1.25,
@@ -321,7 +320,7 @@ mod tests {
         let top = [1, 1, 2, 3, 3];
         let bottom = [4, 4, 5, 6, 6];
         assert_eq!(rows, [top, top, top, bottom, bottom].concat());
-        // Wholly outside: the nearest corner only.
+        // Completely outside: only the nearest corner.
         for (x, y, pixel) in [(-50, -50, 1), (50, -50, 3), (-50, 50, 4), (50, 50, 6)] {
             let face = cropper.face(&view, Rect::new(x, y, 5, 5), &RULE).unwrap();
             assert_eq!(face, [pixel; 25]);
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn room_once_made_is_enough() {
+    fn reserved_memory_is_enough() {
         let pixels = vec![9; 300 * 200];
         let view = LumaView::new(&pixels, 300, 200, 300).unwrap();
         let mut cropper = Cropper::new(48, 40);

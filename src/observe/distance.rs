@@ -1,4 +1,4 @@
-//! How far away a face is, by its size in the picture.
+//! Estimates the distance of a face from its size in the picture.
 
 /// The side of a face's box in metres: 2.6 times the distance of the pupils,
 /// which is 63 mm on average over adults (Dodgson 2004, "Variation and extrema
@@ -20,8 +20,8 @@ impl FieldOfView {
     /// The angles that a camera can have.
     pub const RANGE: std::ops::RangeInclusive<f64> = 5.0..=170.0;
 
-    /// An estimate of the distance in metres of a face whose box has this side in
-    /// pixels, in a picture of this size: a pinhole camera's, and an adult's.
+    /// An estimate of the distance in metres of a face whose box has this side
+    /// in pixels, in a picture of this size: for a pinhole camera and an adult.
     #[must_use]
     pub fn distance(&self, side: f64, (width, height): (u32, u32)) -> Option<f32> {
         let across = f64::from(if self.quarter_turned { height } else { width });

@@ -6,10 +6,10 @@ use crate::frame::Rect;
 /// Why a face was not classified. The classifier can be used again afterwards.
 #[derive(Debug, thiserror::Error)]
 pub enum ClassifyError {
-    #[error("a face box of {}x{} pixels has nothing in it", face.width, face.height)]
+    #[error("a face box of {}x{} pixels is empty", face.width, face.height)]
     EmptyBox { face: Rect },
     #[error(
-        "a face box of {}x{} pixels asks for a crop of {side} pixels a side; the limit is {limit}",
+        "a face box of {}x{} pixels needs a crop of {side}x{side} pixels; the limit is {limit}",
         face.width, face.height
     )]
     LargeBox { face: Rect, side: i64, limit: i64 },

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 /// An apparent expression, in FER2013's order: the discriminant is the class
 /// index in models, probabilities, JSON and plots alike.
 ///
-/// It names what a face looks like to a classifier trained on people's
-/// judgement of photographs, never what somebody feels.
+/// It says what a face looks like, by a classifier that was trained on people's
+/// judgement of photographs, and never what a person feels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Expression {
@@ -76,10 +76,10 @@ impl fmt::Display for Expression {
     }
 }
 
-/// A name that is none of the seven classes.
+/// The name is not one of the seven classes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is no expression; the seven are angry, disgust, fear, happy, sad, surprise, neutral"
+    "'{0}' is not an expression; the seven are angry, disgust, fear, happy, sad, surprise, neutral"
 )]
 pub struct UnknownExpression(pub String);
 
@@ -94,7 +94,8 @@ impl FromStr for Expression {
     }
 }
 
-/// One probability a class, in FER2013's order, each from 0 to 1, summing to 1.
+/// One probability per class, in FER2013's order, each from 0 to 1; their sum
+/// is 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probabilities(pub [f32; Expression::COUNT]);
 
@@ -107,7 +108,7 @@ impl Serialize for Probabilities {
 }
 
 impl Probabilities {
-    /// The same probability for each class: what is known before the first look.
+    /// The same probability for each class: the state before the first look.
     pub const UNIFORM: Self = Self([1.0 / Expression::COUNT as f32; Expression::COUNT]);
 
     /// Softmax over a network's logits.
@@ -135,8 +136,8 @@ impl Probabilities {
     /// Valence and arousal, each -1 to 1: the expectation of the classes'
     /// coordinates in Russell and Mehrabian 1977, "Evidence for a three-factor
     /// theory of emotions" (table 2: angry, disgusted, fearful, happy, sad,
-    /// surprised; neutral is the origin). They say nothing that the
-    /// probabilities do not say.
+    /// surprised; neutral is the origin). They contain no more information than
+    /// the probabilities.
     #[must_use]
     pub fn affect(&self) -> (f32, f32) {
         const COORDINATES: [(f32, f32); Expression::COUNT] = [
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_name_is_told_the_seven() {
+    fn the_error_for_an_unknown_name_lists_the_seven() {
         let error = "furious".parse::<Expression>().unwrap_err().to_string();
         assert!(error.contains("furious") && error.contains("surprise"));
     }

@@ -22,19 +22,19 @@ pub const LANDMARKS: [&str; 14] = [
     "chin",
 ];
 
-/// Below this side of the face's box in pixels, the openness of its eyes is
-/// unknown: there the level of open eyes drifts with the size.
+/// If the side of the face's box in pixels is smaller than this, the openness
+/// of its eyes is unknown: for smaller faces the level of open eyes depends on
+/// the size.
 pub const SMALLEST_FOR_EYES: f64 = 40.0;
 
 /// Whether a box holds a face, where the face is, and how the head is turned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceObservation {
-    /// How sure it is that there is a face, 0 to 1.
+    /// Probability that there is a face, 0 to 1.
     pub presence: f32,
     /// The middle of the face in pixels of the frame, x to the right and y down.
     pub centre: (f64, f64),
-    /// The side of the face's square box in pixels, as the detector would draw
-    /// it.
+    /// The side of the face's square box in pixels, like the detector's box.
     pub side: f64,
     /// How far the head is tilted in the picture, in degrees, positive
     /// clockwise.
@@ -42,7 +42,8 @@ pub struct FaceObservation {
     /// How far the head is turned, in degrees, positive with the nose to the
     /// picture's right.
     pub yaw: f32,
-    /// How far the head is bent, in degrees, positive with the nose up.
+    /// How far the head is raised or lowered, in degrees, positive with the
+    /// nose up.
     pub pitch: f32,
     /// How far the mouth is open, 0 (shut) to 1.
     pub jaw: f32,
@@ -66,7 +67,7 @@ impl FaceObservation {
         })
     }
 
-    /// A face of which no more is known than where it is.
+    /// A face of which only the place is known.
     #[must_use]
     pub fn at(centre: (f64, f64), side: f64, presence: f32) -> Self {
         Self {
@@ -88,28 +89,28 @@ impl FaceObservation {
 /// What a frame shows of one eye.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EyeObservation {
-    /// How sure it is that the eye is in view, and not behind a hand, dark
-    /// glasses or the nose; 0 to 1.
+    /// Probability that the eye is in view, and not behind a hand, dark glasses
+    /// or the nose; 0 to 1.
     pub visible: f32,
-    /// `None` if the eye net did not look: the eye is not in view, or the face is
-    /// smaller than [`SMALLEST_FOR_EYES`].
+    /// `None` if the eye net did not run: the eye is not in view, or the face
+    /// is smaller than [`SMALLEST_FOR_EYES`].
     pub lids: Option<Lids>,
 }
 
-/// What an eye that was looked at shows.
+/// The eye net's answer for one eye.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lids {
     /// The gap between the lids over the eye's width, divided by the same
     /// person's at rest, 0 to 1. Below 0.2 is shut.
     pub openness: f32,
-    /// How sure it is that the open eye looks down, 0 to 1.
+    /// Probability that the open eye looks down, 0 to 1.
     pub gaze_down: f32,
-    /// How sure it is that no eye is to be seen there, 0 to 1.
+    /// Probability that no eye is visible there, 0 to 1.
     pub covered: f32,
 }
 
 impl EyeObservation {
-    /// How far the eye is open, 0 to 1; `None` if it cannot be told.
+    /// How far the eye is open, 0 to 1; `None` if that is not known.
     #[must_use]
     pub fn openness(&self) -> Option<f32> {
         let lids = self.lids.filter(|lids| lids.covered < 0.5)?;

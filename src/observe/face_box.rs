@@ -6,8 +6,8 @@ use crate::frame::Rect;
 /// The face to observe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceBox {
-    /// The detector's box, or where the tracker expects it. May reach out of
-    /// the picture.
+    /// The detector's box, or the box that the tracker expects. May reach out
+    /// of the picture.
     pub rect: Rect,
     /// How far the head is tilted in the picture, in degrees, positive
     /// clockwise; 0 if that is not known.

@@ -1,11 +1,11 @@
 //! The face net and the eye net: whether a box holds a face, where it is and how
 //! it is turned, and how far its eyes are open.
 //!
-//! The face net looks at the detector's box, set upright by the roll that is
-//! known from the frame before. The eye net looks at each eye, where the face
-//! net saw it, in the frame's own pixels: one network for the whole face takes a
-//! smile for half-shut eyes. `models/face.md` describes the outputs and what was
-//! measured.
+//! The face net runs on the detector's box, turned upright by the roll of the
+//! frame before. The eye net runs on each eye, at the place that the face net
+//! found, in the frame's own pixels: a single network for the whole face
+//! confuses a smile with half-shut eyes. `models/face.md` describes the outputs
+//! and the figures.
 
 use std::path::Path;
 
@@ -22,13 +22,13 @@ use super::square::{Sampler, Square};
 use crate::frame::LumaView;
 use crate::nn::{Model, StepProfile, Workspace};
 
-/// Below this presence the eyes are not looked at: there is hardly a face.
+/// Below this presence there is probably no face, and the eye net does not run.
 const NO_FACE: f32 = 0.2;
 
 /// Below this, an eye is not in view.
 const HIDDEN: f32 = 0.5;
 
-/// Outputs of the face net, with how many numbers each has.
+/// Outputs of the face net, with the count of numbers in each.
 const FACE_OUTPUTS: [(&str, usize); 7] = [
     ("presence", 1),
     ("eyes_visible", 2),
@@ -54,7 +54,7 @@ pub struct FaceManifest {
     pub sha256: String,
     /// Licence of the weights, as an SPDX expression where there is one.
     pub licence: String,
-    /// Who made it, from what, where it came from.
+    /// Who made it, from what, and where it comes from.
     pub origin: String,
     /// Data sets that the weights were trained on.
     pub training_data: Vec<String>,
@@ -91,10 +91,10 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaceCrop {
-    /// What the square is centred on: the face's box, or the middle of an eye's
-    /// corners.
+    /// The centre of the square: that of the face's box, or the middle between
+    /// an eye's corners.
     pub of: Centre,
-    /// The square's side over that of the face's box, 0.1 to 10.
+    /// The square's side divided by that of the face's box, 0.1 to 10.
     pub scale: f64,
     /// Whether left and right are exchanged for a left eye.
     #[serde(default)]
@@ -103,7 +103,7 @@ pub struct FaceCrop {
     pub filter: Filter,
 }
 
-/// What a crop is centred on.
+/// The centre of a crop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Centre {
@@ -117,7 +117,7 @@ struct Net<const N: usize> {
     sampler: Sampler,
     normaliser: Normaliser,
     model: Model,
-    /// Where each output lies among the model's.
+    /// The index of each output among the model's outputs.
     outputs: [usize; N],
 }
 
@@ -171,7 +171,7 @@ impl<const N: usize> Net<N> {
     }
 }
 
-/// Refuses a manifest that does not fit the network that it is to describe.
+/// Refuses a manifest that does not fit its network.
 fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), ModelError> {
     let bad = |key: &'static str, reason: String| ModelError::Value {
         path: paths.manifest.clone(),
@@ -182,8 +182,8 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
         return Err(bad(
             "kind",
             format!(
-                "this is the manifest of an {} network, and {} is needed here; face.model names \
-                 the face network and face.eyes the eye network",
+                "this is the manifest of an {} network, but {} is needed here; face.model names \
+             the face network and face.eyes the eye network",
                 manifest.kind.name(),
                 kind.name()
             ),
@@ -195,7 +195,7 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
         return Err(bad(
             "input.height",
             format!(
-                "{} differs from the width {}, but these networks look at squares",
+                "{} differs from the width {}, but the input of these networks is a square",
                 manifest.input.height, manifest.input.width
             ),
         ));
@@ -212,7 +212,7 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
         return Err(bad(
             "crop.of",
             format!(
-                "write \"{name}\": that is what the {} network looks at",
+                "write \"{name}\": the centre of the {} network's crop",
                 kind.name()
             ),
         ));
@@ -220,7 +220,7 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
     Ok(())
 }
 
-/// Refuses weights that are no numbers, which an f32 file can have.
+/// Refuses weights that are not finite, which an f32 file can contain.
 fn check_finite(model: &mut Model, input: &[f32], paths: &ModelPaths) -> Result<(), ModelError> {
     let names: Vec<_> = model.outputs().iter().map(|o| o.name.clone()).collect();
     let outputs = model.run(input).map_err(|reason| ModelError::Onnx {
@@ -247,8 +247,8 @@ pub struct FaceNetwork {
 }
 
 impl FaceNetwork {
-    /// Loads either of the two networks. Returns `None` if the manifest is not
-    /// that of a face network at all.
+    /// Loads either of the two networks. Returns `None` if the manifest does
+    /// not describe a face network.
     ///
     /// # Errors
     /// As [`FaceNetworks::load`].
@@ -273,7 +273,7 @@ impl FaceNetwork {
         }
     }
 
-    /// What is known of the network.
+    /// The network's manifest.
     #[must_use]
     pub const fn manifest(&self) -> &FaceManifest {
         &self.manifest
@@ -300,7 +300,7 @@ impl FaceNetwork {
     }
 
     /// Bytes that the network's tensors share while it runs, if all of it runs
-    /// in integers; `None` where tract allocates in each run.
+    /// in integers; `None` if tract runs a part, which allocates in each run.
     #[must_use]
     pub fn working_memory(&self) -> Option<usize> {
         self.model.working_memory()
@@ -334,11 +334,11 @@ pub struct FaceNetworks {
 
 impl FaceNetworks {
     /// Loads `NAME.onnx` with `NAME.toml` of the face net and of the eye net,
-    /// in memory that models share which never run at the same time.
+    /// in memory that is shared with models that never run at the same time.
     ///
     /// # Errors
-    /// A file cannot be read, a manifest is wrong, or a model is not the one
-    /// that it describes, lacks an output, or has damaged weights.
+    /// A file cannot be read, a manifest is wrong, or a model is not the one in
+    /// its manifest, lacks an output, or has damaged weights.
     pub fn load(
         face: &Path,
         eyes: Option<&Path>,
@@ -358,7 +358,7 @@ impl FaceNetworks {
         &self.face.manifest
     }
 
-    /// What a box shows, its eyes included.
+    /// Runs both networks on a box.
     ///
     /// # Errors
     /// The box is empty or absurdly large, or a network fails.
@@ -377,7 +377,8 @@ impl FaceNetworks {
         Ok(seen)
     }
 
-    /// What a box shows, without its eyes: enough to tell whether it holds a face.
+    /// Runs only the face net on a box: enough to decide whether it contains a
+    /// face.
     ///
     /// # Errors
     /// As [`look`](Self::look).
@@ -389,7 +390,7 @@ impl FaceNetworks {
         let square = Square::around(face, self.face.manifest.crop.scale)?;
         let [presence, visible, jaw, smile, pose, place, landmarks] =
             self.face.run(picture, &square)?;
-        // Buffers are made for faces of up to the picture's size.
+        // Buffers have room for faces of up to the picture's size.
         let longer = f64::from(picture.width().max(picture.height()));
         let point = |x: f32, y: f32| square.in_picture((f64::from(x), f64::from(y)));
         let mut seen = FaceObservation::at(
@@ -412,7 +413,7 @@ impl FaceNetworks {
     }
 }
 
-/// Looks at both eyes where the face net saw them.
+/// Runs the eye net on both eyes, at the places that the face net found.
 fn look_at_eyes(
     eyes: &mut Net<{ EYE_OUTPUTS.len() }>,
     picture: &LumaView<'_>,
@@ -457,8 +458,8 @@ fn eye_middles(seen: &FaceObservation) -> ((f64, f64), (f64, f64)) {
     (middle(0, 1), middle(4, 5))
 }
 
-/// A probability from a logit. In f64, so that the last bit, where mathematics
-/// libraries differ from each other, is rounded away.
+/// A probability from a logit. In f64, so that rounding removes the last bit,
+/// in which mathematics libraries differ.
 fn sigmoid(logit: f32) -> f32 {
     (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
 }

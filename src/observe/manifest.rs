@@ -1,10 +1,10 @@
-//! The model manifest: what a network file does not say about itself.
+//! The model manifest: what an ONNX file does not say about its network.
 //!
-//! An ONNX file knows its shapes but not how a face must be cut out and
-//! normalised for it, in which order its classes come, or under which licence
-//! it may be shipped. `NAME.toml` beside `NAME.onnx` says so. A wrong value here
-//! gives no crash but confident nonsense, so everything that can be checked is
-//! checked when the model is loaded, and keys have no silent defaults.
+//! An ONNX file contains shapes, but not how a face must be cut out and
+//! normalised, the order of the classes, or the licence. `NAME.toml` beside
+//! `NAME.onnx` contains these. A wrong value does not crash but gives confident
+//! nonsense, so everything that can be checked is checked when the model is
+//! loaded, and keys have no silent defaults.
 
 use std::path::Path;
 
@@ -27,18 +27,18 @@ pub struct Manifest {
     pub sha256: String,
     /// Licence of the weights, as an SPDX expression where there is one.
     pub licence: String,
-    /// Who made it, from what, where it came from.
+    /// Who made it, from what, and where it comes from.
     pub origin: String,
     /// Data sets that the weights were trained on.
     pub training_data: Vec<String>,
     /// Class names in the order of the network's numbers: each of the seven of
     /// [`Expression`] once, by its name or a usual other one (`anger`,
     /// `happiness`, …). `"-"` leaves a number out; any other name is a class
-    /// beyond the seven, whose probability counts for none of them.
+    /// beyond the seven, which keeps its probability.
     pub classes: Vec<String>,
     /// What the network's numbers are.
     pub output: OutputKind,
-    /// The tensor to read, where several have one number per class.
+    /// The output to read, if several have one number per class.
     pub output_name: Option<String>,
     /// The network's input.
     pub input: Input,
@@ -49,7 +49,7 @@ pub struct Manifest {
     pub measured: toml::Table,
 }
 
-/// What a number of the network stands for.
+/// The meaning of a number of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Expression(Expression),
@@ -87,7 +87,7 @@ const ALIASES: [(&str, Expression); 18] = [
 pub enum OutputKind {
     /// Before softmax.
     Logits,
-    /// After softmax: each from 0 to 1, summing to 1.
+    /// After softmax: each from 0 to 1; their sum is 1.
     Probabilities,
 }
 
@@ -104,9 +104,9 @@ pub struct Input {
     pub channels: usize,
     /// Order of the dimensions.
     pub layout: Layout,
-    /// One a channel.
+    /// One number per channel.
     pub mean: Vec<f32>,
-    /// One a channel, above 0.
+    /// One number per channel, above 0.
     pub std: Vec<f32>,
 }
 
@@ -142,7 +142,7 @@ impl Input {
             return Err(bad(
                 "input.channels",
                 format!(
-                    "{} channels cannot be made of luma: 1 (luma) or 3 (luma repeated)",
+                    "{} channels cannot be made from luma; use 1 (luma) or 3 (luma repeated)",
                     self.channels
                 ),
             ));
@@ -152,7 +152,7 @@ impl Input {
                 return Err(bad(
                     key,
                     format!(
-                        "{} values for {} channels; give one a channel",
+                        "{} values for {} channels; give one per channel",
                         values.len(),
                         self.channels
                     ),
@@ -184,7 +184,7 @@ pub(super) fn check_sha256(sha256: &str, path: &Path) -> Result<(), ModelError> 
         path: path.to_owned(),
         key: "sha256",
         reason: format!(
-            "'{sha256}' is no SHA-256 of 64 hexadecimal digits; print it with: sha256sum {}",
+            "'{sha256}' is not a SHA-256 of 64 hexadecimal digits; print it with: sha256sum {}",
             path.with_extension("onnx").display()
         ),
     })
@@ -196,7 +196,7 @@ pub(super) fn check_sha256(sha256: &str, path: &Path) -> Result<(), ModelError> 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CropRule {
-    /// Side of the square over the longer side of the box, 0.1 to 10.
+    /// Side of the square divided by the longer side of the box, 0.1 to 10.
     pub scale: f64,
     /// To the right, in box widths, -2 to 2.
     pub shift_x: f64,
@@ -218,8 +218,8 @@ impl Manifest {
     /// Reads and checks a manifest.
     ///
     /// # Errors
-    /// The file cannot be read, is no TOML, has a key too many or too few, or a
-    /// value that cannot be.
+    /// The file cannot be read or is not TOML, a key is unknown or missing, or
+    /// a value is invalid.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let manifest: Self = read(path)?;
         manifest.check(path)?;
@@ -263,7 +263,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// For each number of the network the class that it stands for.
+    /// The class of each number of the network.
     pub(super) fn class_order(&self, path: &Path) -> Result<Vec<Class>, ModelError> {
         let bad = |reason: String| ModelError::Value {
             path: path.to_owned(),
@@ -282,7 +282,7 @@ impl Manifest {
             if let Class::Expression(expression) = class
                 && order.contains(&class)
             {
-                return Err(bad(format!("'{expression}' is there twice")));
+                return Err(bad(format!("'{expression}' is in the list twice")));
             }
             order.push(class);
         }

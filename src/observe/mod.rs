@@ -2,11 +2,10 @@
 //!
 //! `crop` cuts a face from the picture as the training did, the [`manifest`]
 //! beside a model says how pixels become numbers, and the [`Classifier`] gives
-//! probabilities over the seven [`expression`]s. The [`FaceNetworks`] say whether
-//! there is a face at all, how the head is turned and how far the eyes are open.
-//! Everything that looks at a face
-//! is an [`Observer`], and what the observers of a frame saw of a face are its
-//! [`Observations`].
+//! probabilities over the seven [`expression`]s. The [`FaceNetworks`] say
+//! whether there is a face at all, how the head is turned and how far the eyes
+//! are open. Each of them is an [`Observer`]; the results of all observers for
+//! a face in a frame are its [`Observations`].
 
 mod classifier;
 mod crop;

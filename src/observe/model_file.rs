@@ -1,5 +1,5 @@
-//! The two files of a model, `NAME.onnx` and its manifest `NAME.toml`: where they
-//! are, whether they belong together, and why they cannot be used.
+//! The two files of a model, `NAME.onnx` and its manifest `NAME.toml`: finds
+//! them, checks that they belong together, and says why they cannot be used.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     #[error(
-        "{}: the model has no manifest beside it. Write {} with name, sha256 (print it with: \
+        "{}: the model's manifest is missing. Write {} with name, sha256 (print it with: \
          sha256sum {}), licence, origin, training_data, classes and output, and the tables \
          [input] (width, height, channels, layout, mean, std) and [crop] (scale, shift_x, \
          shift_y, filter); models/README.md explains each key",
@@ -44,14 +44,14 @@ pub enum ModelError {
     #[error("{}: {reason}", path.display())]
     Onnx { path: PathBuf, reason: String },
     #[error(
-        "{}: the network has {} inputs ({}), but the picture of one face is all that affectd \
-         has to give it",
+        "{}: the network has {} inputs ({}), but affectd can only give it one: the picture of a \
+         face",
         path.display(), names.len(), names.join(", ")
     )]
     InputCount { path: PathBuf, names: Vec<String> },
     #[error(
-        "{}: input '{name}' takes {found}, but luma normalised by the manifest is f32; export \
-         the model with an f32 input",
+        "{}: input '{name}' takes {found}, but affectd gives it f32; export the model with an \
+         f32 input",
         path.display()
     )]
     InputType {
@@ -101,8 +101,8 @@ pub enum ModelError {
         found: Vec<nn::Output>,
     },
     #[error(
-        "{}: a {kind} network needs an output '{name}' of {numbers} numbers, and this model has \
-         {}; use a model of scripts/train face, or take the key that names this one out of the \
+        "{}: a {kind} network needs an output '{name}' of {numbers} numbers, but this model has \
+         {}; use a model from scripts/train face, or remove the key that names this one from the \
          board file",
         path.display(), listed(found)
     )]
@@ -129,7 +129,7 @@ fn listed(outputs: &[nn::Output]) -> String {
 }
 
 impl ModelError {
-    /// Says what a manifest is for where there is none.
+    /// Explains what a manifest must contain, if there is none.
     fn of_manifest(error: Self, paths: &ModelPaths) -> Self {
         match error {
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -157,8 +157,8 @@ impl ModelError {
                 name,
                 advice: match found.first() {
                     Some(Some(batch)) if found.len() == 4 && *batch > 1 => {
-                        "the first side is a fixed batch, and affectd gives one face at a time: \
-                         export the model with a batch of 1 or a free one"
+                        "the first dimension is a fixed batch, but affectd gives one face at a time: \
+             export the model with a batch of 1 or a free one"
                     }
                     _ => "correct width, height, channels or layout in its table [input]",
                 },
@@ -195,7 +195,7 @@ impl ModelPaths {
         let extension = path.extension().and_then(|e| e.to_str());
         let stem = match extension {
             Some("onnx" | "toml") => path.with_extension(""),
-            // A name may hold a dot: `mobilenet_v2_1.0`.
+            // A name may contain a dot: `mobilenet_v2_1.0`.
             _ => path.to_owned(),
         };
         let with = |extension: &str| {
@@ -227,7 +227,7 @@ impl ModelFile {
         Ok(Self { paths, onnx })
     }
 
-    /// The manifest beside it, as `read` reads it.
+    /// The manifest beside it, parsed by `read`.
     pub fn manifest<T>(
         &self,
         read: impl FnOnce(&Path) -> Result<T, ModelError>,
@@ -235,8 +235,8 @@ impl ModelFile {
         read(&self.paths.manifest).map_err(|error| ModelError::of_manifest(error, &self.paths))
     }
 
-    /// Loads the model that a manifest describes, with weights that lie in files
-    /// beside it. Returns where its files are, too, for later errors.
+    /// Loads the model that a manifest describes, with weights in files beside
+    /// it. Also returns the paths of its files, for later errors.
     pub fn load(
         self,
         sha256: &str,
@@ -256,7 +256,7 @@ impl ModelFile {
     }
 }
 
-/// Refuses a file that is not the one that a manifest was written for.
+/// Refuses a file with another hash than the manifest's.
 fn check_hash(expected: &str, onnx: &[u8], paths: &ModelPaths) -> Result<(), ModelError> {
     let found = sha256_hex(onnx);
     if found.eq_ignore_ascii_case(expected) {
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn another_file_is_refused() {
-        // Of an empty file.
+        // The hash of an empty file.
         let sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let paths = ModelPaths::new(Path::new("models/tiny"));
         assert!(check_hash(sha256, b"", &paths).is_ok());

@@ -1,4 +1,4 @@
-//! From luma to the numbers that a network was trained on.
+//! Turns luma into the numbers that a network was trained on.
 
 use super::manifest::Input;
 use crate::nn::Layout;
@@ -7,14 +7,15 @@ use crate::nn::Layout;
 #[derive(Debug)]
 pub struct Normaliser {
     layout: Layout,
-    /// For each channel what the network gets for each of the 256 luma values.
+    /// For each channel, the network's input for each of the 256 luma values.
     tables: Vec<[f32; 256]>,
     input: Vec<f32>,
 }
 
 impl Normaliser {
     pub fn new(input: &Input) -> Self {
-        // The arithmetic of the training script, in f32 and in its order.
+        // The same arithmetic as in the training script, in f32 and in the same
+        // order.
         let tables = std::iter::zip(&input.mean, &input.std)
             .map(|(mean, std)| std::array::from_fn(|luma| (luma as f32 / 255.0 - mean) / std))
             .collect();

@@ -1,4 +1,4 @@
-//! One observer of one face, and the record of what all of them saw.
+//! The trait of observers, and the record of their results.
 
 use super::classifier::Classifier;
 use super::error::ClassifyError;
@@ -17,17 +17,17 @@ pub struct Observations {
     pub face: Option<FaceObservation>,
 }
 
-/// Something that looks at one face in one frame, mostly a network with its crop
-/// and its buffers.
+/// An observer looks at one face in one frame. Most observers are a network
+/// with its crop and its buffers.
 ///
-/// A further one is a file with an implementation, a field in [`Observations`]
-/// for what it sees, and a line where the stages are built.
+/// A new observer needs a file with its implementation, a field in
+/// [`Observations`] for its result, and a line where the stages are built.
 pub trait Observer: Send {
     /// The name for log lines.
     fn name(&self) -> &str;
 
-    /// Makes room for faces in pictures of up to `width` x `height` pixels, so
-    /// that [`observe`](Self::observe) does not allocate.
+    /// Allocates memory for faces in pictures of up to `width` x `height`
+    /// pixels, so that [`observe`](Self::observe) does not allocate.
     fn reserve(&mut self, _width: u32, _height: u32) {}
 
     /// Looks at a face and fills in what it sees.
@@ -42,8 +42,8 @@ pub trait Observer: Send {
         seen: &mut Observations,
     ) -> Result<(), ClassifyError>;
 
-    /// As [`observe`](Self::observe), at a box that may hold no face: a verifier
-    /// may leave out what costs time and does not tell whether there is one.
+    /// As [`observe`](Self::observe), for a box that may contain no face: a
+    /// verifier may leave out work that does not help to decide this.
     ///
     /// # Errors
     /// As [`observe`](Self::observe).

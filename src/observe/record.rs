@@ -1,11 +1,12 @@
-//! How what was seen of a face is written: the same keys in events and in what
-//! `affectd image` prints.
+//! Writes the observations of a face as JSON, with the same keys in events and
+//! in `affectd image`.
 
 use serde::ser::SerializeMap;
 
 use super::face::FaceObservation;
 
-/// Writes what a face net and an eye net saw; what is not known is left out.
+/// Writes the results of the face net and the eye net; unknown values are left
+/// out.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -47,7 +48,8 @@ pub fn serialize_landmarks<M: SerializeMap>(
     map.serialize_entry("landmarks", &points)
 }
 
-/// A number with so many decimals. JSON has no way to write what is not finite.
+/// A number rounded to so many decimals. JSON cannot contain numbers that are
+/// not finite.
 #[must_use]
 pub fn to_decimals(value: f32, decimals: i32) -> f64 {
     if !value.is_finite() {

@@ -1,9 +1,9 @@
-//! Cuts a square that may lean out of a picture: a network's view of a tilted
-//! head, and the eye net's view of an eye.
+//! Cuts a turned square out of a picture: a network's view of a tilted head,
+//! and the eye net's view of an eye.
 //!
-//! The square is sampled as the training does it: bilinearly, at as many points
-//! for each pixel as the reduction asks for, which are then averaged. Positions
-//! are in 16 fraction bits and sums in integers, so that all machines get the
+//! The square is sampled as the training does it: bilinearly, at several points
+//! per pixel, depending on the reduction, whose values are averaged. Positions
+//! have 16 fraction bits and sums are integers, so that all machines get the
 //! same pixels.
 
 use super::crop::MAX_CROP;
@@ -14,11 +14,11 @@ use crate::frame::LumaView;
 /// Fraction bits of a position.
 const FRACTION: u32 = 16;
 
-/// The most points along each side of a pixel. A larger square is smoothed less
-/// than it should be, which costs less than reading all of its pixels.
+/// The largest number of points along each side of a pixel. A larger square is
+/// smoothed too little, but reading all of its pixels would take too long.
 const MOST_POINTS: f64 = 3.0;
 
-/// Positions beyond this show nothing but the picture's edge.
+/// Positions beyond this show only the picture's edge.
 const FARTHEST: f64 = 1e5;
 
 /// A square of a picture.
@@ -29,16 +29,16 @@ pub struct Square {
     pub centre: (f64, f64),
     /// The side in pixels, above 0.
     pub side: f64,
-    /// How far the square leans, in degrees clockwise. What is cut out is
-    /// upright.
+    /// How far the square is turned, in degrees clockwise. The pixels that are
+    /// cut out are upright.
     pub turn: f64,
-    /// Whether left and right are exchanged in what is cut out.
+    /// Whether left and right are exchanged in the result.
     pub mirror: bool,
 }
 
 impl Square {
-    /// The square around a face's box, `scale` times as large as the longer side
-    /// of the box, and upright on the face.
+    /// The square around a face's box, turned like the face. Its side is
+    /// `scale` times the longer side of the box.
     ///
     /// # Errors
     /// The box is empty, or the square absurdly large.
@@ -71,7 +71,7 @@ impl Square {
         ((flip * cos, flip * sin), (-sin, cos))
     }
 
-    /// Where a point lies in the picture, which is given in parts of the
+    /// The position in the picture of a point that is given in parts of the
     /// square's side from its upper left corner.
     #[must_use]
     pub fn in_picture(&self, (x, y): (f64, f64)) -> (f64, f64) {
@@ -116,8 +116,8 @@ impl Sampler {
         };
         let step = pixel / points;
         let (right, down) = square.axes();
-        // To the middle of the first point; a pixel's middle has whole numbers
-        // below.
+        // Moves to the middle of the first point; below, the middle of a pixel
+        // has whole numbers.
         let first = square.in_picture((0.0, 0.0));
         let first = (
             first.0 + (right.0 + down.0) * step / 2.0 - 0.5,
@@ -257,9 +257,9 @@ mod tests {
         let pixels = slope();
         let view = LumaView::new(&pixels, 60, 60, 60).unwrap();
         let mut sampler = Sampler::new(8);
-        // Leaning clockwise by 90 degrees, its top points to the right: from
-        // left to right it runs down in the picture, from top to bottom to the
-        // left.
+        // Turned clockwise by 90 degrees, the top of the square points to the
+        // right: its left to right is downwards in the picture, and its top to
+        // bottom is to the left.
         let cut = sampler.cut(&view, &square((30.0, 30.0), 8.0, 90.0));
         assert_eq!(cut[0], (2 * 33 + 26) as u8);
         assert_eq!(cut[7], (2 * 33 + 33) as u8);
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_reduced_square_is_averaged() {
-        // Stripes of one pixel are gray from afar.
+        // Stripes of one pixel become gray when they are reduced.
         let pixels: Vec<u8> = (0..60 * 60).map(|i| 200 * (i % 2) as u8).collect();
         let view = LumaView::new(&pixels, 60, 60, 60).unwrap();
         let mut sampler = Sampler::new(20);
