@@ -1,9 +1,9 @@
-//! A slot between the loop and the thread of a slow device: it holds one value,
-//! and a newer value takes the place of one that nobody has taken yet.
+//! A slot between the loop and the thread of a slow device: it contains one
+//! value, and a newer value replaces one that was not taken yet.
 //!
-//! A channel would make a device that falls behind show the past; here it
-//! always shows the present. The lock is held only while a value is moved in or
-//! out, never while a device works, so the loop does not wait for a device.
+//! With a channel, a slow device would show old values; with this slot it
+//! always shows the newest one. The lock is held only while a value is moved in
+//! or out, never while a device works, so the loop does not wait for a device.
 //!
 //! ```
 //! use affectd::output::latest::{self, Taken};
@@ -43,12 +43,12 @@ struct State<T> {
 
 impl<T> Slot<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing panics while the lock is held, and no half-made value can be
-        // seen: a poisoned lock is as good as another.
+        // Nothing panics while the lock is held, so a poisoned lock is still
+        // usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `ready` or until the time is over; hands back the lock.
+    /// Waits until `ready` or until the time is over; returns the lock.
     fn wait(
         &self,
         timeout: Duration,
@@ -92,9 +92,9 @@ pub fn slot<T>() -> (Writer<T>, Reader<T>) {
 pub struct Writer<T>(Arc<Slot<T>>);
 
 impl<T> Writer<T> {
-    /// Puts a value into the slot and returns at once. What nobody had taken
-    /// comes back, so that its buffers can be used again; so does `value` itself
-    /// when the reader is gone.
+    /// Puts a value into the slot and returns at once. Returns an old value
+    /// that was not taken, so that its buffers can be reused, or `value` itself
+    /// if the reader is gone.
     pub fn put(&self, value: T) -> Option<T> {
         let mut state = self.0.lock();
         if !state.reading {
@@ -106,16 +106,16 @@ impl<T> Writer<T> {
         replaced
     }
 
-    /// Whether the reader still exists; false once its thread has ended,
-    /// by a panic too.
+    /// Whether the reader still exists; false after its thread has ended, also
+    /// by a panic.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.0.lock().reading
     }
 
     /// Closes the slot and waits for at most `timeout` until the reader has
-    /// taken what was left and is gone. Returns whether it is: a thread that
-    /// hangs in its device must not keep the process from ending.
+    /// taken the last value and is gone. Returns whether it is gone: a thread
+    /// that hangs in its device must not block the end of the process.
     #[must_use]
     pub fn close(self, timeout: Duration) -> bool {
         self.0.lock().writing = false;
@@ -131,26 +131,26 @@ impl<T> Drop for Writer<T> {
     }
 }
 
-/// The device thread's end of a slot. Dropping it tells the writer that nobody
-/// reads any more.
+/// The device thread's end of a slot. After it is dropped, the writer knows
+/// that there is no reader any more.
 #[derive(Debug)]
 pub struct Reader<T>(Arc<Slot<T>>);
 
-/// What [`Reader::take`] found.
+/// The result of [`Reader::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken<T> {
     /// The newest value.
     Value(T),
-    /// Nothing new within the time allowed.
+    /// Nothing new within the time limit.
     Nothing,
-    /// Nothing new, and there never will be: the writer is gone. Values put in
-    /// before come first.
+    /// Nothing new, and nothing will come: the writer is gone. Earlier values
+    /// come first.
     Closed,
 }
 
 impl<T> Reader<T> {
-    /// Waits for at most `timeout` for a value not taken yet; a timeout of zero
-    /// only looks.
+    /// Waits for at most `timeout` for a new value; a timeout of zero does not
+    /// wait.
     #[must_use]
     pub fn take(&self, timeout: Duration) -> Taken<T> {
         let mut state = self
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn close_waits_for_the_reader_but_not_for_ever() {
+    fn close_waits_for_the_reader_within_a_limit() {
         let (writer, reader) = slot();
         writer.put(7);
         let thread = thread::spawn(move || reader.take(LONG));
@@ -230,7 +230,7 @@ mod tests {
         let (writer, reader) = slot();
         let thread = thread::spawn(move || {
             let _held = reader;
-            // Not a panic, which would print; unwinding drops in the same way.
+            // Unwinds like a panic, but prints nothing.
             std::panic::resume_unwind(Box::new("device gone"));
         });
         assert!(thread.join().is_err());

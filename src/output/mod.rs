@@ -1,5 +1,5 @@
-//! Output: reports to GPIO lines, a display and events, none of which can make
-//! the loop wait.
+//! Output: shows reports on GPIO lines, displays and events. None of them can
+//! make the loop wait.
 
 pub mod display;
 pub mod events;
@@ -10,20 +10,21 @@ pub mod record;
 
 pub use crate::report::{Camera, FaceReport, FatigueReport, Heat, PausedBy, Report, Shutdown};
 
-/// What an output changed on hardware by a report, and what it heard from there.
+/// What an output changed on the hardware for a report, and what it read from
+/// there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Level changes of GPIO lines. The loop notes how long after its frame they
-    /// come.
+    /// Level changes of GPIO lines. The loop measures the time from the frame
+    /// to them.
     pub edges: u64,
-    /// Whether somebody has just acknowledged the alarm.
+    /// Whether the alarm was just acknowledged.
     pub is_acknowledged: bool,
     /// Whether a switch asks for a pause.
     pub asks_pause: bool,
 }
 
 impl Changes {
-    /// What an output returns that drives no GPIO lines.
+    /// The value of an output without GPIO lines.
     pub const NONE: Self = Self {
         edges: 0,
         is_acknowledged: false,
@@ -36,14 +37,13 @@ impl Changes {
 /// Implementations never block: a slow device gets a thread of its own and the
 /// [latest] value.
 pub trait Output {
-    /// Takes what the loop knows now. The last report has a
-    /// [`shutdown`](Report::shutdown).
+    /// Takes a report. The last one has a [`shutdown`](Report::shutdown).
     fn update(&mut self, report: &Report<'_>) -> Changes;
 
-    /// Opens the files that it writes again: logrotate has moved them (SIGUSR1).
+    /// Opens its files again, because logrotate has moved them (SIGUSR1).
     fn reopen_files(&mut self) {}
 
-    /// Puts the device into its safe state and lets go of it. Called once, after
+    /// Puts the device into its safe state and releases it. Called once, after
     /// the last report. Returns within a bounded time.
     fn finish(&mut self) {}
 }

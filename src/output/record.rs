@@ -2,7 +2,7 @@
 //! only. The format is that of [`trace`], which
 //! `affectd fatigue` reads again.
 //!
-//! A thread writes, so that a slow card does not hold up the loop. Rows that do
+//! A thread writes, so that a slow card does not delay the loop. Rows that do
 //! not fit into its queue are dropped, counted, and noted in the file.
 
 use std::fs::{self, File, OpenOptions};
@@ -22,13 +22,13 @@ use crate::frame::Timestamp;
 use crate::output::old_file::old_file;
 use crate::output::{Camera, Changes, Output, Report};
 
-/// Rows that wait for the thread: some seconds of a face at 60 frames per
-/// second.
+/// How many rows may wait for the thread: some seconds of a face at 60 frames
+/// per second.
 const QUEUE: usize = 512;
-/// Rows are on the disk at the latest after this time.
+/// Rows are written to the disk after this time at the latest.
 const FLUSH: Duration = Duration::from_secs(1);
 /// How long the end waits for the thread: with a live source, and with a
-/// recording, where rows are worth more than time.
+/// recording, for which complete rows matter more than time.
 const FINISH_LIVE: Duration = Duration::from_millis(150);
 const FINISH_RECORDED: Duration = Duration::from_secs(2);
 /// How long the loop waits for room in the queue, with a recording.
@@ -40,20 +40,20 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub file: PathBuf,
-    /// The most bytes of the file: a full one is renamed to `FILE.1`, in the
-    /// place of the one before.
+    /// The largest size of the file in bytes: a full file is renamed to
+    /// `FILE.1`, which replaces the earlier `FILE.1`.
     pub max_bytes: u64,
-    /// What goes into the comments at the top.
+    /// The settings for the comments at the top.
     pub fatigue: fatigue::Options,
 }
 
 impl Options {
-    /// What `max_bytes` is without the key: some six hours.
+    /// The default of `max_bytes`: about six hours.
     pub const MAX_BYTES: u64 = 100_000_000;
-    /// The least that `max_bytes` may be.
+    /// The smallest `max_bytes`.
     pub const MAX_BYTES_LEAST: u64 = 65_536;
 
-    /// What the full file is renamed to.
+    /// The new name of the full file.
     #[must_use]
     pub fn old_file(&self) -> PathBuf {
         old_file(&self.file)
@@ -68,8 +68,8 @@ pub struct Error {
     source: io::Error,
 }
 
-/// Opens the recording and closes it again, to find out whether the daemon can.
-/// A file that did not exist is removed again.
+/// Opens the recording and closes it again, to check whether the daemon can
+/// open it. A file that did not exist is removed again.
 ///
 /// # Errors
 /// It cannot be opened.
@@ -87,7 +87,7 @@ fn open(path: &Path) -> Result<File, Error> {
         .append(true)
         .create(true)
         .mode(0o640)
-        // A named pipe without a reader must not hold up the start.
+        // A named pipe without a reader must not block the start.
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
         .open(path)
         .map_err(|source| Error {
@@ -98,7 +98,7 @@ fn open(path: &Path) -> Result<File, Error> {
 
 type Line = (Timestamp, u64, Row);
 
-/// Records the eyes of all faces that are watched or might be.
+/// Records the eyes of all followed faces.
 #[derive(Debug)]
 pub struct Recorder {
     rows: Option<SyncSender<Line>>,
@@ -109,7 +109,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the file; one that is there becomes the old one. `is_live`: whether
+    /// Opens the file; an existing file becomes the old one. `is_live`: whether
     /// frames come in real time, so that nothing may wait.
     ///
     /// # Errors
@@ -121,8 +121,8 @@ impl Recorder {
         };
         let file = open(&options.file)?;
         let metadata = file.metadata().map_err(failed)?;
-        // An old recording has other times and perhaps other settings, and a
-        // recording begins with its settings.
+        // An old recording has other times and perhaps other settings, so rows
+        // are not appended to it.
         let file = if metadata.is_file() && metadata.len() > 0 {
             fs::rename(&options.file, old_file(&options.file)).map_err(failed)?;
             open(&options.file)?
@@ -269,13 +269,13 @@ impl RecordFile {
         }
     }
 
-    /// Goes on in another file.
+    /// Continues in another file.
     fn take(&mut self, file: io::Result<File>) {
         match file {
             Ok(file) => {
                 let before = std::mem::replace(&mut self.out, BufWriter::new(file));
-                // Rows that a full disk refused are lost: they would be written
-                // again and again.
+                // Rows that a full disk refused are dropped; otherwise they
+                // would be written again and again.
                 let (_, _unwritten) = before.into_parts();
                 self.bytes = 0;
                 self.is_begun = false;
@@ -306,7 +306,7 @@ impl RecordFile {
             }
         }
         self.line.clear();
-        // Into memory: there is nothing that could fail.
+        // Writing into memory cannot fail.
         if !self.is_begun {
             let _ = trace::write_header(&mut self.line, &self.options.fatigue);
         }
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    /// Shows frames to the rules and to a recorder; returns the events.
+    /// Passes frames to the rules and to a recorder; returns the events.
     fn record(options: &Options, frames: u64) -> Vec<fatigue::Event> {
         let mut recorder = Recorder::new(options.clone(), false).unwrap();
         let mut fatigue = Fatigue::new(options.fatigue);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_and_one_from_before_become_the_old_one() {
+    fn a_full_file_and_an_earlier_file_become_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let options = options(folder.path(), Options::MAX_BYTES_LEAST);
         record(&options, 1200);

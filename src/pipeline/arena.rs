@@ -1,8 +1,8 @@
-//! Whether the frame arena is large enough, and what to do if it is not.
+//! Checks whether the frame arena is large enough.
 
 use crate::host::memory::{self, Usage};
 
-/// The arena has no room for what a frame may need.
+/// The arena is too small for a frame.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the frame arena of {} KiB is too small for frames of {width}x{height}: {}",
@@ -21,7 +21,7 @@ fn advice(usage: &Usage) -> String {
     format!("set process.arena_kib = {needed} in the board file")
 }
 
-/// Warns once when frames need more than the arena has. They go on with the
+/// Warns once if frames need more than the arena has. They then get the
 /// system's memory.
 pub(super) struct ArenaWatch {
     overflows: u64,
@@ -36,7 +36,7 @@ impl ArenaWatch {
         }
     }
 
-    /// Looks after a frame of `size`.
+    /// Checks the arena after a frame of `size`.
     pub fn look(&mut self, size: (u32, u32)) {
         let usage = memory::usage();
         if usage.overflows_here > self.overflows {

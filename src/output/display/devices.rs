@@ -1,5 +1,5 @@
-//! What there is to connect a display to on this machine, from `/dev` and
-//! `/sys`: nothing is opened.
+//! Lists the buses and framebuffers of this machine, from `/dev` and `/sys`,
+//! without opening them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ pub struct Devices {
     pub framebuffers: Vec<Device>,
 }
 
-/// A device and what the kernel says of it.
+/// A device, with the kernel's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// What to write into a board file.
+    /// The path for a board file.
     pub path: PathBuf,
     /// The I²C adapter's name, the SPI device's alias, or the framebuffer's
-    /// driver with its size; empty if the kernel does not say.
+    /// driver with its size; empty if the kernel does not give it.
     pub description: String,
 }
 
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_any_is_no_error() {
+    fn a_machine_without_devices_is_not_an_error() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(devices_under(root.path()), Devices::default());
     }

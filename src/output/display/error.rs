@@ -15,8 +15,8 @@ pub enum DisplayError {
     #[error("cannot start the display's thread: {0}")]
     Thread(io::Error),
     #[error(
-        "no answer from address {address:#04x} on {}: {reason}; is it wired and powered? \
-         `i2cdetect -y N` shows what answers on /dev/i2c-N, and some modules have 0x3d",
+        "no answer from address {address:#04x} on {}: {reason}; check wires and supply; \
+         `i2cdetect -y N` shows the addresses that answer on /dev/i2c-N, and some modules have 0x3d",
         bus.display()
     )]
     I2c {

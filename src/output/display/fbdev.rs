@@ -1,8 +1,8 @@
-//! What a framebuffer driver reports, by `FBIOGET_VSCREENINFO` and
+//! Reads the geometry of a framebuffer with `FBIOGET_VSCREENINFO` and
 //! `FBIOGET_FSCREENINFO` (`linux/fb.h`).
 //!
-//! No crate that is here already wraps these two calls, so this file has the
-//! display's only unsafe code: one call, of an ioctl that fills a structure.
+//! None of the crates in use wraps these two calls, so this file has the
+//! display's only unsafe code: a call of an ioctl that fills a structure.
 
 use std::fs::File;
 use std::io;
@@ -15,13 +15,13 @@ use super::geometry::{Channel, Geometry};
 /// `struct fb_var_screeninfo`: 40 fields of 32 bits, read by index.
 type Variable = [u32; 40];
 
-/// `struct fb_fix_screeninfo`: two fields are an unsigned long, so that its
-/// size depends on that of a pointer.
+/// `struct fb_fix_screeninfo`: two fields are an unsigned long, so its size
+/// depends on that of a pointer.
 type Fixed = [u32; if WIDE { 20 } else { 17 }];
 
 const WIDE: bool = size_of::<usize>() == 8;
 
-/// Where in `Fixed` the kind of memory and the bytes from row to row are.
+/// The indices in `Fixed` of the kind of memory and of the bytes per row.
 const KIND: usize = if WIDE { 7 } else { 6 };
 const STRIDE: usize = if WIDE { 12 } else { 11 };
 
@@ -31,18 +31,18 @@ const FBIOGET_FSCREENINFO: Opcode = 0x4602;
 /// `FB_TYPE_PACKED_PIXELS`
 const PACKED_PIXELS: u32 = 0;
 
-/// The types that an ioctl of this file fills.
+/// A type that an ioctl of this file fills.
 trait Report: Copy {}
 impl Report for Variable {}
 impl Report for Fixed {}
 
-/// Asks a device for a report.
+/// Requests a report from a device.
 fn get<const OPCODE: Opcode, R: Report>(file: &File) -> io::Result<R> {
-    // SAFETY: called below only, with FBIOGET_VSCREENINFO for `Variable` and
-    // FBIOGET_FSCREENINFO for `Fixed`, which are as large as the structures that
-    // the kernel writes for them, and of which any bytes are valid values. A
-    // device that is no framebuffer and gives these numbers another meaning is
-    // kept out by `geometry`, which first asks the kernel what the device is.
+    // SAFETY: only called below, with FBIOGET_VSCREENINFO for `Variable` and
+    // FBIOGET_FSCREENINFO for `Fixed`. These have the size of the structures
+    // that the kernel writes, and any bytes are valid values. Another device
+    // could give these numbers another meaning, so `geometry` first checks that
+    // the device is a framebuffer.
     Ok(unsafe { ioctl(file.as_fd(), Getter::<OPCODE, R>::new()) }?)
 }
 
@@ -53,14 +53,15 @@ pub fn geometry(file: &File) -> io::Result<Geometry> {
     if rustix::fs::major(device) != 29 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "this is no framebuffer",
+            "this is not a framebuffer",
         ));
     }
     let variable: Variable = get::<FBIOGET_VSCREENINFO, _>(file)?;
     let fixed: Fixed = get::<FBIOGET_FSCREENINFO, _>(file)?;
     let mut geometry = read(&variable, fixed[STRIDE]);
     if fixed[KIND] != PACKED_PIXELS {
-        // Bit planes and text: not drawn on, and told apart from a palette.
+        // Bit planes and text cannot be drawn on. 0 distinguishes them from a
+        // palette.
         geometry.bytes = 0;
     }
     Ok(geometry)
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn fields_are_where_the_kernel_puts_them() {
-        // As vc4's framebuffer reports an 800x480 panel.
+        // The report of vc4's framebuffer for an 800x480 panel.
         let mut variable = [0; 40];
         variable[..8].copy_from_slice(&[800, 480, 800, 960, 0, 480, 32, 0]);
         variable[8..20].copy_from_slice(&[16, 8, 0, 8, 8, 0, 0, 8, 0, 24, 8, 0]);
@@ -116,6 +117,6 @@ mod tests {
     fn other_devices_are_not_asked() {
         let null = File::open("/dev/null").unwrap();
         let error = geometry(&null).unwrap_err();
-        assert!(error.to_string().contains("no framebuffer"));
+        assert!(error.to_string().contains("not a framebuffer"));
     }
 }

@@ -1,12 +1,13 @@
 //! The Linux framebuffer: a screen as a file, `/dev/fb0`.
 //!
-//! What the driver reports says where each pixel goes: its size, the bytes from
-//! one row to the next, which part of a larger memory is on the screen, and
-//! where red, green and blue lie within a pixel. Rows are written with
-//! `pwrite`, so that the memory need not be mapped.
+//! The driver's report gives the place of each pixel: its size, the bytes from
+//! one row to the next, which part of a larger memory is on the screen, and the
+//! bits of red, green and blue in a pixel. Rows are written with `pwrite`, so
+//! the memory does not have to be mapped.
 //!
-//! A text console on the same screen goes on drawing its cursor; it is switched
-//! off by `vt.global_cursor_default=0` on the kernel's command line.
+//! A text console on the same screen still draws its cursor;
+//! `vt.global_cursor_default=0` on the kernel's command line switches the
+//! cursor off.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
@@ -22,7 +23,7 @@ use super::panel::Panel;
 use crate::draw::palette::{Part, Theme};
 use crate::draw::{Canvas, Grain};
 
-/// A framebuffer, or a file laid out like one.
+/// A framebuffer, or a file with the same layout.
 pub struct FramebufferPanel {
     file: File,
     path: PathBuf,
@@ -32,11 +33,11 @@ pub struct FramebufferPanel {
 }
 
 impl FramebufferPanel {
-    /// Opens a framebuffer and asks it for its geometry.
+    /// Opens a framebuffer and reads its geometry.
     ///
     /// # Errors
-    /// It does not exist, may not be written, is no framebuffer, or has a format
-    /// that cannot be drawn.
+    /// It does not exist, is not writable, is not a framebuffer, or has an
+    /// unsupported format.
     pub fn open(path: &Path) -> Result<Self, DisplayError> {
         let failed = |source| DisplayError::Framebuffer {
             path: path.to_owned(),
@@ -65,7 +66,7 @@ impl FramebufferPanel {
     /// Takes a file with a known geometry, and fills its visible part.
     ///
     /// # Errors
-    /// The geometry cannot be drawn on, or the file not written.
+    /// The geometry is not supported, or the file is not writable.
     pub fn new(file: File, path: &Path, geometry: Geometry) -> Result<Self, DisplayError> {
         if let Some(complaint) = geometry.complaint() {
             return Err(DisplayError::FramebufferFormat {
@@ -80,7 +81,7 @@ impl FramebufferPanel {
             row: Vec::with_capacity((geometry.width * geometry.bytes) as usize),
             geometry,
         };
-        // What is left over at the edges is never drawn to.
+        // Pixels left over at the edges keep this colour.
         let ground = geometry.pack(Rgb888::of(Part::Ground));
         for _ in 0..geometry.width {
             panel.row.extend(&ground[..geometry.bytes as usize]);
@@ -113,7 +114,7 @@ impl Panel for FramebufferPanel {
 
     fn grain(&self) -> Grain {
         Grain {
-            // Each row is a system call anyway, which costs as much as copying
+            // Each row is a system call anyway, which takes as long as copying
             // some hundred pixels.
             band: 1,
             overhead: 200,

@@ -2,7 +2,7 @@
 
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 
-/// Where the bits of one colour lie in a pixel.
+/// The bits of one colour in a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Channel {
     /// The lowest bit.
@@ -22,7 +22,7 @@ pub struct Geometry {
     pub top: u32,
     /// Bytes from one row to the next.
     pub stride: u32,
-    /// Bytes a pixel, 2 to 4; least significant first.
+    /// Bytes per pixel, 2 to 4; least significant first.
     pub bytes: u32,
     pub red: Channel,
     pub green: Channel,
@@ -30,10 +30,10 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The largest side that is believed.
+    /// The largest plausible side.
     const MAX_SIDE: u32 = 16_384;
 
-    /// Tells what is wrong with a geometry that cannot be drawn on.
+    /// Why a geometry is not supported, if so.
     pub(super) fn complaint(&self) -> Option<String> {
         let channels = [self.red, self.green, self.blue];
         if !(1..=Self::MAX_SIDE).contains(&self.width)
@@ -44,7 +44,7 @@ impl Geometry {
             Some(format!("a size of {}x{}", self.width, self.height))
         } else if !(2..=4).contains(&self.bytes) {
             Some(format!(
-                "{} bits a pixel; 16, 24 and 32 can be drawn",
+                "{} bits per pixel; only 16, 24 and 32 are supported",
                 self.bytes * 8
             ))
         } else if channels.iter().any(|channel| {
@@ -54,7 +54,7 @@ impl Geometry {
         } else if u64::from(self.stride) < u64::from(self.left + self.width) * u64::from(self.bytes)
         {
             Some(format!(
-                "{} bytes a row, too few for {} pixels",
+                "{} bytes per row, too few for {} pixels",
                 self.stride,
                 self.left + self.width
             ))
@@ -78,8 +78,8 @@ impl Geometry {
             + u64::from(self.left + x) * u64::from(self.bytes)
     }
 
-    /// Pixels of the screen to one of the canvas, each way: a large monitor is
-    /// drawn coarser, for the sake of memory and time.
+    /// Pixels of the screen for one pixel of the canvas, in both directions: on
+    /// a large monitor the picture is coarser, to save memory and time.
     pub(super) fn zoom(&self) -> u32 {
         const MOST: u64 = 1_100_000;
         (1..)
@@ -133,11 +133,11 @@ mod tests {
         assert!(wrong(|g| g.green.length = 0).contains("channels"));
         assert!(wrong(|g| g.red.offset = 12).contains("channels"));
         assert!(wrong(|g| g.red.offset = u32::MAX).contains("channels"));
-        assert!(wrong(|g| g.stride = 7).contains("bytes a row"));
+        assert!(wrong(|g| g.stride = 7).contains("bytes per row"));
     }
 
     #[test]
-    fn large_screens_are_drawn_coarser() {
+    fn large_screens_get_a_coarser_picture() {
         let zoom = |width, height| {
             Geometry {
                 width,

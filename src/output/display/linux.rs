@@ -1,4 +1,4 @@
-//! Buses and lines of this machine, by linux-embedded-hal.
+//! Buses and lines of this machine, through linux-embedded-hal.
 
 use std::path::Path;
 
@@ -19,14 +19,11 @@ pub fn i2c(bus: &Path) -> Result<I2cdev, DisplayError> {
     I2cdev::new(bus).map_err(|error| DisplayError::Bus {
         path: bus.to_owned(),
         reason: error.to_string(),
-        hint: hint(
-            bus,
-            "; I2C may have to be switched on first (dtparam=i2c_arm=on)",
-        ),
+        hint: hint(bus, "; switch I2C on if it is off (dtparam=i2c_arm=on)"),
     })
 }
 
-/// Opens an SPI device: mode 0, 8 bits a word.
+/// Opens an SPI device: mode 0, 8 bits per word.
 pub fn spi(device: &Path, speed_hz: u32) -> Result<SpidevDevice, DisplayError> {
     let mut options = SpidevOptions::new();
     options
@@ -41,22 +38,19 @@ pub fn spi(device: &Path, speed_hz: u32) -> Result<SpidevDevice, DisplayError> {
     open().map_err(|error: std::io::Error| DisplayError::Bus {
         path: device.to_owned(),
         reason: error.to_string(),
-        hint: hint(
-            device,
-            "; SPI may have to be switched on first (dtparam=spi=on)",
-        ),
+        hint: hint(device, "; switch SPI on if it is off (dtparam=spi=on)"),
     })
 }
 
 fn hint(path: &Path, absent: &'static str) -> &'static str {
     if path.exists() {
-        "; the user may have to be in the group i2c, spi or gpio"
+        "; add the user to the group of the device (i2c, spi or gpio)"
     } else {
         absent
     }
 }
 
-/// Takes the lines of a colour panel: reset inactive, the backlight dark.
+/// Requests the lines of a colour panel: reset inactive, the backlight off.
 pub fn pins(options: &TftOptions) -> Result<TftPins<CdevPin>, DisplayError> {
     let mut chip = Cdev::find(&options.chip)?;
     let mut optional = |line: &Option<LineId>, purpose, level| {
@@ -77,7 +71,7 @@ mod tests {
     use crate::output::display::TftController;
 
     #[test]
-    fn absent_devices_are_told_with_what_to_do() {
+    fn errors_for_missing_devices_say_what_to_do() {
         let error = |result: Result<(), DisplayError>| result.unwrap_err().to_string();
         let i2c = error(i2c(Path::new("/nowhere/i2c-1")).map(drop));
         assert!(

@@ -1,11 +1,10 @@
 //! Display: one screen design, drawn with embedded-graphics, on several devices.
 //!
-//! `screen` says what is drawn, for any size and for one bit as for colour; the
-//! devices say where. Between them lies a `Canvas`, and only where it differs
-//! from what the device shows is anything sent. Each display has a thread of
-//! its own, so that the loop never waits for a bus, and a display that fails is
-//! logged, opened anew with growing pauses and drawn afresh: it never stops
-//! anything else.
+//! `screen` draws the picture, for any size, at one bit or in colour, on a
+//! `Canvas`; a device shows it. Only the pixels that differ from the device's
+//! picture are sent. Each display has a thread of its own, so the loop never
+//! waits for a bus. A display that fails is logged, opened again after growing
+//! pauses and fully drawn; nothing else is affected.
 
 mod devices;
 mod error;
@@ -67,8 +66,8 @@ pub struct Display {
 
 impl Display {
     /// Starts the thread. `connect` opens the device; it is called on the
-    /// thread, at once and again after each failure. `subject` opens log lines,
-    /// and `max_fps` bounds how often the device is written to.
+    /// thread, at once and again after each failure. `subject` is the start of
+    /// log lines, and `max_fps` limits how often the device is written to.
     ///
     /// # Errors
     /// The thread cannot be started, or `max_fps` is outside of
@@ -109,7 +108,7 @@ impl Output for Display {
             self.shown = view;
         } else {
             error!(
-                "{}: its thread ended because of an error in affectd; the display stays as it is until affectd is started again",
+                "{}: its thread ended because of a bug in affectd; the display does not change until affectd is started again",
                 self.subject
             );
             self.writer = None;
@@ -123,15 +122,15 @@ impl Output for Display {
         {
             // The thread ends with the process.
             warn!(
-                "{}: it did not answer while affectd stopped, and may still show the last picture",
+                "{}: no answer while affectd stopped; it may still show the last picture",
                 self.subject
             );
         }
     }
 }
 
-/// Starts a display. A device that does not answer is logged and tried again
-/// for as long as affectd runs.
+/// Starts a display. A device that does not answer is logged, and tried again
+/// while affectd runs.
 ///
 /// # Errors
 /// No device can have these options.
@@ -144,9 +143,9 @@ pub fn open(options: &Options) -> Result<Box<dyn Output>, DisplayError> {
     Ok(Box::new(with_panel(options.kind.clone(), start)?))
 }
 
-/// Opens a display's device and closes it again, to find out whether it answers.
-/// A framebuffer is cleared, any other panel stays dark; a picture file is left
-/// as it is.
+/// Opens a display's device and closes it again, to check whether it answers. A
+/// framebuffer is cleared, any other panel stays dark; a picture file is not
+/// changed.
 ///
 /// # Errors
 /// No device can have these options, or the device cannot be opened.
@@ -158,7 +157,7 @@ pub fn probe(options: &Options) -> Result<(), DisplayError> {
     }
 }
 
-/// What to do with a kind of display, whatever its panel's type.
+/// Work on a kind of display, for any type of panel.
 trait PanelUse {
     type Outcome;
 

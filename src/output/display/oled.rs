@@ -1,8 +1,8 @@
-//! OLEDs of one bit over I²C: what is the same for every controller.
+//! OLEDs of one bit over I²C: the code that all controllers share.
 //!
-//! Each rectangle that changed is sent by itself, in whole bytes of 8 rows: a
-//! face on the left and a number on the right would otherwise send everything
-//! between them.
+//! Each changed rectangle is sent separately, in whole bytes of 8 rows.
+//! Otherwise, changes of a face on the left and a number on the right would
+//! also send everything between them.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::DisplayError;
 use super::options::OledOptions;
 use super::panel::Panel;
 
-/// Bytes of the largest glass: 128x64 pixels.
+/// Bytes of the largest panel: 128x64 pixels.
 const BYTES: usize = 128 * 64 / 8;
 
 /// The commands in which OLED controllers differ.
 pub trait Controller {
-    /// Width and height of the glass in pixels, before it is turned.
+    /// Width and height of the panel in pixels, before it is turned.
     fn glass(&self) -> (u8, u8);
 
     /// Sets every register. May leave the display on or off.
@@ -36,8 +36,8 @@ pub trait Controller {
     /// The display does not answer.
     fn switch(&mut self, on: bool) -> Result<(), DisplayError>;
 
-    /// Sends a rectangle of the glass, page by page: columns, and pages of 8
-    /// rows, as the controller counts them.
+    /// Sends a rectangle of the panel, page by page, with the controller's
+    /// columns and pages of 8 rows.
     ///
     /// # Errors
     /// The display does not answer.
@@ -85,7 +85,8 @@ impl<C: Controller> OledPanel<C> {
             for column in columns.clone() {
                 let mut byte = 0;
                 for bit in 0..8 {
-                    // Turned by a quarter, a page is 8 columns of the canvas.
+                    // If turned by 90 degrees, a page is 8 columns of the
+                    // canvas.
                     let (x, y) = if turned {
                         (page * 8 + bit, column)
                     } else {
@@ -99,7 +100,8 @@ impl<C: Controller> OledPanel<C> {
                 count += 1;
             }
         }
-        // The glass has at most 128 columns and 64 rows: each fits into a byte.
+        // The panel has at most 128 columns and 64 rows, so each number fits
+        // into a byte.
         self.controller.send(
             columns.start as u8..columns.end as u8,
             pages.start as u8..pages.end as u8,
@@ -125,8 +127,8 @@ impl<C: Controller> Panel for OledPanel<C> {
     fn grain(&self) -> Grain {
         Grain {
             band: 8,
-            // Some 9 bytes of commands with address and control bytes: what 9
-            // columns of 8 pixels take.
+            // About 9 bytes of commands with address and control bytes, as many
+            // as 9 columns of 8 pixels.
             overhead: 9 * 8,
         }
     }
@@ -135,9 +137,9 @@ impl<C: Controller> Panel for OledPanel<C> {
         for rect in rects {
             let whole = *rect == canvas.bounds();
             if whole && !self.fresh {
-                // A motor that pulls the supply down resets the controller, which
-                // then answers but stays dark. It is set up anew now and then;
-                // that takes some milliseconds, a blink at most.
+                // If a motor pulls the supply down, the controller resets; then
+                // it answers but stays dark. So it is initialised again from
+                // time to time, which takes some milliseconds.
                 self.controller.initialise()?;
             }
             self.fresh = false;
@@ -156,8 +158,8 @@ impl<C: Controller> Panel for OledPanel<C> {
         Ok(())
     }
 
-    /// Switches the display off: it would go on shining, and ageing, for as long
-    /// as it has power.
+    /// Switches the display off; otherwise it would shine and age as long as it
+    /// has power.
     fn darken(&mut self) -> Result<bool, DisplayError> {
         self.controller.switch(false)?;
         Ok(true)

@@ -1,4 +1,4 @@
-//! What a device that shows pictures has to do.
+//! The trait of devices that show pictures.
 
 use std::time::Duration;
 
@@ -8,44 +8,45 @@ use crate::frame::Rect;
 
 use super::DisplayError;
 
-/// The form of a display's glass.
+/// The form of a display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outline {
     #[default]
     Rectangle,
-    /// A circle, or an ellipse, that touches the sides: the corners cannot be
-    /// seen.
+    /// A circle or an ellipse that touches the sides; the corners are
+    /// invisible.
     Round,
 }
 
-/// A device that shows pictures. Dropping it lets go of the hardware.
+/// A device that shows pictures. Dropping it releases the hardware.
 pub trait Panel {
     type Color: Theme;
 
-    /// After this time the whole picture is sent again, changed or not: this
-    /// repairs what a spike on the bus or another program drew over it, and
-    /// shows that the device still answers. `None` where this is not needed.
+    /// After this time the whole picture is sent again, even without a change.
+    /// This repairs pixels that a spike on the bus or another program changed,
+    /// and shows whether the device still answers. `None` if this is not
+    /// needed.
     const RESEND: Option<Duration> = Some(Duration::from_secs(10));
 
     /// Width and height in pixels.
     fn size(&self) -> (u32, u32);
 
-    /// The form of the glass.
+    /// The form of the display.
     fn outline(&self) -> Outline {
         Outline::Rectangle
     }
 
-    /// In what pieces changes are sent.
+    /// The form of the rectangles in which changes are sent.
     fn grain(&self) -> Grain;
 
     /// Sends the canvas's pixels within each of `rects`.
     ///
     /// # Errors
-    /// The device or its bus fails; the device is then opened again.
+    /// The device or its bus fails. Then the device is opened again.
     fn show(&mut self, canvas: &Canvas<Self::Color>, rects: &[Rect]) -> Result<(), DisplayError>;
 
-    /// Goes dark for good if the device can; `false` if it cannot and the
-    /// picture for "stopped" should stay on it.
+    /// Switches the device off, if it can be switched off; `false` if it
+    /// cannot, so that the picture for "stopped" should stay on it.
     ///
     /// # Errors
     /// As [`show`](Self::show).

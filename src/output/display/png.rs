@@ -1,4 +1,4 @@
-//! PNG files: a display for the desk, and pictures for a README.
+//! PNG files as a display, for a desk without hardware.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use super::{DisplayError, PngOptions};
 use crate::draw::palette::Theme;
 use crate::draw::{Canvas, Grain};
 
-/// Puts a canvas into a PNG file's bytes: one bit of grey a pixel for a theme of
-/// one bit, else 8 bits of red, green and blue. `into` is cleared first.
+/// Encodes a canvas as a PNG file: one bit of gray per pixel for a theme of one
+/// bit, otherwise 8 bits of red, green and blue. `into` is cleared first.
 ///
 /// ```
 /// use affectd::draw::Canvas;
@@ -27,7 +27,7 @@ use crate::draw::{Canvas, Grain};
 /// ```
 ///
 /// # Errors
-/// What the encoder fails with; a canvas of no pixels, for one.
+/// The encoder's errors, for example for a canvas without pixels.
 pub fn encode<C: Theme>(
     canvas: &Canvas<C>,
     into: &mut Vec<u8>,
@@ -59,8 +59,8 @@ pub fn encode<C: Theme>(
 
 /// A picture file that is replaced whenever the picture changes.
 ///
-/// The new file takes the old one's place by a rename, so that a viewer that
-/// follows it never sees half a picture.
+/// The new file replaces the old one by a rename, so a viewer never sees half a
+/// picture.
 pub struct PngPanel<C> {
     options: PngOptions,
     /// The number of the next picture to keep, if all are kept.
@@ -70,7 +70,7 @@ pub struct PngPanel<C> {
 }
 
 impl<C: Theme> PngPanel<C> {
-    /// Makes the folder, and finds the number after the last picture kept there.
+    /// Creates the folder, and finds the next number for numbered pictures.
     ///
     /// # Errors
     /// The folder cannot be created or read.
@@ -103,7 +103,7 @@ impl<C: Theme> PngPanel<C> {
         fs::write(&new, &self.bytes)
             .and_then(|()| fs::rename(&new, path))
             .map_err(|source| {
-                // A full disk leaves a part of the file.
+                // On a full disk a part of the file may be left.
                 let _ = fs::remove_file(&new);
                 DisplayError::Picture {
                     path: path.to_owned(),
@@ -113,10 +113,11 @@ impl<C: Theme> PngPanel<C> {
     }
 }
 
-/// Tries whether a picture file can be written, and removes what this made.
+/// Checks whether a picture file can be written, and removes everything that
+/// the check created.
 pub fn probe(path: &Path) -> Result<(), DisplayError> {
     let folder = folder_of(path);
-    // Folders made by root, who may run this, would be closed to the daemon.
+    // If root runs this, the daemon could not use the new folders.
     let missing: Vec<&Path> = folder
         .ancestors()
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
@@ -129,7 +130,7 @@ pub fn probe(path: &Path) -> Result<(), DisplayError> {
         .map_err(failed(folder))
         .and_then(|()| fs::write(unfinished(path), b"").map_err(failed(path)))
         .and_then(|()| match fs::metadata(path) {
-            // The finished picture takes the place of the old one.
+            // The finished picture replaces the old file.
             Ok(found) if found.is_dir() => {
                 Err(failed(path)(std::io::ErrorKind::IsADirectory.into()))
             }
@@ -142,7 +143,7 @@ pub fn probe(path: &Path) -> Result<(), DisplayError> {
     tried
 }
 
-/// Where a picture is written before it takes its place.
+/// The path of a picture while it is written.
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -178,7 +179,7 @@ fn number_of(path: &Path, kept: &Path) -> Option<u32> {
 impl<C: Theme> Panel for PngPanel<C> {
     type Color = C;
 
-    /// A file keeps what is in it.
+    /// A file keeps its contents.
     const RESEND: Option<Duration> = None;
 
     fn size(&self) -> (u32, u32) {
@@ -186,7 +187,7 @@ impl<C: Theme> Panel for PngPanel<C> {
     }
 
     fn grain(&self) -> Grain {
-        // The file is written as a whole: one rectangle says as much as many.
+        // The file is always written completely, so one rectangle is enough.
         Grain {
             band: u32::MAX,
             overhead: u32::MAX,
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_go_on_after_the_last() {
+    fn numbers_continue_after_the_last() {
         let path = Path::new("out/display.png");
         assert_eq!(numbered(path, 7), Path::new("out/display-000007.png"));
         assert_eq!(number_of(path, &numbered(path, 7)), Some(7));

@@ -2,9 +2,9 @@
 //!
 //! No maintained crate drives this controller with embedded-hal 1. It differs
 //! from an SSD1306 in three ways (data sheet 2.3): its memory has 132 columns,
-//! of which the glass has the middle 128; a picture is written page by page,
-//! each with an address of its own; and the supply of the pixels is switched by
-//! another command.
+//! and the panel shows the middle 128; a picture is written page by page, each
+//! with an address of its own; and another command switches the supply of the
+//! pixels.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,8 +19,8 @@ use super::options::{OledOptions, Rotation};
 pub type Sh1106Panel<I2C> = OledPanel<Sh1106Controller<I2C>>;
 
 impl<I2C: I2c<Error: fmt::Display>> Sh1106Panel<I2C> {
-    /// Initialises the controller; it stays dark until the first picture, as its
-    /// memory holds noise.
+    /// Initialises the controller; it stays dark until the first picture,
+    /// because its memory contains noise.
     ///
     /// # Errors
     /// The display does not answer.
@@ -33,16 +33,15 @@ impl<I2C: I2c<Error: fmt::Display>> Sh1106Panel<I2C> {
     }
 }
 
-/// The column of the memory that the glass's first column shows, in either
-/// direction: (132 - 128) / 2.
+/// The column of the memory that the panel's first column shows, in both
+/// directions: (132 - 128) / 2.
 const FIRST_COLUMN: u8 = 2;
 
-/// Bytes of pixels in one write: some USB adapters for I²C take no more than
-/// about 60 bytes.
+/// Bytes of pixels in one write: some USB adapters for I²C accept only about 60
+/// bytes.
 const CHUNK: usize = 32;
 
-/// Control bytes (data sheet, "I2C-bus interface"): what follows is a command,
-/// or pixels.
+/// Control bytes (data sheet, "I2C-bus interface"): commands follow, or pixels.
 const COMMAND: u8 = 0x00;
 const PIXELS: u8 = 0x40;
 
@@ -116,7 +115,7 @@ impl<I2C: I2c<Error: fmt::Display>> Controller for Sh1106Controller<I2C> {
         let first = columns.start + FIRST_COLUMN;
         for (page, row) in pages.zip(bytes.chunks(columns.len().max(1))) {
             self.write(&[COMMAND, 0xb0 | page, first & 0x0f, 0x10 | first >> 4])?;
-            // The column goes on counting from one write to the next.
+            // The column counter continues from one write to the next.
             for pixels in row.chunks(CHUNK) {
                 let mut message = [PIXELS; CHUNK + 1];
                 message[1..=pixels.len()].copy_from_slice(pixels);

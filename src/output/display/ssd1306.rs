@@ -1,4 +1,4 @@
-//! SSD1306: OLEDs of 128x64 and 128x32 pixels. The crate ssd1306 speaks to the
+//! SSD1306: OLEDs of 128x64 and 128x32 pixels. The crate ssd1306 drives the
 //! controller.
 
 use std::cell::RefCell;
@@ -16,7 +16,8 @@ use super::DisplayError;
 use super::oled::{Controller, OledPanel};
 use super::options::{OledOptions, Rotation};
 
-/// An SSD1306 on a bus. `SIZE` is the crate ssd1306's type for its glass.
+/// An SSD1306 on a bus. `SIZE` is the crate ssd1306's type for the panel's
+/// size.
 pub type Ssd1306Panel<I2C, SIZE> = OledPanel<Ssd1306Controller<I2C, SIZE>>;
 
 impl<I2C, SIZE> Ssd1306Panel<I2C, SIZE>
@@ -24,8 +25,8 @@ where
     I2C: I2c<Error: fmt::Display>,
     SIZE: DisplaySize,
 {
-    /// Initialises the controller; it stays dark until the first picture, as its
-    /// memory holds noise.
+    /// Initialises the controller; it stays dark until the first picture,
+    /// because its memory contains noise.
     ///
     /// # Errors
     /// The display does not answer.
@@ -51,10 +52,10 @@ where
     }
 }
 
-/// The driver of the crate ssd1306, with the text of each failure.
+/// The driver of the crate ssd1306, with the text of the last failure.
 pub struct Ssd1306Controller<I2C: I2c, SIZE> {
     driver: Ssd1306<I2CInterface<Noting<I2C>>, SIZE, BasicMode>,
-    /// The text of the bus's last failure, which the driver leaves out.
+    /// The text of the bus's last failure, which the driver does not pass on.
     failure: Rc<RefCell<String>>,
     options: OledOptions,
 }

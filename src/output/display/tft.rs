@@ -1,8 +1,9 @@
 //! Colour panels over SPI: ST7789, GC9A01 and ILI9341.
 //!
-//! The crate mipidsi knows the controllers. Its SPI interface borrows a buffer,
-//! which a panel that is closed and opened again for a year cannot lend it, and
-//! sends empty writes, each a system call; so here is one that owns its buffer.
+//! The crate mipidsi drives the controllers. Its SPI interface borrows a
+//! buffer, which does not work for a panel that is closed and opened again many
+//! times, and sends empty writes, each of which is a system call. So this file
+//! has an interface that owns its buffer.
 
 use std::fmt;
 
@@ -22,8 +23,8 @@ use super::DisplayError;
 use super::options::{Rotation, TftController, TftOptions};
 use super::panel::{Outline, Panel};
 
-/// Bytes a write: spidev refuses more than 4096 unless told otherwise when the
-/// kernel starts.
+/// Bytes per write: spidev refuses more than 4096, unless a kernel parameter
+/// changes that.
 const BUFFER: usize = 4096;
 
 /// A colour panel with its data/command line and optional backlight.
@@ -34,15 +35,15 @@ pub struct TftPanel<SPI: SpiDevice, PIN: OutputPin> {
     options: TftOptions,
 }
 
-/// mipidsi's driver for each controller. One panel type holds them all, so that
-/// everything around it exists in the binary once.
+/// mipidsi's driver for each controller. One panel type for all of them keeps
+/// the binary small.
 enum Driver<L: Interface<Word = u8>> {
     St7789(Display<L, ST7789, NoResetPin>),
     Gc9a01(Display<L, GC9A01, NoResetPin>),
     Ili9341(Display<L, ILI9341Rgb565, NoResetPin>),
 }
 
-/// The lines beside the bus.
+/// The lines besides the bus.
 #[derive(Debug)]
 pub struct TftPins<PIN> {
     /// High for data, low for commands.
@@ -58,12 +59,12 @@ where
     SPI: SpiDevice<Error: fmt::Display>,
     PIN: OutputPin<Error: fmt::Display>,
 {
-    /// Resets and initialises the controller, in the dark: its memory holds
-    /// noise until the first picture.
+    /// Resets and initialises the controller, with the backlight off: its
+    /// memory contains noise until the first picture.
     ///
     /// # Errors
-    /// The bus or a line fails. A display that is not connected causes no error:
-    /// the bus has no answer.
+    /// The bus or a line fails. A display that is not connected causes no
+    /// error, because SPI has no answers.
     pub fn new(
         spi: SPI,
         mut pins: TftPins<PIN>,
@@ -136,8 +137,9 @@ where
     PIN: OutputPin<Error: fmt::Display>,
     MODEL: Model<ColorFormat = Rgb565>,
 {
-    // The glass of an ILI9341 is wired so that columns run backwards: makers'
-    // own code sets the bit MX of "memory access control" for an upright picture.
+    // The panel of an ILI9341 is wired so that columns run backwards: the
+    // makers' code sets the bit MX of "memory access control" for an upright
+    // picture.
     let columns_reversed = options.controller == TftController::Ili9341;
     let wired = if options.mirror == columns_reversed {
         Orientation::new()
@@ -169,7 +171,7 @@ where
             mipidsi::InitError::Interface(fault) => fault.of(options),
             mipidsi::InitError::ResetPin(never) => match never {},
             mipidsi::InitError::InvalidConfiguration(wrong) => DisplayError::Options(format!(
-                "the {} cannot be set up like this: {wrong:?}",
+                "the {} cannot be initialised with these options: {wrong:?}",
                 options.controller
             )),
         })
@@ -201,8 +203,8 @@ where
     fn grain(&self) -> Grain {
         Grain {
             band: 8,
-            // A rectangle costs 11 system calls for lines and bus, some 100 us
-            // on a small board: 200 pixels at 32 MHz.
+            // A rectangle needs 11 system calls for lines and bus, about 100 us
+            // on a small board, as long as 200 pixels at 32 MHz.
             overhead: 200,
         }
     }
@@ -228,15 +230,15 @@ where
         Ok(())
     }
 
-    /// Dark if there is a line for the backlight; else the picture for "stopped"
-    /// stays.
+    /// Switches the backlight off if it has a line; otherwise the picture for
+    /// "stopped" stays.
     fn darken(&mut self) -> Result<bool, DisplayError> {
         self.light(false)?;
         Ok(self.backlight.is_some())
     }
 }
 
-/// What failed on the way to the panel.
+/// The part of the connection that failed.
 #[derive(Debug)]
 enum Fault<S, P> {
     Spi(S),
@@ -259,7 +261,7 @@ impl<S: fmt::Display, P: fmt::Display> Fault<S, P> {
     }
 }
 
-/// SPI with a line that tells data from commands ("4-line serial").
+/// SPI with a line that distinguishes data from commands ("4-line serial").
 struct Link<SPI, PIN> {
     spi: SPI,
     dc: PIN,
@@ -281,7 +283,7 @@ impl<SPI: SpiDevice, PIN: OutputPin> Interface for Link<SPI, PIN> {
     fn send_command(&mut self, command: u8, parameters: &[u8]) -> Result<(), Self::Error> {
         self.dc.set_low().map_err(Fault::Dc)?;
         self.write(&[command])?;
-        // Whatever follows is data, pixels too.
+        // Everything after the command is data, also pixels.
         self.dc.set_high().map_err(Fault::Dc)?;
         if parameters.is_empty() {
             return Ok(());

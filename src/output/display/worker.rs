@@ -1,9 +1,9 @@
-//! The thread of a display: takes the newest view, draws it, sends what
-//! changed, and brings a device back that failed.
+//! The thread of a display: takes the newest view, draws it, sends the changes,
+//! and opens a failed device again.
 //!
 //! The loop never waits for a device: it puts views into a slot
-//! ([`latest`](crate::output::latest)) and goes on. What a device does on this
-//! thread, hanging for ever included, is not felt outside.
+//! ([`latest`](crate::output::latest)) and continues. Faults of a device on
+//! this thread, even a device that hangs for ever, have no effect outside.
 
 use std::time::{Duration, Instant};
 
@@ -18,23 +18,22 @@ use super::view::View;
 use crate::draw::Canvas;
 use crate::draw::palette::{Part, Theme};
 
-/// How long a device that failed is left alone: twice as long each time.
+/// The pause after a device failed; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause becomes short again, and the log says that the device works, after
-/// so long without a failure. With a loose wire, which comes and goes, neither
-/// happens.
+/// After this time without a failure the pause becomes short again, and the log
+/// says that the device works. With a loose contact neither happens.
 const WELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// How long the thread waits for a new view when the device needs nothing: any
-/// long time would do.
+/// How long the thread waits for a new view if the device needs nothing. Any
+/// long time is fine.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Shows views until the slot's writer is gone.
+/// Shows views until the slot's writer is dropped.
 ///
 /// `connect` opens and initialises the device; it is called again after each
-/// failure. `interval` is the least time between two pictures.
+/// failure. `interval` is the shortest time between two pictures.
 pub fn run<P: Panel>(
     reader: &Reader<View>,
     mut connect: impl FnMut() -> Result<P, DisplayError>,
@@ -46,7 +45,7 @@ pub fn run<P: Panel>(
     let mut pause = FIRST_PAUSE;
     let mut well_since: Option<Instant> = None;
     let mut comes_and_goes = false;
-    // When the device may be spoken to next, and whether there is news for it.
+    // When the device may be used next, and whether there is a new view for it.
     let mut due = Instant::now();
     let mut news = true;
     loop {
@@ -109,12 +108,12 @@ pub fn run<P: Panel>(
     }
 }
 
-/// A device with what is drawn for it and what it shows.
+/// A device, with the picture drawn for it and the picture that it shows.
 struct Link<P: Panel> {
     panel: P,
     canvas: Canvas<P::Color>,
     shown: Canvas<P::Color>,
-    /// Since when `shown` is what the device shows; `None` if it is not.
+    /// Since when the device shows `shown`; `None` if it does not.
     known: Option<Instant>,
     rects: Vec<Rect>,
 }
@@ -132,7 +131,7 @@ impl<P: Panel> Link<P> {
         }
     }
 
-    /// How long the device may go without being sent everything again.
+    /// The time until the whole picture must be sent again.
     fn until_resend(&self) -> Option<Duration> {
         let since = self.known?;
         Some(P::RESEND?.saturating_sub(since.elapsed()))

@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 use super::numbers::{rounded, seconds};
 use crate::decide::fatigue::{FatigueDecision, Reason, What};
 
-/// Writes what stands in an event's line after the keys that all lines have.
+/// Writes the keys of an event after those that all lines have.
 pub(super) fn serialize<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error> {
     match what {
         What::State { decision, change } => {
@@ -59,6 +59,6 @@ fn state<M: SerializeMap>(decision: &FatigueDecision, map: &mut M) -> Result<(),
 }
 
 fn millis(time: Duration) -> u64 {
-    // To the nearest one: 1500 ms must not read 1499.
+    // Rounded, so that 1500 ms does not become 1499.
     u64::try_from((time.as_nanos() + 500_000) / 1_000_000).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The event file: one file, or two generations of a bounded size.
+//! The event file: one file, or two generations of a limited size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
@@ -12,8 +12,8 @@ use super::options::Error;
 use super::target::Target;
 use crate::output::old_file::old_file;
 
-/// How long a file that could not be replaced goes on growing before this is
-/// tried again.
+/// How long after a failed attempt the next attempt to replace a full file is
+/// made.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// A file that lines are appended to.
@@ -23,15 +23,15 @@ pub(super) struct EventFile {
     file: File,
     /// Bytes in the file, as far as this process knows.
     bytes: u64,
-    /// The most bytes of one generation. `None` for no limit, and for what is
-    /// not a regular file.
+    /// The largest size of a generation in bytes. `None`: no limit, or not a
+    /// regular file.
     max_bytes: Option<u64>,
-    /// No new generation is begun before this time.
+    /// No new generation begins before this time.
     retry_at: Option<Instant>,
 }
 
 impl EventFile {
-    /// Opens a file, and makes it if it does not exist.
+    /// Opens a file, and creates it if it does not exist.
     pub fn open(path: &Path, max_bytes: Option<u64>) -> Result<Self, Error> {
         let file = open(path)?;
         let failed = |source| Error::File {
@@ -40,7 +40,7 @@ impl EventFile {
         };
         let metadata = file.metadata().map_err(failed)?;
         Ok(Self {
-            // Of a link, what it leads to is replaced, not the link.
+            // If it is a link, the link's target is replaced, not the link.
             path: path.canonicalize().unwrap_or_else(|_| path.to_owned()),
             file,
             bytes: metadata.len(),
@@ -49,8 +49,7 @@ impl EventFile {
         })
     }
 
-    /// Whether the file ends without a line's end, as a power cut or a disk that
-    /// stayed full leaves it.
+    /// Whether the file ends inside a line, after a power cut or a full disk.
     pub fn ends_inside_line(&self) -> bool {
         let last = || -> io::Result<u8> {
             if !self.file.metadata()?.is_file() {
@@ -66,7 +65,7 @@ impl EventFile {
         last().is_ok_and(|last| last != b'\n')
     }
 
-    /// Whether a line of so many bytes would make the file too large.
+    /// Whether a line of this many bytes would make the file too large.
     fn is_full(&mut self, line: usize) -> bool {
         let Some(most) = self.max_bytes else {
             return false;
@@ -75,7 +74,8 @@ impl EventFile {
         if fits(self.bytes) {
             return false;
         }
-        // Another program may have cut the file (logrotate's copytruncate).
+        // Another program may have truncated the file (logrotate's
+        // copytruncate).
         if let Ok(metadata) = self.file.metadata() {
             self.bytes = metadata.len();
         }
@@ -130,7 +130,7 @@ fn options() -> OpenOptions {
         .append(true)
         .create(true)
         .mode(0o640)
-        // A named pipe without a reader must not hold up the start.
+        // A named pipe without a reader must not block the start.
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
     options
 }
@@ -142,9 +142,9 @@ fn open(path: &Path) -> Result<File, Error> {
     })
 }
 
-/// Tries whether an event file can be written, and replaced if it has a limit. A
-/// file that this made is removed again: made by root, who may run this, it
-/// would be closed to the daemon.
+/// Checks whether an event file can be written, and replaced if it has a limit.
+/// A file that this created is removed again: if root runs this, the daemon
+/// could not write to it.
 pub(super) fn probe(path: &Path, max_bytes: Option<u64>) -> Result<(), Error> {
     let existed = path.symlink_metadata().is_ok();
     let file = EventFile::open(path, max_bytes)?;
@@ -191,7 +191,8 @@ mod tests {
         assert!(put(&mut file, "a\n"));
         assert_eq!(content(folder, "e"), "a\n");
         assert_eq!(content(folder, "e.1"), "12345\n789\n");
-        // The old generation is replaced, and what was in the file counts.
+        // The old generation is replaced, and the earlier contents of the file
+        // count.
         let mut file = open_in(folder, 10);
         assert!(put(&mut file, "123456789\n"));
         assert_eq!(content(folder, "e"), "123456789\n");
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_cut_has_room_again() {
+    fn a_truncated_file_has_room_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = open_in(folder.path(), 10);
         put(&mut file, "123456789\n");
@@ -217,7 +218,7 @@ mod tests {
         // A folder in the place of the old generation.
         fs::create_dir(folder.path().join("e.1")).unwrap();
         file.make_room(2).unwrap_err();
-        // Not tried again at once.
+        // There is no second attempt at once.
         assert!(!put(&mut file, "a\n"));
         assert_eq!(content(folder.path(), "e"), "123456789\na\n");
     }

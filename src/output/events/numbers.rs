@@ -12,19 +12,20 @@ pub(super) fn rounded(value: f32) -> f64 {
     to_decimals(value, 4)
 }
 
-/// Seconds to the millisecond, from whole numbers so that nothing depends on
-/// how a sum was rounded.
+/// Seconds to the millisecond, computed from whole numbers so that rounding has
+/// no effect.
 pub(super) fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1e3
 }
 
-/// A time of the wall clock as RFC 3339 writes it, in UTC, to the millisecond.
+/// A time of the wall clock in the format of RFC 3339, in UTC, to the
+/// millisecond.
 pub(super) struct Utc(pub SystemTime);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A clock before 1970 is a board without a battery that has not heard
-        // of the time yet; it has nothing to tell.
+        // A board without a battery may have a time before 1970, which is
+        // written as 1970.
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
 

@@ -13,8 +13,8 @@ use super::line::{Body, Event};
 /// How many lines wait for one output before some are dropped.
 pub const QUEUE: usize = 256;
 
-/// The thread waits on the descriptor (the socket's, which polls others with it)
-/// or on the condition (a stream's, which has nothing else to wait for).
+/// The socket's thread waits on the descriptor, together with others; a
+/// stream's thread waits on the condition, because it waits for nothing else.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -25,15 +25,16 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     events: VecDeque<Event>,
-    /// Lines left out since the last one that was taken.
+    /// Lines dropped since the last one that was taken.
     dropped: u64,
     /// No more events will come.
     closed: bool,
-    /// Nobody takes events any more.
+    /// No thread takes events any more.
     abandoned: bool,
-    /// The loop waited for room in vain, and nothing has been taken since.
+    /// The loop waited for room without success, and nothing was taken since
+    /// then.
     stuck: bool,
-    /// The file that the events go to is to be opened again.
+    /// The file must be opened again.
     reopen: bool,
 }
 
@@ -60,13 +61,13 @@ impl Queue {
 
     fn wake(&self) {
         self.changed.notify_all();
-        // Fails only if the counter is full, and then it is readable as it is.
+        // Fails only if the counter is full, and then it is readable anyway.
         let _ = rustix::io::write(&self.descriptor, &1_u64.to_ne_bytes());
     }
 
-    /// Adds an event. If there is no room, waits for some for at most
-    /// `patience`, and then drops the oldest repetition or else the oldest line;
-    /// never `hello`.
+    /// Adds an event. If there is no room, waits for at most `patience`, and
+    /// then drops the oldest repetition, or else the oldest line, but never
+    /// `hello`.
     pub fn push(&self, event: Event, patience: Duration) {
         let mut state = self.lock();
         if state.events.len() >= QUEUE && !patience.is_zero() && !state.stuck {
@@ -101,8 +102,8 @@ impl Queue {
         self.wake();
     }
 
-    /// The next event; one about dropped lines comes before the line that
-    /// follows them.
+    /// The next event; `dropped` comes before the first line after dropped
+    /// ones.
     pub fn pop(&self) -> Option<Event> {
         let mut state = self.lock();
         state.stuck = false;
@@ -123,7 +124,7 @@ impl Queue {
         Some(event)
     }
 
-    /// Waits until there is an event, there will be none, or the file is to be
+    /// Waits until there is an event, the queue is closed, or the file must be
     /// opened again.
     pub fn wait(&self) {
         let _state = self
@@ -149,12 +150,13 @@ impl Queue {
         self.wake();
     }
 
-    /// Whether the file is to be opened again, since the last call.
+    /// Whether `ask_reopen` was called since the last call.
     pub fn take_reopen(&self) -> bool {
         std::mem::take(&mut self.lock().reopen)
     }
 
-    /// No more events will come. What waits is still to be written.
+    /// Closes the queue: no more events will come, but waiting ones are still
+    /// written.
     pub fn close(&self) {
         self.lock().closed = true;
         self.wake();
@@ -164,7 +166,7 @@ impl Queue {
         self.lock().closed
     }
 
-    /// Nobody will take events any more; those that wait are forgotten.
+    /// Notes that no thread takes events any more; waiting ones are dropped.
     pub fn abandon(&self) {
         let mut state = self.lock();
         state.abandoned = true;
@@ -178,7 +180,7 @@ impl Queue {
         self.lock().events.len()
     }
 
-    /// Takes back the descriptor's readiness.
+    /// Makes the descriptor unreadable again.
     pub fn clear(&self) {
         let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
     }
@@ -221,7 +223,7 @@ mod tests {
         queue.push(event(1000, true), Duration::ZERO);
         queue.push(event(1001, true), Duration::ZERO);
         let events = drain(&queue);
-        // The repetition 100 and then the oldest, 0, made room.
+        // First the repetition 100 and then the oldest, 0, were dropped.
         assert!(matches!(events[0].body, Body::Dropped { lines: 2 }));
         let frames: Vec<_> = events[1..].iter().map(|event| event.frame).collect();
         let expected: Vec<_> = (1..100)
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_is_tried_once_until_something_moves() {
+    fn the_loop_waits_once_until_an_event_is_taken() {
         let queue = Queue::new().unwrap();
         let short = Duration::from_millis(5);
         for frame in 0..QUEUE as u64 {
@@ -241,14 +243,14 @@ mod tests {
         assert!(!queue.lock().stuck);
         queue.push(event(1000, true), short);
         assert!(queue.lock().stuck);
-        // Would hang if it waited.
+        // The test would hang if this waited.
         queue.push(event(1001, true), Duration::from_secs(3600));
         assert!(queue.pop().is_some());
         assert!(!queue.lock().stuck);
     }
 
     #[test]
-    fn a_waiting_push_goes_on_when_there_is_room() {
+    fn a_waiting_push_continues_when_there_is_room() {
         let queue = Queue::new().unwrap();
         for frame in 0..QUEUE as u64 {
             queue.push(event(frame, true), Duration::ZERO);

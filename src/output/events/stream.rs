@@ -1,4 +1,5 @@
-//! Lines into standard output or a file, by a thread that may hang in a write.
+//! Writes lines to standard output or a file, on a thread that may hang in a
+//! write.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -13,11 +14,10 @@ use super::queue::{QUEUE, Queue};
 use super::target::Target;
 use crate::fault::FaultLog;
 
-/// A failed write is tried again after this time, then after twice as long.
+/// The pause after a failed write; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
-/// A full pipe that another program set to non-blocking is tried again after
-/// this time.
+/// The pause after a full pipe that another program set to non-blocking.
 const RETRY_FULL_PIPE: Duration = Duration::from_millis(20);
 
 /// Where lines go.
@@ -26,17 +26,17 @@ pub(super) struct Stream<W> {
     name: String,
     fault: FaultLog,
     /// A file that could not be opened again or replaced; lines still go to the
-    /// one before.
+    /// old one.
     replacing: FaultLog,
     to: W,
-    /// Whether a reader that has gone stays gone.
+    /// Whether the stream ends when its reader is gone.
     ends_with_reader: bool,
-    /// Whether something else's unfinished line has to be ended first.
+    /// Whether an earlier unfinished line must be ended first.
     inside_line: bool,
 }
 
-/// Standard output, apart from what else is printed there: its descriptor is
-/// duplicated, so that no lock is shared.
+/// Standard output with a duplicated descriptor, so that no lock is shared with
+/// other output.
 pub(super) fn stdout() -> Result<Stream<File>, Error> {
     let descriptor = io::stdout()
         .as_fd()
@@ -75,12 +75,12 @@ impl<W: Target> Stream<W> {
         if self.inside_line {
             line.push(b'\n');
         }
-        // Each new file begins with it, so that it can be read by itself.
+        // Each new file begins with it, so that it can be read separately.
         let mut hello: Option<Event> = None;
         let mut fresh = false;
         let mut written = 0;
         let mut retry = RETRY_FIRST;
-        // Attempts that a full pipe gets at the end.
+        // Attempts with a full pipe at the end.
         let mut last_chances = 50;
         loop {
             if written == line.len() {
@@ -129,7 +129,8 @@ impl<W: Target> Stream<W> {
                     }
                     continue;
                 }
-                // The next reader of a named pipe must not begin inside a line.
+                // The next reader of a named pipe must begin at the start of a
+                // line.
                 ErrorKind::BrokenPipe => written = 0,
                 _ => {}
             }
@@ -139,10 +140,10 @@ impl<W: Target> Stream<W> {
                 return queue.abandon();
             }
             self.fault.occurred(&format_args!(
-                "{error}; tried again, {QUEUE} lines are kept until then"
+                "{error}; trying again, {QUEUE} lines are kept until then"
             ));
             if queue.is_closed() {
-                // Those that wait, and this one.
+                // The waiting lines, and this one.
                 let lost = queue.len() + 1;
                 log::warn!("{}: the last {lost} lines are lost", self.name);
                 return queue.abandon();
@@ -154,7 +155,7 @@ impl<W: Target> Stream<W> {
 }
 
 impl<W> Stream<W> {
-    /// Whether there is a new file, by what opening it came to.
+    /// Whether there is a new file; logs a failure.
     fn replaced(&mut self, result: io::Result<bool>, failure: &str) -> bool {
         match result {
             Ok(fresh) => {
@@ -165,7 +166,7 @@ impl<W> Stream<W> {
             }
             Err(error) => {
                 self.replacing.occurred(&format_args!(
-                    "{failure}: {error}; lines go on into the old one"
+                    "{failure}: {error}; lines still go to the old one"
                 ));
                 false
             }
@@ -173,8 +174,8 @@ impl<W> Stream<W> {
     }
 }
 
-/// Whether an error says that the other end is not there any more: a pipe's
-/// reader, or a terminal.
+/// Whether an error means that the other end is gone: a pipe's reader, or a
+/// terminal.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
         || matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADF))
@@ -247,8 +248,9 @@ mod tests {
             event(frame).write(&mut expected);
         }
         let expected = String::from_utf8(expected).unwrap();
-        // Full in the middle of the fourth line, then room again: closing the
-        // queue gives one attempt more, which must go on where it stopped.
+        // The disk is full in the middle of the fourth line, then it has room
+        // again: closing the queue gives one more attempt, which must continue
+        // at the same place.
         let room = expected
             .lines()
             .take(3)
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_stays_full_does_not_keep_the_process() {
+    fn a_disk_that_stays_full_does_not_block_the_end() {
         let disk = Disk {
             room: 100,
             failures: usize::MAX,
@@ -285,7 +287,7 @@ mod tests {
         };
         let (content, queue) = run(&disk, 20);
         assert_eq!(content.len(), 100);
-        // Abandoned: further events are not kept.
+        // The queue is abandoned, so further events are not kept.
         queue.push(event(21), Duration::ZERO);
         assert_eq!(queue.len(), 0);
     }
@@ -327,7 +329,7 @@ mod tests {
                 .map(|line| serde_json::from_str(line).unwrap())
                 .collect();
             assert_eq!(lines[0]["type"], "hello", "{name}");
-            // Nothing is lost within a file, nor from one to the next.
+            // No line is lost, neither in a file nor between two files.
             for line in lines[1..].iter().rev() {
                 last -= 1;
                 assert_eq!(line["frame"], last, "{name}");
@@ -359,7 +361,7 @@ mod tests {
             wait(&|| lines(&path) == 2);
             std::fs::rename(&path, &moved).unwrap();
             queue.ask_reopen();
-            // With no event to write.
+            // Even without an event to write.
             wait(&|| path.exists());
             queue.push(event(2), Duration::ZERO);
             wait(&|| lines(&path) == 2);
@@ -379,7 +381,7 @@ mod tests {
         drop(reader);
         let queue = Queue::new().unwrap();
         queue.push(event(1), Duration::ZERO);
-        // Returns though the queue is not closed.
+        // Returns although the queue is not closed.
         Stream::new("pipe".to_owned(), writer, true).run(&queue);
         queue.push(event(2), Duration::ZERO);
         assert_eq!(queue.len(), 0);

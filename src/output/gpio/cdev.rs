@@ -20,7 +20,8 @@ use super::role::SafeLevel;
 #[derive(Debug)]
 pub struct Cdev {
     wanted: String,
-    /// `None` after a failure: the device may have come back as another one.
+    /// `None` after a failure: the device may have come back under another
+    /// number.
     chip: Option<Chip>,
 }
 
@@ -28,7 +29,7 @@ impl Cdev {
     /// Finds a chip by label, path or kernel name.
     ///
     /// # Errors
-    /// There is no such chip, there are several, or it may not be opened.
+    /// There is no such chip, there are several, or it cannot be opened.
     pub fn find(wanted: &str) -> Result<Self, Error> {
         Ok(Self {
             chip: Some(find(wanted)?),
@@ -66,11 +67,11 @@ impl Cdev {
         }
     }
 
-    /// Takes a line as an output that has this level from the start. `purpose`
-    /// is for errors, and `gpioinfo` shows it as the line's user.
+    /// Requests a line as an output that has this level from the start.
+    /// `purpose` is for errors, and `gpioinfo` shows it as the line's user.
     ///
     /// # Errors
-    /// The chip has gone, it has no such line, or the line is in use.
+    /// The chip is gone, it has no such line, or the line is in use.
     pub fn take(
         &mut self,
         line: &LineId,
@@ -131,7 +132,7 @@ impl Cdev {
         CdevPin::new(handle).map_err(failed)
     }
 
-    /// Lines that are given to two roles, by the offsets that they resolve to.
+    /// Errors for lines with two roles, found by their offsets.
     fn given_twice(&self, options: &Options) -> Vec<Error> {
         let Some(chip) = &self.chip else {
             return Vec::new();
@@ -139,7 +140,7 @@ impl Cdev {
         let mut errors = Vec::new();
         let mut seen: Vec<(u32, &LineOptions)> = Vec::new();
         for line in &options.lines {
-            // A line that does not exist is reported when it is asked for.
+            // A line that does not exist is reported when it is requested.
             let Ok(offset) = self.offset(chip, &line.line) else {
                 continue;
             };
@@ -172,7 +173,7 @@ impl Bank for Cdev {
 }
 
 /// The device of a chip and the offset of a line on it, so that two names of
-/// one line can be told to be the same.
+/// the same line can be recognised.
 ///
 /// # Errors
 /// There is no such chip or line, or the chip cannot be opened.
@@ -187,10 +188,10 @@ pub fn locate(chip: &str, line: &LineId) -> Result<(PathBuf, u32), Error> {
     }
 }
 
-/// Takes the lines of a board, at their safe levels.
+/// Requests the lines of a board, at their safe levels.
 ///
 /// # Errors
-/// Everything that is wrong with the chip and the lines.
+/// All errors of the chip and the lines.
 pub fn open(options: &Options) -> Result<Lines<Cdev>, Errors> {
     let bank = Cdev::find(&options.chip).map_err(|error| Errors(vec![error]))?;
     let twice = bank.given_twice(options);
@@ -200,12 +201,11 @@ pub fn open(options: &Options) -> Result<Lines<Cdev>, Errors> {
     Lines::new(bank, options).map_err(Errors)
 }
 
-/// Puts every line of a board to its safe level and lets go of it: what can be
-/// done for a daemon that was killed. Lines that cannot be had do not keep the
-/// others from being made safe.
+/// Sets every line of a board to its safe level and releases it, after a daemon
+/// was killed. If some lines are not available, the others are still set.
 ///
 /// # Errors
-/// Everything that kept a line from its safe level.
+/// An error for each line that could not be set.
 pub fn set_safe(options: &Options) -> Result<(), Errors> {
     let mut bank = Cdev::find(&options.chip).map_err(|error| Errors(vec![error]))?;
     let errors: Vec<_> = options
@@ -238,7 +238,8 @@ fn find(wanted: &str) -> Result<Chip, Error> {
     if wanted.contains('/') {
         let path = Path::new(wanted);
         return match path.metadata() {
-            // Opening anything else could wait for ever (a pipe) or do worse.
+            // Opening another file could wait for ever (a pipe) or have side
+            // effects.
             Ok(metadata) if metadata.file_type().is_char_device() => open(path),
             Ok(_) => Err(failed(io::Error::from(io::ErrorKind::InvalidInput).into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(none(known(&devices))),
@@ -256,7 +257,7 @@ fn find(wanted: &str) -> Result<Chip, Error> {
     }
     match (matching.len(), refused) {
         (1, _) => Ok(matching.remove(0)),
-        // It may be the one that could not be opened.
+        // The wanted chip may be the one that could not be opened.
         (0, Some(error)) => Err(error),
         (0, None) => Err(none(known(&devices))),
         _ => Err(Error::AmbiguousChip {
@@ -290,18 +291,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_that_is_no_chip_is_refused_with_the_reason() {
-        // Also holds gpio-cdev's error texts to what `io_kind` reads in them.
+    fn a_device_that_is_not_a_chip_is_refused_with_the_reason() {
+        // Also checks that `io_kind` still understands gpio-cdev's error texts.
         let error = Cdev::find("/dev/null").unwrap_err().to_string();
         assert!(error.contains("/dev/null"), "{error}");
-        assert!(error.ends_with("this is no GPIO chip"), "{error}");
+        assert!(error.ends_with("this is not a GPIO chip"), "{error}");
         let folder = tempfile::tempdir().unwrap();
         let error = Cdev::find(folder.path().to_str().unwrap()).unwrap_err();
-        assert!(error.to_string().ends_with("this is no GPIO chip"));
+        assert!(error.to_string().ends_with("this is not a GPIO chip"));
     }
 
     #[test]
-    fn a_chip_that_does_not_exist_is_told_from_those_that_do() {
+    fn the_error_for_a_missing_chip_lists_the_chips() {
         for wanted in ["pinctrl-no-such-chip", "/dev/gpiochip4000"] {
             let options = Options {
                 chip: wanted.to_owned(),

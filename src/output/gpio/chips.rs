@@ -13,7 +13,7 @@ pub struct ChipInfo {
     pub label: String,
     /// In order of their offsets, from 0.
     pub lines: Vec<LineInfo>,
-    /// Why nothing more is known of the chip.
+    /// Why nothing more is known about the chip.
     pub problem: Option<String>,
 }
 
@@ -22,13 +22,13 @@ pub struct ChipInfo {
 pub struct LineInfo {
     pub offset: u32,
     pub name: Option<String>,
-    /// What the line's user calls itself. `None` if nobody uses the line.
+    /// The name that the line's user gave. `None` if the line is not in use.
     pub user: Option<String>,
     pub output: bool,
 }
 
-/// The GPIO chips of this machine with their lines, by number. A chip that may
-/// not be opened is listed with the reason.
+/// The GPIO chips of this machine with their lines, by number. A chip that
+/// cannot be opened is listed with the reason.
 #[must_use]
 pub fn chips() -> Vec<ChipInfo> {
     devices()

@@ -6,13 +6,13 @@ use super::options::LineId;
 use super::role::Role;
 use crate::suggest::suggestion;
 
-/// Why a chip or a line cannot be had.
+/// Why a chip or a line is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("GPIO chip '{wanted}' does not exist; {}", listed(.known))]
     NoChip {
         wanted: String,
-        /// Those there are, as text.
+        /// The chips of this machine, as text.
         known: Vec<String>,
     },
     #[error(
@@ -62,7 +62,7 @@ pub enum Error {
     },
 }
 
-/// Everything that is wrong, one error a line of text.
+/// All errors, one per line of text.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Errors(pub Vec<Error>);
@@ -78,9 +78,9 @@ fn listed(known: &[String]) -> String {
 fn hint(error: &gpio_cdev::Error) -> &'static str {
     match io_kind(error) {
         Some(io::ErrorKind::PermissionDenied) => {
-            "; the user must be in the group of the device, mostly 'gpio'"
+            "; add the user to the group of the device, usually 'gpio'"
         }
-        Some(io::ErrorKind::InvalidInput) => "; this is no GPIO chip",
+        Some(io::ErrorKind::InvalidInput) => "; this is not a GPIO chip",
         _ => "",
     }
 }
@@ -93,8 +93,8 @@ pub(super) fn io_kind(error: &gpio_cdev::Error) -> Option<io::ErrorKind> {
         .downcast_ref::<io::Error>()
         .map(io::Error::kind)
         .or_else(|| {
-            // The cause of a failed ioctl has a type of nix, which is no
-            // dependency of ours; its text starts with the error's name.
+            // The cause of a failed ioctl has a type of nix, which is not a
+            // dependency of affectd; its text starts with the error's name.
             let text = source.to_string();
             [
                 ("EBUSY", io::ErrorKind::ResourceBusy),

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-/// On and off times of a line in place of a steady level, for a buzzer.
+/// On and off times of a line instead of a steady level, for a buzzer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// Each an even number of times, none zero: on, off, on, off, and so on.
+    /// Each list has an even number of times, none of them zero: on, off, on,
+    /// off, and so on.
     lists: Vec<Vec<Duration>>,
     rise_after: Option<Duration>,
 }
 
-/// A pattern that no line can follow.
+/// The pattern is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     #[error("has no list; write [[on, off]] in milliseconds, such as [[200, 800]]")]
@@ -24,8 +25,8 @@ pub enum PatternError {
 }
 
 impl Pattern {
-    /// A pattern from lists of on and off times. The first list repeats; after
-    /// each `rise_after` the next one does; the last one stays.
+    /// A pattern from lists of on and off times. The first list repeats for
+    /// `rise_after`, then the next one, and so on; the last one stays.
     ///
     /// # Errors
     /// There is no list, or one is empty, has an odd number of times or a zero.
@@ -48,7 +49,7 @@ impl Pattern {
         Ok(Self { lists, rise_after })
     }
 
-    /// Whether a line that has followed the pattern for so long is on.
+    /// Whether a line that has followed the pattern for this time is on.
     ///
     /// ```
     /// use std::time::Duration;

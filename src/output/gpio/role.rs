@@ -12,11 +12,11 @@ use crate::suggest::suggestion;
 pub enum Role {
     /// On while the leading face shows this expression.
     Expression(Expression),
-    /// On while a face counts, whatever it shows.
+    /// On while a face counts, with any expression.
     Face,
     /// On while a face that counts points to the camera.
     Facing,
-    /// On while the leading face shows no expression clearly enough.
+    /// On while the leading face has no stable expression.
     Uncertain,
     /// Toggles while frames are processed.
     Heartbeat,
@@ -29,11 +29,11 @@ pub enum Role {
 /// Which states of fatigue a line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FatigueRole {
-    /// On while the person is drowsy, or worse.
+    /// On while the person is drowsy, or in a more severe state.
     Drowsy,
-    /// On in a microsleep, or worse.
+    /// On in a microsleep, or in a more severe state.
     Microsleep,
-    /// On while the person is asleep, or worse.
+    /// On while the person is asleep, or in a more severe state.
     Asleep,
     /// On while the person does not respond.
     Unresponsive,
@@ -117,9 +117,8 @@ impl Role {
         }
     }
 
-    /// The safe level of a line that does not say otherwise, if the role has one
-    /// of its own: a line that warns that nothing is known also warns while
-    /// nothing runs.
+    /// The default safe level of a role, if it has one: a line that warns that
+    /// there is no reading must also warn while affectd does not run.
     #[must_use]
     pub const fn own_safe_level(self) -> Option<SafeLevel> {
         match self {
@@ -135,7 +134,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// The name of no role.
+/// The name is not a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown GPIO role '{name}'{}; roles are {}",
@@ -163,7 +162,7 @@ impl FromStr for Role {
     }
 }
 
-/// What a line does while there is nothing to show.
+/// The level of a line while there is nothing to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SafeLevel {
     #[default]
@@ -171,7 +170,7 @@ pub enum SafeLevel {
     On,
 }
 
-/// A name other than `off` and `on`.
+/// The name is not `off` or `on`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown safe level '{0}'; levels are 'off' and 'on'")]
 pub struct UnknownSafeLevel(pub String);
