@@ -1,8 +1,8 @@
 //! Pixel formats to luma, and turned pictures, for a frame of 640x480: the time
-//! of each, and the bytes of input that it goes through in a second.
+//! of each, and its bytes of input per second.
 //!
-//! Compare them with each other and with the copy; the machine's speed is in
-//! all of them.
+//! Compare them with each other and with the copy: all of them depend on the
+//! machine's speed.
 
 use std::hint::black_box;
 
@@ -16,7 +16,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
 
-/// Something with edges and slopes, so that a JPEG of it has work to do.
+/// A texture with edges and slopes, so that its JPEG is not trivial.
 fn texture(x: usize, y: usize) -> u8 {
     ((x * 7 + y * 3) ^ (x / 16 * 37) ^ (y / 16 * 91)) as u8
 }
@@ -62,7 +62,7 @@ fn conversions(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Turning a picture, which should take at most three times as long as the copy.
+/// Turning a picture; it should take at most three times as long as the copy.
 fn turns(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("turn 640x480");
     let (width, height) = (WIDTH as usize, HEIGHT as usize);

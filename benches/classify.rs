@@ -7,7 +7,7 @@ use affectd::frame::{LumaView, Rect};
 use affectd::observe::Classifier;
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// The shipped model, or the tests' tiny one where it is not there.
+/// The shipped model, or the tests' tiny one if it is missing.
 fn model() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shipped = root.join("models/mobilenet_v2_112.onnx");

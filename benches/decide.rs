@@ -1,5 +1,5 @@
-//! The track and decide stages, per frame: what they take beside detection and
-//! classification, which take milliseconds.
+//! The track and decide stages, per frame: their time should be small beside
+//! detection and classification, which take milliseconds.
 
 use std::hint::black_box;
 

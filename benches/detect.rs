@@ -1,8 +1,8 @@
 //! The detector: `cargo bench --bench detect`.
 //!
-//! With `--follow`, compares instead the processor time of searching every frame
-//! of two moving faces in full with that of following them, and with a budget.
-//! With `--serve`, times searches for `scripts/bench-detector` and
+//! With `--follow`, compares the processor time of a full search of every frame
+//! with two moving faces, of following the faces, and of following them with a
+//! budget. With `--serve`, times searches for `scripts/bench-detector` and
 //! `scripts/count-instructions`: one line of JSON in, one out.
 
 #[path = "../tests/stages/scenes.rs"]
@@ -120,7 +120,7 @@ fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A search to be timed.
+/// A request to time a search.
 #[derive(serde::Deserialize)]
 struct Request {
     picture: PathBuf,
@@ -134,8 +134,8 @@ struct Request {
 }
 
 /// Answers each request with the processor time of one search, in seconds, and
-/// the number of faces. A detector and its picture are kept from one request
-/// to the next while nothing but the repetition changes.
+/// the number of faces. The detector and its picture are kept from one request
+/// to the next if only the number of repetitions changes.
 fn serve() {
     let mut kept: Option<(String, Detector, Gray)> = None;
     for line in std::io::stdin().lock().lines() {
@@ -170,7 +170,7 @@ fn serve() {
     }
 }
 
-/// Times of single frames, in milliseconds.
+/// Statistics of the times of single frames, in milliseconds.
 fn told(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let part = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
@@ -183,8 +183,8 @@ fn told(times: &mut [f64]) -> String {
     )
 }
 
-/// As the daemon does it, with the default options of a board file but faces
-/// from `min_size` pixels, at 30 frames a second.
+/// Follows faces as the daemon does, with a board file's default options but
+/// faces from `min_size` pixels, at 30 frames per second.
 fn follow(min_size: u32) {
     let scene = scenes::Scene::new(640, 480);
     let frames: Vec<Vec<u8>> = (0..600)

@@ -1,4 +1,4 @@
-//! What a picture costs: drawing it, and finding what changed in it.
+//! The time of drawing a picture, and of finding what changed in it.
 //!
 //! `cargo bench --bench display`
 

@@ -10,7 +10,9 @@ use affectd::detect::{Cascade, Detector, Options};
 use affectd::{assets, image};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("give a JPEG or PNG file")?;
+    let path = std::env::args()
+        .nth(1)
+        .ok_or("give a JPEG or PNG file as the argument")?;
     let picture = image::read_luma(path)?;
 
     let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE)?)?;

@@ -19,7 +19,9 @@ use affectd::pipeline::{Pipeline, Stages, Step};
 use affectd::track::{self, Tracker};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("give a recording")?;
+    let path = std::env::args()
+        .nth(1)
+        .ok_or("give a recording as the argument")?;
     let source = capture::open(&capture::Options {
         source: SourceSpec::Replay(path.into()),
         pace: Pace::Fast,
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE)?)?;
     let detector = Detector::new(cascade, detect::Options::default())?;
     let search = Search::new(detector, SearchOptions::default())?;
-    // Each picture may show somebody else: a face counts at once.
+    // Each picture may show another person, so a face counts at once.
     let tracker = Tracker::new(track::Options {
         confirm: 1,
         ..track::Options::default()

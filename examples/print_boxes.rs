@@ -1,5 +1,5 @@
-//! An output of one's own in a pipeline of one's own: prints the box of each
-//! face in a recording (a picture, a folder of pictures, .y4m or .mjpeg).
+//! A new output with a pipeline around it: prints the box of each face in a
+//! recording (a picture, a folder of pictures, .y4m or .mjpeg).
 //!
 //!     cargo run --example print_boxes -- tests/data/photos
 
@@ -19,7 +19,7 @@ struct PrintBoxes;
 
 impl Output for PrintBoxes {
     fn update(&mut self, report: &Report<'_>) -> Changes {
-        // Without a new frame the faces are those of the last one.
+        // Without a new frame, the report repeats the faces of the last one.
         if report.is_new {
             for face in report.faces {
                 println!("frame {}: face {} {:?}", report.frame, face.id, face.rect);
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cascade = Cascade::load(&assets::find(assets::DEFAULT_CASCADE)?)?;
     let detector = Detector::new(cascade, detect::Options::default())?;
     let search = Search::new(detector, SearchOptions::default())?;
-    // Separate photographs: a face counts at once, and is gone with its picture.
+    // Separate photographs: a face counts at once, and ends with its picture.
     let tracker = Tracker::new(track::Options {
         confirm: 1,
         lost_after: Duration::from_millis(400),

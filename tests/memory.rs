@@ -1,6 +1,6 @@
-//! The loop keeps to its memory and its time: a hundred thousand frames through
-//! all stages without a call to the system's allocator after the first hundred,
-//! and GPIO lines that change as soon as ever beside a display that hangs.
+//! Tests of memory and time: a hundred thousand frames pass through all stages
+//! without a call to the system's allocator after the first hundred, and a
+//! display that hangs does not delay GPIO lines.
 
 use std::convert::Infallible;
 use std::fs;
@@ -44,7 +44,7 @@ fn tiny() -> PathBuf {
     root().join("tests/data/classify/tiny.onnx")
 }
 
-/// Pins that count their edges, without memory of their own.
+/// Pins that count their edges and allocate nothing.
 struct Wires(&'static AtomicU64);
 
 impl ErrorType for Wires {
@@ -86,7 +86,7 @@ impl Bank for Wires {
     }
 }
 
-/// A display in memory, which takes its time.
+/// A display in memory that may be slow.
 struct Screen {
     pictures: Arc<AtomicU64>,
     takes: Duration,
@@ -117,7 +117,7 @@ impl Panel for Screen {
     }
 }
 
-/// Somebody who reads events as they come, or not at all until he is dropped.
+/// A reader of events, or one that reads nothing until it is dropped.
 struct Listener {
     done: Arc<AtomicBool>,
     bytes: Arc<AtomicU64>,
@@ -154,7 +154,7 @@ impl Drop for Listener {
     }
 }
 
-/// A part of a picture, made larger or smaller by taking the nearest pixel.
+/// A part of a picture, scaled by nearest pixel.
 fn part(picture: &LumaImage, x: f64, y: f64, side: f64, pixels: usize) -> Vec<u8> {
     let at = |start: f64, i: usize, limit: u32| {
         let place = start + (i as f64 + 0.5) * side / pixels as f64;
@@ -170,8 +170,8 @@ fn part(picture: &LumaImage, x: f64, y: f64, side: f64, pixels: usize) -> Vec<u8
     out
 }
 
-/// A recording of square JPEGs as a webcam sends them: a face that moves for
-/// two thirds of it, then nobody.
+/// A recording of square JPEGs as a webcam sends them: a face moves in the
+/// first two thirds, then there is none.
 fn recording(directory: &Path, pixels: usize) -> PathBuf {
     let astronaut = read_luma(root().join("tests/data/photos/astronaut.jpg")).unwrap();
     let coffee = read_luma(root().join("tests/data/photos/coffee.jpg")).unwrap();
@@ -196,7 +196,7 @@ fn recording(directory: &Path, pixels: usize) -> PathBuf {
     path
 }
 
-/// A model that tract runs a part of: the tiny one with a Softmax behind it.
+/// A model that tract runs in part: the tiny one with a Softmax at its end.
 fn with_softmax(directory: &Path) -> PathBuf {
     use tract_onnx::pb::{ModelProto, NodeProto};
     let mut model = ModelProto::decode(&*fs::read(tiny()).unwrap()).unwrap();
@@ -250,14 +250,14 @@ fn stages(classifier: Classifier, min_size: u32) -> Stages {
         Decider::new(decide::Options::default()),
     )
     .with_observer(classifier, Duration::ZERO)
-    // Everybody: the most that watching eyes takes.
+    // Everybody is watched, which needs the most memory.
     .with_fatigue(fatigue::Options {
         watch: fatigue::Watch::All,
         ..fatigue::Options::default()
     })
 }
 
-/// The same network once more, as a model of its own.
+/// The same network again, as a second model.
 struct SecondModel(Classifier);
 
 impl Observer for SecondModel {
@@ -297,15 +297,15 @@ struct Rig {
 #[derive(Clone, Copy)]
 enum Devices {
     Well,
-    /// The display takes ten seconds for a picture, and who reads events does
-    /// not.
+    /// The display takes ten seconds for a picture, and the reader of events
+    /// does not read.
     Hanging,
 }
 
 const HANGS: Duration = Duration::from_secs(10);
 
-/// All stages on a recording that never ends; without a model tract runs a
-/// part of one.
+/// All stages on a recording that never ends; if `models` is empty, with a
+/// model that tract runs in part.
 fn rig(models: &[&Path], pixels: usize, min_size: u32, devices: Devices) -> Rig {
     let directory = tempfile::tempdir().unwrap();
     let source = capture::open(&capture::Options {
@@ -359,7 +359,7 @@ fn rig(models: &[&Path], pixels: usize, min_size: u32, devices: Devices) -> Rig 
     };
     let hello = Hello {
         source: source.description(),
-        // For a camera nothing waits until there is room for an event.
+        // With a camera, nothing waits until there is room for an event.
         live: true,
         model: model_name,
         ..Hello::default()
@@ -398,7 +398,7 @@ impl Rig {
     }
 }
 
-/// KiB of the process that are in memory.
+/// The process's resident memory in KiB.
 fn resident() -> u64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let line = rollup
@@ -408,7 +408,7 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Runs a rig and holds it to its memory.
+/// Runs a rig and checks that its memory stays the same.
 fn stays_the_same(name: &str, mut rig: Rig, frames: u64) {
     let start = Instant::now();
     // The first frames give buffers their sizes; the display's and the events'
@@ -416,7 +416,7 @@ fn stays_the_same(name: &str, mut rig: Rig, frames: u64) {
     rig.run(2000.min(frames / 2).max(WARM_UP + 1));
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(rig.pipeline.stats().allocations(), Some(0), "{name}: early");
-    // In this order, as reading the resident size allocates.
+    // In this order, because reading the resident size allocates.
     let (before_resident, before) = (resident(), memory::usage());
     let done = rig.pipeline.stats().frames();
     rig.run(frames - done);
@@ -433,7 +433,8 @@ fn stays_the_same(name: &str, mut rig: Rig, frames: u64) {
     assert_eq!(after.system, before.system, "{name}: by all threads");
     assert_eq!(after.overflows, 0, "{name}");
     assert_eq!(after.kept, 0, "{name}: something outlasted its frame");
-    // Pages that were never touched before, as of a stack, may yet come.
+    // A few pages that were never used before, such as those of a stack, may be
+    // added.
     assert!(
         after_resident <= before_resident + 128,
         "{name}: resident memory grew"
@@ -450,9 +451,9 @@ fn stays_the_same(name: &str, mut rig: Rig, frames: u64) {
     rig.pipeline.finish("test");
 }
 
-/// Whether GPIO edges come as soon beside devices that hang as beside ones that
-/// are well: ten seconds of both in turns, so that whatever else this machine
-/// does is felt by both.
+/// Whether GPIO edges come as fast with devices that hang as with devices that
+/// work. Both run in turns for ten seconds, so that other programs on this
+/// machine affect both.
 fn hanging_devices_are_not_felt() -> bool {
     let mut rigs = [Devices::Well, Devices::Hanging].map(|devices| {
         let mut rig = rig(&[&tiny()], 64, 30, devices);
@@ -473,7 +474,7 @@ fn hanging_devices_are_not_felt() -> bool {
     };
     let ([well, hanging], medians) = (late(0.99), late(0.5));
     println!(
-        "frame ready to GPIO edge, beside devices that are well and that hang: medians \
+        "frame ready to GPIO edge, with devices that work and with devices that hang: medians \
          {medians:?}, 99th percentiles {well:?} and {hanging:?}"
     );
     let shown = rigs.each_ref().map(|rig| rig.shown.load(Ordering::Relaxed));
@@ -481,21 +482,21 @@ fn hanging_devices_are_not_felt() -> bool {
     hanging < well + Duration::from_millis(1)
 }
 
-// Without the usual harness: the allocator counts for the whole process, and the
-// harness has threads of its own.
+// Without the usual test harness, which has threads of its own: the allocator
+// counts for the whole process.
 fn main() {
     memory::reserve(4 << 20).unwrap();
     let small = || rig(&[&tiny()], 64, 30, Devices::Well);
     stays_the_same("64x64, tiny model", small(), 100_000);
     let tract = rig(&[], 64, 30, Devices::Well);
     stays_the_same("64x64, tract runs a part", tract, 2_000);
-    // The network in integers needs no arena; what tract runs does.
+    // The network in integers needs no arena; the part that tract runs does.
     assert!(memory::usage().high_water > 0, "tract used no arena");
     let model = assets::find(assets::DEFAULT_MODEL).unwrap();
     let large = rig(&[&model, &model], 480, 120, Devices::Well);
     stays_the_same("480x480, shipped model twice", large, 400);
-    // A 99th percentile is a handful of edges, which another program may hit on
-    // one side only, but hardly three times.
+    // A 99th percentile is the time of a few edges. Another program may delay
+    // them on one side only, but hardly three times.
     assert!(
         (0..3).any(|_| hanging_devices_are_not_felt()),
         "a GPIO edge waits for a display or a reader of events"

@@ -3,11 +3,11 @@
 //!
 //! `inference MODEL` runs it as the daemon does, `inference MODEL --stock` by
 //! tract alone. A line `time N` on standard input runs the last input N times
-//! and answers with the processor time of each run in nanoseconds; a line
-//! `run FILE` runs each input in a file of little-endian f32 and answers with
-//! seven outputs a line; a line `peak` answers with the kernel's name, the
-//! products of weights and inputs that a run takes, and how many of them this
-//! core could make a second.
+//! and answers with the processor time of each run in nanoseconds; a line `run
+//! FILE` runs each input in a file of little-endian f32 and answers with seven
+//! outputs per line; a line `peak` answers with the kernel's name, the number
+//! of products of weights and inputs in a run, and how many products this core
+//! could compute per second.
 
 mod peak;
 
@@ -48,8 +48,8 @@ fn stock(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
     Ok((Box::new(run), shape.iter().product()))
 }
 
-/// The kernel's name, products a run, and products a second that the processor
-/// could make with it.
+/// The kernel's name, products per run, and products per second that the
+/// processor could compute with it.
 fn rates(model: &str) -> Result<String, Box<dyn Error>> {
     let steps = Classifier::load(model.as_ref())?.profile(1)?;
     let kernel = steps.first().map_or("none", |step| step.kernel);
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
                 writeln!(out)?;
             }
-            _ => return Err(format!("'{line}' is none of 'time N', 'run FILE' and 'peak'").into()),
+            _ => return Err(format!("'{line}' is not 'time N', 'run FILE' or 'peak'").into()),
         }
         out.flush()?;
     }

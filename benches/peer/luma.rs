@@ -1,7 +1,7 @@
-//! Decodes pictures for `scripts/compare-libjpeg`: on standard input a length
-//! of four bytes (little endian) and so many bytes of a picture, again and again;
-//! on standard output `1`, width, height (four bytes each) and the luma, or `0`
-//! and the error's length (four bytes) and text.
+//! Decodes pictures for `scripts/compare-libjpeg`: Standard input has pictures,
+//! each with its length in front (four bytes, little endian). For each,
+//! standard output gets `1`, width, height (four bytes each) and the luma, or
+//! `0`, the error's length (four bytes) and its text.
 
 use std::io::{self, Read, Write};
 

@@ -1,5 +1,5 @@
-//! How many products of bytes a core makes a second at most: the rate of the
-//! instruction that the network's kernels multiply with, on registers alone.
+//! How many products of bytes a core can compute per second: the rate of the
+//! multiply instruction of the network's kernels, on registers only.
 
 use std::arch::asm;
 
@@ -11,8 +11,8 @@ const ROUNDS: u64 = 100_000;
 #[cfg(target_arch = "x86_64")]
 macro_rules! rounds {
     ($instruction:literal) => {
-        // SAFETY: changes what it says it does. affectd chose the kernel, so the
-        // processor has the instruction.
+        // SAFETY: it changes only the registers that it names. affectd chose
+        // the kernel, so the processor has the instruction.
         unsafe {
             asm!(
                 "2:",
@@ -32,8 +32,8 @@ macro_rules! rounds {
 #[cfg(target_arch = "aarch64")]
 macro_rules! rounds {
     ($instruction:literal) => {
-        // SAFETY: changes what it says it does. affectd chose the kernel, so the
-        // processor has the instruction.
+        // SAFETY: it changes only the registers that it names. affectd chose
+        // the kernel, so the processor has the instruction.
         unsafe {
             asm!(
                 ".arch_extension dotprod",
@@ -51,8 +51,8 @@ macro_rules! rounds {
     };
 }
 
-/// Products a second with a kernel of the name that `affectd model` prints, or
-/// `None` where that is not known.
+/// Products per second with the kernel that `affectd model` names, or `None`
+/// for an unknown kernel.
 pub fn products_per_second(kernel: &str) -> Option<f64> {
     let (products, run): (u64, fn()) = match kernel {
         #[cfg(target_arch = "x86_64")]
@@ -65,7 +65,7 @@ pub fn products_per_second(kernel: &str) -> Option<f64> {
         "neon" => (4, || rounds!("smlal v\\sum\\().4s, v28.4h, v29.4h")),
         _ => return None,
     };
-    // The fastest of many: whatever disturbs makes it slower.
+    // The fastest of many runs: disturbances only make a run slower.
     let nanoseconds = (0..100).map(|_| {
         let start = clock_gettime(ClockId::ThreadCPUTime);
         run();

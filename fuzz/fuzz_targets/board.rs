@@ -1,4 +1,4 @@
-//! A board file: good, or all that is wrong with it by line.
+//! A board file: it is read, or all its errors are listed with their lines.
 #![no_main]
 
 use affectd::board::Board;

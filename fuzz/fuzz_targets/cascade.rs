@@ -1,4 +1,4 @@
-//! A cascade's XML: read and searched with, or refused.
+//! A cascade's XML: it is read and used for a search, or refused.
 #![no_main]
 
 use affectd::detect::{Cascade, Detector, Options};

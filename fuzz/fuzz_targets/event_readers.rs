@@ -1,6 +1,6 @@
-//! Readers of the event socket that connect, send what they like, read or do
-//! not, and go. Each byte of the input is something that one of them does. An
-//! honest reader among them gets every line whole.
+//! Readers of the event socket that connect, send anything, read or do not
+//! read, and leave. Each byte of the input is an action of one reader. An
+//! honest reader among them gets every line complete.
 #![no_main]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
     let mut honest = BufReader::new(honest);
-    // One that is still in the listener's queue at the end hears nothing.
+    // A reader that is still in the listener's queue at the end gets nothing.
     let mut hello = String::new();
     honest.read_line(&mut hello).expect("the first line");
     assert!(hello.contains("\"hello\""), "{hello}");

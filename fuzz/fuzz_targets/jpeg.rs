@@ -1,9 +1,9 @@
-//! A JPEG as a camera delivers it: whatever it holds, luma and RGB come out
-//! whole, or an error does.
+//! A JPEG as a camera delivers it: whatever it contains, the result is complete
+//! luma and RGB, or an error.
 //!
 //! The mutator knows the structure of JPEG. Besides bytes it changes sampling
 //! factors, component numbers, sizes, tables, restart intervals and scan
-//! headers; it moves, doubles and drops segments and scans, and cuts them off.
+//! headers; it moves, repeats, drops and cuts off segments and scans.
 #![no_main]
 
 use affectd::image::{self, LumaImage, RgbImage};
@@ -58,7 +58,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     length
 });
 
-/// Numbers by the generator SplitMix64 (Steele, Lea and Flood, 2014).
+/// Random numbers of the generator SplitMix64 (Steele, Lea and Flood, 2014).
 struct Random(u64);
 
 impl Random {
@@ -105,7 +105,7 @@ fn split(data: &[u8]) -> Option<Vec<Segment>> {
     (data.starts_with(&[0xff, 0xd8]) && !segments.is_empty()).then_some(segments)
 }
 
-/// Whether scan data goes on behind this marker.
+/// Whether scan data continues after this marker.
 fn is_of_scan(marker: u8) -> bool {
     matches!(marker, 0x00 | 0x01 | 0xd0..=0xd7 | 0xff)
 }
@@ -196,7 +196,7 @@ fn change_frame_header(segments: &mut [Segment], random: &mut Random) {
     }
 }
 
-/// Exchanges two scans, doubles one or drops one.
+/// Exchanges two scans, repeats one or drops one.
 fn move_scans(segments: &mut Vec<Segment>, random: &mut Random) {
     let scans = places(segments, |marker| marker == SOS);
     if scans.is_empty() {
@@ -264,7 +264,7 @@ fn change_scan_data(segments: &mut [Segment], random: &mut Random) {
             let marker = random.one_of(&[0xd0, 0xd1, 0xd2, 0xd7, 0x00, 0xff]);
             scan.splice(place..place, [0xff, marker]);
         }
-        // Restart markers that are there, in another order.
+        // The existing restart markers, in another order.
         _ => {
             for i in 8..scan.len() - 1 {
                 if scan[i] == 0xff && matches!(scan[i + 1], 0xd0..=0xd7) && random.below(3) == 0 {

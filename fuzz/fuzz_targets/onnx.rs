@@ -1,5 +1,5 @@
-//! A network that its manifest vouches for: it runs, or is refused. What comes
-//! out of one that runs is a probability for each class.
+//! A network with a matching manifest: it runs, or is refused. If it runs, it
+//! gives a probability for each class.
 #![no_main]
 
 use std::fmt::Write as _;

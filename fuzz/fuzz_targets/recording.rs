@@ -25,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let mut last = None;
-    // The splitter and the reader may pass over what is broken, but they get on.
+    // The splitter and the reader may skip broken data, but they must make
+    // progress.
     for _ in 0..1000 {
         match source.next(Duration::from_millis(1)) {
             Captured::Frame(frame) => {

@@ -28,7 +28,7 @@ fn faces_of_any_size_are_classified_without_the_heap() {
     assert!(sum > 0.0);
 }
 
-/// What a second model beside the first costs: its weights, and no working
+/// A second model beside the first needs memory for its weights, but no working
 /// memory of its own.
 #[test]
 fn two_models_run_in_one_workspace_without_the_heap() {
@@ -57,8 +57,8 @@ fn two_models_run_in_one_workspace_without_the_heap() {
     assert_eq!(memory::usage().system_here - before, 0);
 }
 
-/// The face networks beside the expression network: their weights, and no
-/// working memory of their own.
+/// The face networks beside the expression network need memory for their
+/// weights, but no working memory of their own.
 #[test]
 fn face_networks_look_at_tilted_faces_without_the_heap() {
     let find = |name| assets::find(name).unwrap();

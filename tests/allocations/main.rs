@@ -1,5 +1,5 @@
-//! The stages that run on every frame do not touch the heap. A program of its
-//! own, because the allocator that counts serves a whole program.
+//! The stages that run on every frame do not touch the heap. This is a program
+//! of its own, because the counting allocator counts for a whole program.
 
 mod classify;
 mod detect;

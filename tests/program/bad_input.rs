@@ -1,4 +1,4 @@
-//! What the command line says when it is given something that cannot be.
+//! What the command line answers to bad input.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn refused(arguments: &[&str], code: i32) -> String {
     error
 }
 
-/// A board file with a text, and what `affectd run` says of it.
+/// Writes a board file, and returns the error of `affectd run`.
 fn run_board(text: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("board.toml");
@@ -147,7 +147,7 @@ fn check_tries_everything_that_run_opens() {
     }
     assert_eq!(text.matches("WRONG").count(), 5, "{text}");
 
-    // A folder where a file belongs, a file where a socket belongs.
+    // A folder in the place of a file, and a file in the place of a socket.
     fs::create_dir(at("folder")).unwrap();
     fs::write(at("file"), "").unwrap();
     let text = check(&format!(
@@ -194,7 +194,7 @@ fn a_model_that_is_missing_is_told_with_the_places_searched() {
     let path = directory.path().join("board.toml");
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
     fs::write(&path, format!("[capture]\nsource = '{photos}'\n")).unwrap();
-    // A copy of the program with no models around it.
+    // A copy of the program without models around it.
     let program = directory.path().join("affectd");
     fs::copy(env!("CARGO_BIN_EXE_affectd"), &program).unwrap();
     if std::path::Path::new("/usr/share/affectd/models").exists() {
@@ -236,13 +236,13 @@ fn a_missing_recording_is_named() {
 }
 
 #[test]
-fn a_device_that_is_no_camera_is_refused() {
+fn a_device_that_is_not_a_camera_is_refused() {
     let error = run_board("[capture]\nsource = '/dev/null'\n");
-    assert!(error.contains("/dev/null: is no camera"), "{error}");
+    assert!(error.contains("/dev/null: is not a camera"), "{error}");
 }
 
 #[test]
-fn a_gpio_chip_that_is_not_there_is_refused_with_those_that_are() {
+fn a_missing_gpio_chip_is_refused_with_a_list_of_the_chips() {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
     let error = run_board(&format!(
         "[capture]\nsource = '{photos}'\n[gpio]\nchip = 'pinctrl-nowhere'\n[gpio.lines]\nhappy = 4\n"
@@ -253,8 +253,7 @@ fn a_gpio_chip_that_is_not_there_is_refused_with_those_that_are() {
     );
 }
 
-/// Of what the loop runs, only a network that is not quantized needs the arena:
-/// tract runs it.
+/// Only a network that is not quantized needs the arena, because tract runs it.
 #[test]
 fn an_arena_without_room_for_a_frame_says_how_large_it_must_be() {
     let model = concat!(
@@ -273,7 +272,7 @@ fn an_arena_without_room_for_a_frame_says_how_large_it_must_be() {
 }
 
 #[test]
-fn check_tries_what_the_process_asks_for() {
+fn check_tries_the_privileges_of_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("board.toml");
     let check = |privileges: &str| {
@@ -288,7 +287,7 @@ fn check_tries_what_the_process_asks_for() {
         check(""),
         (true, "ok      process: frame arena of 4096 KiB".to_owned())
     );
-    // Who runs the tests may or may not have these privileges.
+    // The user of the tests may or may not have these privileges.
     let (granted, line) = check("realtime_priority = 50");
     let expected = if granted {
         "SCHED_FIFO priority 50 is allowed"
@@ -306,7 +305,7 @@ fn check_tries_what_the_process_asks_for() {
 }
 
 #[test]
-fn a_truncated_raw_stream_ends_with_what_was_whole() {
+fn a_truncated_raw_stream_ends_after_its_whole_frames() {
     use std::io::Write as _;
     use std::process::Stdio;
     let directory = tempfile::tempdir().unwrap();
@@ -338,7 +337,7 @@ fn a_truncated_raw_stream_ends_with_what_was_whole() {
 }
 
 #[test]
-fn a_closed_pipe_on_standard_output_is_no_failure() {
+fn a_closed_pipe_on_standard_output_is_not_an_error() {
     use std::process::Stdio;
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/photos");
     let directory = tempfile::tempdir().unwrap();

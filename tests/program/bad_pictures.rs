@@ -1,6 +1,6 @@
-//! Files that are no pictures, pictures cut off or damaged, and pictures from
-//! 1x1 to 8000x8000, through the commands on files: the bad ones are told of,
-//! the good ones done, and nothing panics.
+//! The commands on files with files that are not pictures, damaged pictures,
+//! and pictures from 1x1 to 8000x8000: bad files are reported, good ones are
+//! processed, and nothing panics.
 
 use std::fs;
 use std::io::Read;
@@ -20,7 +20,7 @@ fn bad_files(directory: &Path) -> Vec<(PathBuf, &'static str)> {
     let png = fs::read(photo("brick.png")).unwrap();
     let mut flipped = png.clone();
     flipped[png.len() / 2] ^= 0x55;
-    // The width in the header, with a right checksum, says 100,000.
+    // The header gives a width of 100,000, with a correct checksum.
     let mut absurd = png[..33].to_vec();
     absurd[16..20].copy_from_slice(&100_000_u32.to_be_bytes());
     vec![
@@ -76,7 +76,7 @@ fn bad_files_are_told_of_and_good_ones_done() {
 }
 
 #[test]
-fn pictures_of_any_size_are_taken() {
+fn pictures_of_any_size_are_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for (width, height) in [
@@ -146,7 +146,7 @@ fn a_closed_pipe_ends_the_command_quietly() {
 }
 
 #[test]
-fn a_copy_that_cannot_be_written_does_not_cost_the_answer() {
+fn the_answer_is_printed_even_if_the_copy_cannot_be_written() {
     let directory = tempfile::tempdir().unwrap();
     // A directory where the copy should be.
     fs::create_dir(directory.path().join("astronaut-faces.png")).unwrap();

@@ -16,7 +16,7 @@ fn each_face_is_found_where_opencv_finds_it() {
         let faces = line["faces"].as_array().unwrap();
         assert_eq!(faces.len(), 1, "{name}: {line}");
         let found = numbers(&faces[0]["box"]);
-        // Two pixels for another JPEG decoder's rounding.
+        // Two pixels, because another JPEG decoder rounds differently.
         let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 2);
         assert!(near, "{name}: {found:?} and not {expected:?}");
         assert!(faces[0]["neighbors"].as_u64().unwrap() >= 3);
@@ -28,7 +28,7 @@ fn each_face_is_found_where_opencv_finds_it() {
 }
 
 #[test]
-fn no_face_is_found_where_there_is_none() {
+fn pictures_without_a_face_give_no_face() {
     let mut args = vec!["detect".into()];
     args.extend(NO_FACES.map(photo));
     let lines = lines(&affectd(&args));

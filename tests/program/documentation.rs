@@ -1,5 +1,5 @@
-//! Documents that can be compared with what they describe: the README's
-//! examples run, links lead somewhere, and lists are complete.
+//! Compares documents with what they describe: the README's examples run, links
+//! have a target, and lists are complete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks of a document between fences with this language.
+/// The code blocks of a document in this language.
 fn blocks(document: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let blocks = document.split(&fence).skip(1);
@@ -33,7 +33,7 @@ struct Started(Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended by itself.
+        // Both calls fail only if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -98,7 +98,8 @@ fn the_readmes_client_reads_events() {
     assert!((0.5..=1.0).contains(&confidence), "{face}");
 }
 
-/// The README's board file is one, and its errors are what `check` prints.
+/// The README's board file is valid, and `check` prints the errors that the
+/// README shows.
 #[test]
 fn the_readmes_board_file_is_valid() {
     let readme = read("README.md");
@@ -153,7 +154,7 @@ fn both_changelogs_begin_with_this_version() {
     }
 }
 
-/// What stands between backquotes.
+/// The texts between backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .flat_map(|line| line.split('`').skip(1).step_by(2))
@@ -224,7 +225,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The anchors of a document's headings, as GitHub makes them.
+/// The anchors of a document's headings, as on GitHub.
 fn anchors(document: &str) -> BTreeSet<String> {
     let headings = document.lines().filter(|line| line.starts_with('#'));
     headings
@@ -239,7 +240,7 @@ fn anchors(document: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_have_a_target() {
     let mut checked = 0;
     for document in documents() {
         let text = read(&document);

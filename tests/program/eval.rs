@@ -13,7 +13,7 @@ const CLASSES: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",
 ];
 
-/// The pixel of a made-up face: different in each tile.
+/// A pixel of a synthetic face, different in each tile.
 fn pixel(tile: u32, x: u32, y: u32) -> u8 {
     let wave = (x * (3 + tile % 5) + y * (2 + tile % 7) + 31 * tile) % 256;
     (wave / 2 + (x + y) % 48 * 2) as u8
@@ -41,7 +41,7 @@ fn figures(path: &Path, options: &[&str]) -> (Value, Vec<HashMap<String, String>
     (figures, rows)
 }
 
-/// Counts again from the single answers what the figures say.
+/// Computes the figures again from the single answers.
 fn check(figures: &Value, rows: &[HashMap<String, String>]) {
     let mut confusion = [[0_u64; 7]; 7];
     let mut support = [0_u64; 7];
@@ -160,7 +160,7 @@ fn class_folders() {
 }
 
 #[test]
-fn accuracy_is_told_person_by_person_where_file_names_say_who_it_is() {
+fn accuracy_is_reported_per_person_if_file_names_name_the_person() {
     let directory = tempfile::tempdir().unwrap();
     let (happy, sad) = (directory.path().join("happy"), directory.path().join("sad"));
     for (number, folder, file) in [
@@ -204,7 +204,7 @@ fn accuracy_is_told_person_by_person_where_file_names_say_who_it_is() {
 }
 
 #[test]
-fn an_unknown_folder_is_an_error_that_can_be_answered() {
+fn an_unknown_folder_is_an_error_that_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     folders(directory.path());
     let contempt = directory.path().join("contempt");
@@ -213,7 +213,7 @@ fn an_unknown_folder_is_an_error_that_can_be_answered() {
     let output = eval(directory.path(), &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("'contempt' is no class"),
+        stderr(&output).contains("'contempt' is not a class"),
         "{}",
         stderr(&output)
     );
@@ -224,7 +224,7 @@ fn an_unknown_folder_is_an_error_that_can_be_answered() {
     assert_eq!(rows.len(), 22);
     assert_eq!(named["classes"][1]["support"], 4);
 
-    // One level too high.
+    // The folder above the class folders.
     let above = tempfile::tempdir().unwrap();
     fs::create_dir_all(above.path().join("test/happy")).unwrap();
     let errors = stderr(&eval(above.path(), &[]));
@@ -232,7 +232,7 @@ fn an_unknown_folder_is_an_error_that_can_be_answered() {
 }
 
 #[test]
-fn a_bad_picture_is_told_of_and_the_others_are_evaluated() {
+fn a_bad_picture_is_reported_and_the_others_are_evaluated() {
     let directory = tempfile::tempdir().unwrap();
     folders(directory.path());
     fs::write(directory.path().join("SAD/bad.png"), "no picture").unwrap();
@@ -258,7 +258,7 @@ fn pixels(tile: u32) -> String {
     text.trim_end().to_owned()
 }
 
-/// Rows of label and usage; the tile is the row's number.
+/// Rows of label and usage; the tile has the row's number.
 const ROWS: [(usize, &str); 60] = {
     let mut rows = [(0, "Training"); 60];
     let mut i = 0;
@@ -280,7 +280,8 @@ fn kaggle(path: &Path) {
     fs::write(path, text).unwrap();
 }
 
-/// The same images as a mosaic; votes and marks of copies by the row's number.
+/// The same images as a mosaic; votes and marks of copies depend on the row's
+/// number.
 fn mosaic(directory: &Path) {
     write_gray(&directory.join("images.png"), 48 * 48, 2 * 48, |x, y| {
         pixel(y / 48 * 48 + x / 48, x % 48, y % 48)
@@ -290,8 +291,9 @@ fn mosaic(directory: &Path) {
     );
     for (i, (label, usage)) in ROWS.iter().enumerate() {
         let votes = match i % 4 {
-            // Happy by six of ten; five of ten are no majority; contempt wins;
-            // six of ten of the seven are sad, although most of all are not.
+            // Six of ten votes for happy; five of ten, which are not a
+            // majority; contempt wins; sad has six of ten, without most votes
+            // of the seven alone.
             0 => "0,6,2,0,0,0,0,2,0,0",
             1 => "5,3,0,0,0,0,0,0,2,0",
             2 => "1,0,0,0,0,0,0,9,0,0",
@@ -397,7 +399,7 @@ fn a_face_not_found_counts_as_wrong() {
     let width: i64 = astronaut["width"].parse().unwrap();
     assert!((width - 95).abs() <= 2);
 
-    // The crop is that of `image`.
+    // The same crop as in `image`.
     let args: [PathBuf; 5] = [
         "image".into(),
         "--no-verify".into(),
@@ -438,7 +440,10 @@ fn bad_tables_name_line_and_reason() {
             &format!("emotion,pixels\n0,{good} 7\n"),
             "line 2: 2305 pixels",
         ),
-        ("emotion,pixels\n0,1 2 300\n", "line 2: '300' is no pixel"),
+        (
+            "emotion,pixels\n0,1 2 300\n",
+            "line 2: '300' is not a pixel",
+        ),
         ("emotion,pixels\n0\n", "line 2: 1 fields"),
     ];
     for (text, reason) in cases {
@@ -476,7 +481,7 @@ fn bad_mosaics_name_the_reason() {
     write_gray(&path.join("images.png"), 48 * 48, 48, |x, y| (x + y) as u8);
     let errors = stderr(&eval(path, &[]));
     assert!(
-        errors.contains("an image 48, but the mosaic holds 48"),
+        errors.contains("an image 48, but the mosaic has only 48"),
         "{errors}"
     );
 
@@ -494,13 +499,13 @@ fn bad_mosaics_name_the_reason() {
     fs::write(path.join("images.png"), "").unwrap();
     let errors = stderr(&eval(path, &[]));
     assert!(
-        errors.contains("images.png") && errors.contains("no PNG"),
+        errors.contains("images.png") && errors.contains("not a PNG"),
         "{errors}"
     );
 }
 
 #[test]
-fn what_is_no_data_set_is_refused() {
+fn a_path_without_a_data_set_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for (path, reason) in [
         (directory.path().to_owned(), "no picture to evaluate"),
@@ -511,7 +516,7 @@ fn what_is_no_data_set_is_refused() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(reason), "{}", stderr(&output));
     }
-    // A place for figures that does not exist is told of before the work.
+    // A folder for figures that does not exist is reported before the work.
     folders(directory.path());
     let output = eval(directory.path(), &["--json", "/no/such/place.json"]);
     assert!(
@@ -523,7 +528,7 @@ fn what_is_no_data_set_is_refused() {
 }
 
 #[test]
-fn a_full_disk_is_told_of() {
+fn a_full_disk_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     folders(directory.path());
     for option in ["--json", "--predictions"] {

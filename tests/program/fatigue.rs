@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::pictures::{affectd, lines, stderr, stdout};
 
-/// A short recording: open eyes, and a sleep of four seconds from 40 s on.
+/// A short recording: open eyes, and four seconds of sleep from 40 s on.
 fn sleep(folder: &Path, open: f64, shut: f64) -> PathBuf {
     let mut text = "time,left,right\n".to_owned();
     for frame in 0..1500 {
@@ -74,7 +74,7 @@ fn events_have_what_is_documented() {
     assert_eq!(asleep["calibrated"], true);
     assert_eq!(asleep["time"], asleep["since"]);
     assert_eq!(asleep["closure_ms"], 3000);
-    // Unknown is null.
+    // An unknown value is null.
     for key in ["reason", "perclos_180", "blink_rate", "yawns", "nods"] {
         assert!(
             asleep[key].is_null() && asleep.get(key).is_some(),
@@ -84,7 +84,7 @@ fn events_have_what_is_documented() {
 }
 
 #[test]
-fn settings_in_the_file_count_and_options_count_more() {
+fn options_replace_settings_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = sleep(folder.path(), 1.0, 0.03);
     let text = fs::read_to_string(&file).unwrap();
@@ -141,7 +141,7 @@ fn a_plot_is_a_picture() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_with_its_place() {
+fn errors_in_a_file_are_reported_with_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.csv");
     for (text, expected) in [

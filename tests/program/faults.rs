@@ -1,11 +1,11 @@
-//! The table of faults (`docs/faults.md`) names tests that there are.
+//! The table of faults (`docs/faults.md`) names only tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Names of the functions in a file of Rust, or in all of a folder. A scenario
-/// of the rig goes by its file's name as well.
+/// Names of the functions in a Rust file, or in all files of a folder. A
+/// scenario of the rig has its file's name in front.
 fn functions(path: &Path, names: &mut BTreeSet<String>) {
     if path.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
@@ -36,13 +36,13 @@ fn functions(path: &Path, names: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_test_that_the_table_names_is_there() {
+fn every_test_in_the_table_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut known = BTreeSet::new();
     functions(&root.join("src"), &mut known);
     functions(&root.join("tests"), &mut known);
     let page = fs::read_to_string(root.join("docs/faults.md")).unwrap();
-    // Figures follow, which name commands.
+    // The part after the table has figures, which name commands.
     let (table, _) = page.split_once("\n## ").unwrap();
     let mut rows = 0;
     for row in table.lines().filter(|line| line.starts_with("| ")) {
@@ -50,7 +50,7 @@ fn every_test_that_the_table_names_is_there() {
             continue;
         };
         let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-        // The table's head, and its headings of one word.
+        // The table's head and its headings.
         if named.is_empty() {
             let is_heading = row.starts_with("| **") || row.starts_with("| fault ");
             assert!(is_heading, "no test shows this: {row}");

@@ -14,7 +14,7 @@ const CLASSES: [&str; 7] = [
 
 #[test]
 fn each_face_has_a_label_and_seven_probabilities() {
-    // With the cascade's own boxes, which are OpenCV's.
+    // Without verification: the cascade's boxes, which are OpenCV's.
     let lines = look_at_photos(&["--no-verify"]);
     for (line, (name, expected)) in lines.iter().zip(FACES) {
         let faces = line["faces"].as_array().unwrap();
@@ -34,7 +34,7 @@ fn each_face_has_a_label_and_seven_probabilities() {
     }
 }
 
-/// What `image` prints of the photographs, those with a face first.
+/// The lines of `image` for the photographs, those with a face first.
 fn look_at_photos(options: &[&str]) -> Vec<Value> {
     let mut args = vec!["image".into(), "--model".into(), TINY.into()];
     args.extend(options.iter().map(PathBuf::from));
@@ -71,7 +71,7 @@ fn boxes_are_verified_by_the_face_net() {
             (expected[2] * 3 / 4..expected[2] * 5 / 4).contains(&side),
             "{name}: {face}"
         );
-        // All of them have their eyes open, and look ahead more or less.
+        // All of these people have open eyes and look approximately ahead.
         for eye in ["eye_openness_left", "eye_openness_right"] {
             assert!(face[eye].as_f64().unwrap() > 0.5, "{name}: {face}");
         }
@@ -81,7 +81,7 @@ fn boxes_are_verified_by_the_face_net() {
         assert_eq!(face["landmarks"].as_array().unwrap().len(), 14);
     }
 
-    // Every window of the cascade, most of which hold no face.
+    // Every window of the cascade; most contain no face.
     let every_window = ["--min-neighbors", "0", "--min-size", "24"];
     let verified = look_at_photos(&every_window);
     let unverified = look_at_photos(&[&every_window[..], &["--no-verify"]].concat());
@@ -147,7 +147,7 @@ fn a_turned_picture_is_turned_back() {
 }
 
 #[test]
-fn a_rotation_that_is_none_is_refused() {
+fn an_unknown_rotation_is_refused() {
     for command in ["image", "detect", "eval", "run"] {
         let output = affectd([command, "--rotation", "45"].map(PathBuf::from));
         assert_eq!(output.status.code(), Some(2), "{command}");
@@ -191,7 +191,7 @@ fn annotated_copies_show_the_picture_the_box_and_a_card() {
         let at = 3 * (y * image.width + x) as usize;
         image.pixels[at..at + 3].to_vec()
     };
-    // Far from the face and within it the picture is untouched.
+    // Far from the face and inside its box, the picture is unchanged.
     for (x, y) in [(5, 500), (400, 300), (225, 120)] {
         assert_eq!(at(&copy, x, y), at(&original, x, y));
     }

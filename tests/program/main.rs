@@ -1,5 +1,5 @@
 //! The program `affectd` as a user starts it: its commands, their output and
-//! their answers to bad input; and that documents which describe it are true.
+//! their answers to bad input. Also checks the documents that describe it.
 
 mod bad_input;
 mod bad_pictures;

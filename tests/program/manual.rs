@@ -1,9 +1,10 @@
-//! The manual pages and shell completions of the package are those of the
-//! command line as it is. They lie in `packaging/manual/`, because making them
-//! takes a build for the machine that the package is built on, and a package is
-//! mostly built for another one.
+//! The manual pages and shell completions in `packaging/manual/` match the
+//! command line. They are kept in the repository, because generating them needs
+//! a build for the building machine, and most packages are built for another
+//! one.
 //!
-//! `AFFECTD_WRITE_MANUAL=1 cargo test --test program manual` writes them anew.
+//! `AFFECTD_WRITE_MANUAL=1 cargo test --test program manual` generates them
+//! again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,7 +33,7 @@ fn generate(directory: &Path) {
 }
 
 #[test]
-fn manual_and_completions_are_those_of_the_command_line() {
+fn manual_and_completions_match_the_command_line() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/manual");
     if std::env::var_os("AFFECTD_WRITE_MANUAL").is_some() {
         fs::remove_dir_all(&kept).unwrap();

@@ -1,5 +1,5 @@
-//! What the tests of the commands on files share: running the binary, and
-//! pictures to run it on.
+//! Shared by the tests of the commands on files: how to run the binary, and
+//! pictures for it.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
@@ -18,11 +18,11 @@ pub const FACES: [(&str, [i64; 4]); 5] = [
     ("obama-speech.jpg", [102, 130, 235, 235]),
 ];
 
-/// The photographs without one.
+/// The photographs without a face.
 pub const NO_FACES: [&str; 4] = ["brick.png", "cat.jpg", "coffee.jpg", "rocket.jpg"];
 
-/// A miniature network with random weights: it says nothing true of a face,
-/// but always the same.
+/// A miniature network with random weights: its answers mean nothing, but are
+/// always the same.
 pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/classify/tiny.onnx");
 
 pub fn photo(name: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The daemon on a recording, as people without hardware run it.
+//! The daemon on a recording, without hardware.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ fn photos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos")
 }
 
-/// A board that replays the photographs at two a second, as fast as possible.
+/// A board file for the photographs at two per second, replayed as fast as
+/// possible.
 fn board(directory: &Path, more: &str) -> PathBuf {
     let path = directory.join("board.toml");
     let text = format!(
@@ -73,7 +74,7 @@ fn the_photographs_give_their_faces_as_events() {
         .count();
     assert_eq!(last["frames"], pictures);
 
-    // What OpenCV finds in the photographs with a face, in the order of their
+    // OpenCV's boxes in the photographs with a face, in the order of their
     // names: astronaut-gray, astronaut, biden, obama-portrait, obama-speech.
     let expected = [
         Rect::new(48, 64, 98, 98),
@@ -133,7 +134,7 @@ fn a_face_under_a_strobed_lamp_is_confirmed_with_the_default_settings() {
         assert_eq!(first["label"], "happy", "{first}");
         let goodbye = lines.last().unwrap();
         assert_eq!(goodbye["counters"]["frames_dark"], dark_frames, "{goodbye}");
-        // Nobody before that, and never again.
+        // No face before that, and no loss of the face afterwards.
         let last = of_type(&lines, "none").pop().expect("the first frame");
         assert!(last["frame"].as_u64() < first["frame"].as_u64(), "{last}");
     }
@@ -185,7 +186,7 @@ fn outputs_work_side_by_side() {
 }
 
 #[test]
-fn a_broken_display_stops_nothing() {
+fn a_broken_display_stops_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let board = board(
         directory.path(),
@@ -276,7 +277,7 @@ mod signals {
         let asked = Instant::now();
         daemon.says_goodbye("SIGTERM");
         assert!(daemon.child.wait().unwrap().success());
-        // Generous: what matters is that it does not wait for the camera.
+        // A generous limit: the daemon must not wait for the camera.
         assert!(asked.elapsed() < Duration::from_secs(5));
     }
 }

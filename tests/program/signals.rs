@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Set in the environment of a process that a test starts from this file.
 const CHILD: &str = "AFFECTD_TEST_CHILD";
 
-/// Prints what signals it sees, for ever.
+/// Prints the signals that it gets, without an end.
 #[test]
 #[ignore = "run by other tests as a process of its own"]
 fn child() {
@@ -54,7 +54,7 @@ impl Process {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
-    /// How the process ended; fails if it does not end.
+    /// The process's exit status; fails if it does not end.
     fn status(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
@@ -66,7 +66,7 @@ impl Process {
         }
     }
 
-    /// Reads on until this line comes.
+    /// Reads lines until this one comes.
     fn expect(&mut self, wanted: &str) {
         let mut line = String::new();
         while line.trim() != wanted {
@@ -140,7 +140,7 @@ fn sigusr1_opens_the_event_file_again() {
     command
         .args(["run", "--fast", "--board"])
         .arg(at("board.toml"));
-    // A test that fails must not leave it running with the test's own output.
+    // If the test fails, the process must not keep the test's own output open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut daemon = Running(command.spawn().unwrap());
     let has_a_face = |name: &str| {

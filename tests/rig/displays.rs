@@ -1,4 +1,4 @@
-//! What stands on the displays: the recorders' messages, replayed as the
+//! The pictures on the displays: the recorded messages, replayed as the
 //! displays' controllers would, and the framebuffer's memory.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use png::{ColorType, Decoder, Encoder, Transformations};
 
 use crate::guest::PATIENCE;
 
-/// A picture of three bytes a pixel.
+/// A picture with three bytes per pixel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown {
     pub width: usize,
@@ -50,8 +50,8 @@ impl Shown {
         })
     }
 
-    /// Waits until a device shows what a display of kind "png" does, which is
-    /// drawn for the same size.
+    /// Waits until a device shows the same picture as a display of kind "png"
+    /// of the same size.
     pub fn wait_for_same(what: &str, path: &str, mut device: impl FnMut() -> Self) -> Duration {
         let start = Instant::now();
         loop {
@@ -86,7 +86,7 @@ impl Shown {
         }
     }
 
-    /// The part of a picture left of and above these.
+    /// The upper left part of a picture, with this size.
     pub fn corner(&self, width: usize, height: usize) -> Self {
         Self {
             width,
@@ -98,9 +98,9 @@ impl Shown {
         }
     }
 
-    /// Whether two pictures are the same but for colours: a device of five bits
-    /// a colour has steps of 8, and where shapes are mixed at their edges, some
-    /// layers over each other, a step a layer.
+    /// Whether two pictures are the same except for rounded colours: a device
+    /// with five bits per colour has steps of 8, and each layer of a soft edge
+    /// may add one step.
     pub fn is_like(&self, other: &Self) -> bool {
         let near = |a: &[u8; 3], b: &[u8; 3]| a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 32);
         (self.width, self.height) == (other.width, other.height)
@@ -125,7 +125,7 @@ impl Shown {
 }
 
 impl fmt::Display for Shown {
-    /// As text, dark or not; for failures.
+    /// As text of dark and lit pixels, for failures.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in self.pixels.chunks(self.width) {
             let line: String = row
@@ -153,14 +153,14 @@ pub struct Oled {
     /// The last row is the topmost.
     upside_down: bool,
     command: Vec<u8>,
-    /// Commands that switch the controller on or off, counted: each
+    /// Number of commands that switch the controller on or off: each
     /// initialisation has some.
     pub initialised: u32,
 }
 
 impl Oled {
     pub fn new() -> Self {
-        // What earlier scenarios said belongs to their displays.
+        // Drops the messages of earlier scenarios.
         take("recorded-i2c");
         Self {
             memory: [0; 128 * 8],
@@ -177,7 +177,7 @@ impl Oled {
         }
     }
 
-    /// What it shows after everything that was said so far.
+    /// The picture after all messages so far.
     pub fn shown(&mut self) -> Shown {
         let log = take("recorded-i2c");
         let mut rest = &log[..];
@@ -388,7 +388,7 @@ fn rgb565(pixel: u16) -> [u8; 3] {
     ]
 }
 
-/// Takes what a recorder has written down.
+/// Takes the messages that a recorder has stored.
 fn take(recorder: &str) -> Vec<u8> {
     let folder = Path::new("/sys/kernel/debug").join(recorder);
     let lost = fs::read_to_string(folder.join("lost")).expect("the recorder's module");

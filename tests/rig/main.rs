@@ -1,9 +1,9 @@
 //! The scenarios of the rig: the real affectd against real kernel drivers. Runs
 //! in the guest that `scripts/test-rig` boots, and nowhere else; README.md
-//! tells how it all fits together.
+//! explains the whole.
 //!
-//! Each scenario is a function that panics where affectd does not do what it
-//! should. What is printed is what `scripts/test-rig` shows.
+//! Each scenario is a function that panics if affectd fails. `scripts/test-rig`
+//! shows what is printed.
 
 mod daemon;
 mod displays;
@@ -89,8 +89,8 @@ fn tell(message: &str) {
     }
 }
 
-/// What the kernel says since the last call that no driver of ours should make
-/// it say.
+/// Errors and warnings of the kernel since the last call, which none of the
+/// drivers should cause.
 fn kernel_complaints() -> String {
     let log = std::process::Command::new("/bin/dmesg")
         .arg("-c")

@@ -1,5 +1,5 @@
-//! Sources as the pipeline meets them: by their string, through
-//! [`affectd::capture::open`], with files as they lie on a disk.
+//! Sources as the pipeline uses them: opened by their name with
+//! [`affectd::capture::open`], from real files.
 
 use std::fs;
 use std::path::Path;
@@ -44,10 +44,10 @@ fn write_png(path: &Path, value: u8) {
     image::write_png_luma(path, LumaView::new(&pixels, 4, 3, 4).unwrap()).unwrap();
 }
 
-/// First pixel, milliseconds and sequence of every frame until the end. The
-/// source asks to wait `waits` times: once for each broken picture behind the
-/// first frame, so that many of them do not hold the loop up. It looks for the
-/// first frame while it is opened.
+/// First pixel, milliseconds and sequence number of every frame until the end.
+/// The source asks to wait `waits` times: once for each broken picture after
+/// the first frame, so that many of them do not delay the loop. Broken pictures
+/// before the first frame are skipped while the source is opened.
 fn play(source: &mut dyn Source, waits: usize) -> Vec<(u8, u64, u64)> {
     let mut frames = Vec::new();
     let mut waited = 0;
@@ -69,12 +69,12 @@ fn play(source: &mut dyn Source, waits: usize) -> Vec<(u8, u64, u64)> {
 }
 
 #[test]
-fn a_directory_is_played_in_natural_order_and_its_broken_pictures_passed_over() {
+fn a_directory_is_played_in_natural_order_without_its_broken_pictures() {
     let directory = tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     write_png(&at("face10.png"), 40);
     write_png(&at("face2.PNG"), 20);
-    // By content: a JPEG under a PNG's name.
+    // A JPEG with a PNG's name: the contents decide.
     fs::write(at("face3.png"), jpeg(30)).unwrap();
     fs::write(at("face1.jpg"), b"").unwrap();
     fs::write(at("face4.jpg"), &jpeg(1)[..60]).unwrap();
@@ -87,7 +87,7 @@ fn a_directory_is_played_in_natural_order_and_its_broken_pictures_passed_over() 
         "{}",
         source.description()
     );
-    // The places of face1 and face4 stay empty.
+    // The times of face1 and face4 have no frame.
     assert_eq!(
         play(&mut *source, 1),
         [(20, 100, 1), (30, 200, 2), (40, 400, 4)]
@@ -110,7 +110,7 @@ fn the_rate_of_pictures_can_be_set() {
 }
 
 #[test]
-fn a_still_picture_is_one_frame_or_one_for_ever() {
+fn a_still_picture_gives_one_frame_or_repeats_it() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("face.png");
     write_png(&path, 9);
@@ -165,7 +165,7 @@ fn y4m_is_played_at_its_own_rate() {
 }
 
 #[test]
-fn concatenated_jpegs_are_told_by_their_name() {
+fn concatenated_jpegs_are_recognised_by_their_name() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("clip.mjpeg");
     let cut = jpeg(99);
@@ -181,7 +181,7 @@ fn concatenated_jpegs_are_told_by_their_name() {
 }
 
 #[test]
-fn what_cannot_be_played_says_why() {
+fn files_that_cannot_be_played_give_the_reason() {
     let directory = tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     assert!(error(&at("none.y4m")).contains("does not exist"));
@@ -230,7 +230,7 @@ fn pictures_from_1x1_to_the_largest_side() {
 }
 
 #[test]
-fn a_camera_that_is_not_there_is_waited_for() {
+fn a_missing_camera_is_waited_for() {
     for source in [
         "/dev/video4711",
         "/dev/v4l/by-id/usb-none",
@@ -254,7 +254,7 @@ fn a_camera_that_is_not_there_is_waited_for() {
 }
 
 #[test]
-fn what_is_no_camera_is_refused() {
+fn devices_that_are_not_cameras_are_refused() {
     for source in ["/dev/null", "/dev/shm"] {
         let options = Options {
             source: SourceSpec::V4l2Path(source.into()),
@@ -288,7 +288,7 @@ fn without_the_feature_nokhwa_says_what_to_do() {
 
 /// The same recording gives the same frames at any pace.
 #[test]
-fn pace_changes_nothing_but_the_pace() {
+fn the_pace_does_not_change_the_frames() {
     let directory = tempdir().unwrap();
     for i in 0..4 {
         write_png(&directory.path().join(format!("{i}.png")), 10 * i);
@@ -316,7 +316,7 @@ fn pace_changes_nothing_but_the_pace() {
     assert_eq!(found, expected);
 }
 
-/// Every source is turned in the same way, and the memory is used again.
+/// Every source is turned in the same way, and its memory is reused.
 #[test]
 fn what_a_source_gives_is_turned() {
     let directory = tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The classifier as the rest of the program sees it: crops equal to Pillow's,
-//! networks that run, and models that are refused.
+//! The classifier: crops equal to Pillow's, networks that run, and models that
+//! are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ fn crops_are_pillows() {
     assert_eq!(checked, 94);
 }
 
-/// A crop with a stride and unused bytes between rows is the same crop.
+/// A stride with unused bytes between rows does not change the crop.
 #[test]
 fn strides_are_honoured() {
     let pixels = picture(50, 40, 5);
@@ -88,7 +88,7 @@ fn strides_are_honoured() {
     assert_eq!(cropper.whole(&wide), expected);
 }
 
-/// Pictures with the outputs that ONNX Runtime computes for them.
+/// Pictures, and the outputs that ONNX Runtime computes for them.
 fn golden() -> Vec<(Vec<u8>, [f32; 7])> {
     let text = fs::read_to_string(data("tiny.txt")).unwrap();
     text.lines()
@@ -128,7 +128,7 @@ fn the_network_equals_onnx_runtime() {
 }
 
 #[test]
-fn classes_are_put_into_our_order() {
+fn classes_are_sorted_into_our_order() {
     let luma = golden()[0].0.clone();
     let view = LumaView::new(&luma, 16, 16, 16).unwrap();
     let ours = Classifier::load(&data("tiny"))
@@ -146,7 +146,7 @@ fn classes_are_put_into_our_order() {
         .classify_whole(&view)
         .unwrap();
     for index in 0..7 {
-        // Only the order in which softmax sums up may change the last bit.
+        // Only the order in which softmax adds may change the last bit.
         let difference = theirs.0[(index + 6) % 7] - ours.0[index];
         assert!(
             difference.abs() <= f32::EPSILON,
@@ -187,7 +187,10 @@ fn models_that_do_not_fit_are_refused_with_the_reason() {
     refused(&model, &["[1, 1, 16, 16]", "[1, 1, 16, 32]", "tiny.toml"]);
 
     fs::remove_file(folder.path().join("tiny.toml")).unwrap();
-    refused(&model, &["no manifest", "tiny.toml", "sha256sum", "[crop]"]);
+    refused(
+        &model,
+        &["manifest is missing", "tiny.toml", "sha256sum", "[crop]"],
+    );
 
     let (_folder, model) = changed(|text| text.replace("layout = \"nchw\"", "layout = \"nhwc\""));
     refused(&model, &["[1, 16, 16, 1]"]);
@@ -216,7 +219,7 @@ fn broken_files_are_errors() {
         fs::write(model.with_extension("toml"), text).unwrap();
     };
 
-    // Changed without telling the manifest.
+    // The file changes, but the manifest does not.
     write(&bytes);
     fs::write(&model, &bytes[1..]).unwrap();
     assert!(matches!(
@@ -233,8 +236,8 @@ fn broken_files_are_errors() {
     refused(&model, &["broken.onnx", "not a model"]);
 }
 
-/// The model in models/ is loaded, runs in integers only, and tells pictures
-/// apart.
+/// The model in models/ is loaded, runs in integers only, and gives different
+/// answers for different pictures.
 #[test]
 fn the_shipped_model_runs_in_integers() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mobilenet_v2_112");
@@ -251,7 +254,7 @@ fn the_shipped_model_runs_in_integers() {
     assert!(all[0] != all[1] && all[1] != all[2]);
 }
 
-/// A network of one layer: number k is the mean of all inputs times
+/// A network with one layer: number k is the mean of all inputs times
 /// `weights[k]`, plus k / 10.
 fn mean_network(shape: [i64; 4], weights: [f32; 8]) -> Vec<u8> {
     use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
@@ -321,11 +324,11 @@ fn mean_network(shape: [i64; 4], weights: [f32; 8]) -> Vec<u8> {
 }
 
 /// Each manifest in docs/models.md loads a network of the shape that it names,
-/// and gives each expression its number and each pixel its value.
+/// and gives each expression the right number and each pixel the right value.
 #[test]
 fn the_manifests_in_the_documents_load_models_of_their_shape() {
     const LUMA: u8 = 200;
-    // The place of happy, the input for that luma, and the shape.
+    // The index of happy, the input for that luma, and the shape.
     let imagenet = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]
         .map(|(mean, std)| (f32::from(LUMA) / 255.0 - mean) / std);
     let imagenet = imagenet.iter().sum::<f32>() / 3.0;

@@ -1,5 +1,5 @@
-//! The decide stage on sequences of probabilities, as a classifier gives them
-//! over time, and on whatever else may come.
+//! The decide stage on realistic sequences of probabilities, and on arbitrary
+//! ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn observed(expression: Option<Probabilities>) -> Observations {
     }
 }
 
-/// The decisions on a face that is there in some frames, each with the frame's
+/// The decisions about a face that some frames show, each with the frame's
 /// time.
 fn decide(
     options: Options,
@@ -66,7 +66,8 @@ fn decide(
         .collect()
 }
 
-/// The labels in turn, each with the time in milliseconds at which it began.
+/// The sequence of labels, each with the time in milliseconds at which it
+/// began.
 fn story(decisions: &[(Timestamp, Option<ExpressionDecision>)]) -> Vec<(&'static str, u128)> {
     let mut story: Vec<(&'static str, u128)> = Vec::new();
     for (now, decision) in decisions {
@@ -85,7 +86,7 @@ fn names(decisions: &[(Timestamp, Option<ExpressionDecision>)]) -> Vec<&'static 
     story(decisions).into_iter().map(|(name, _)| name).collect()
 }
 
-/// How often the top class of the looks themselves changes.
+/// How often the most probable class changes from one look to the next.
 fn raw_changes(looks: &[(Timestamp, Option<Probabilities>)]) -> usize {
     let tops: Vec<_> = looks.iter().map(|(_, p)| p.map(|p| p.top().0)).collect();
     tops.windows(2).filter(|pair| pair[0] != pair[1]).count()
@@ -97,7 +98,7 @@ fn a_smile_is_followed_within_a_time_constant_or_so() {
     let story = story(&decide(Options::default(), &looks));
     let names: Vec<_> = story.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["neutral", "happy", "neutral"], "{story:?}");
-    // The smile is full at 1.3 s and over at 2.8 s.
+    // The smile is complete at 1.3 s and ends at 2.8 s.
     assert!((1200..1700).contains(&story[1].1), "{story:?}");
     assert!((2900..3300).contains(&story[2].1), "{story:?}");
 }
@@ -140,7 +141,7 @@ fn a_recording_flickers_and_the_decisions_do_not() {
     let looks = sequence("recorded");
     let decisions = decide(Options::default(), &looks);
     let story = story(&decisions);
-    // From 2 s to 4 s the model wavers between happy and sad.
+    // From 2 s to 4 s the model changes between happy and sad.
     assert!(raw_changes(&looks) >= 12, "{}", raw_changes(&looks));
     assert!(story.len() <= 5, "{story:?}");
     assert_eq!(story[0], ("happy", 0));
@@ -162,7 +163,7 @@ fn half_the_frames_decide_nearly_the_same() {
     }
 }
 
-/// A time step in milliseconds, sometimes back, and for some tracks a look.
+/// A time step in milliseconds, sometimes negative, and a look for some tracks.
 type Step = (i64, BTreeMap<u32, Option<[f32; 7]>>);
 
 fn any_frame() -> impl Strategy<Value = Step> {
@@ -197,7 +198,8 @@ fn play(options: Options, frames: &[Step]) -> Vec<Vec<ExpressionDecision>> {
         .collect()
 }
 
-/// The same frames with looks that sum to `sum`. Those that are all zero stay so.
+/// The same frames with looks that sum to `sum`. Looks that are all zero stay
+/// zero.
 fn scaled(frames: &[Step], sum: f32) -> Vec<Step> {
     let mut frames = frames.to_vec();
     let looks = frames.iter_mut().flat_map(|(_, looks)| looks.values_mut());
@@ -211,8 +213,8 @@ fn scaled(frames: &[Step], sum: f32) -> Vec<Step> {
 }
 
 proptest! {
-    /// Of a network with the seven classes. What does not sum to 1 by more than
-    /// rounding is scaled.
+    /// For a network with the seven classes. Sums that differ from 1 by more
+    /// than rounding are scaled.
     #[test]
     fn probabilities_stay_a_distribution(
         frames in prop::collection::vec(any_frame(), 1..60),
@@ -226,7 +228,8 @@ proptest! {
         }
     }
 
-    /// Of a network with further classes, which keep what the seven lack.
+    /// For a network with further classes, which keep the rest of the
+    /// probability.
     #[test]
     fn the_share_of_further_classes_stays_theirs(
         frames in prop::collection::vec(any_frame(), 1..60),
@@ -270,7 +273,8 @@ proptest! {
                 let held = pair[1].since.since(pair[0].since);
                 prop_assert!(held >= options.dwell, "{held:?}");
             }
-            // What is entered is the most probable and passes the threshold.
+            // An expression that begins is the most probable one and above the
+            // threshold.
             if let (Label::Expression(entered), true) = (pair[1].label, pair[0].label != pair[1].label) {
                 prop_assert_eq!(pair[1].probabilities.top().0, entered);
                 prop_assert!(pair[1].confidence >= options.enter);

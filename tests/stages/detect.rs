@@ -1,4 +1,5 @@
-//! The detector finds what OpenCV finds, whatever the kernel and the picture.
+//! The detector finds the same faces as OpenCV, with every kernel and on every
+//! picture.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -68,7 +69,7 @@ struct Case {
 }
 
 #[test]
-fn rectangles_are_opencvs() {
+fn rectangles_equal_those_of_opencv() {
     let cases: Vec<Case> = ["opencv", "opencv-equalize", "opencv-clahe", "opencv-other"]
         .iter()
         .flat_map(|name| {
@@ -110,7 +111,7 @@ fn rectangles_are_opencvs() {
 }
 
 #[test]
-fn plain_and_tiny_pictures_hold_no_face() {
+fn plain_and_tiny_pictures_contain_no_face() {
     let mut detector = Detector::new(frontal_face(), Options::default()).unwrap();
     for (width, height) in [(1, 1), (23, 23), (24, 24), (5, 3000), (640, 480), (1, 1)] {
         let pixels = vec![200; (width * height) as usize];
@@ -120,7 +121,7 @@ fn plain_and_tiny_pictures_hold_no_face() {
 }
 
 #[test]
-fn bytes_between_rows_are_not_seen() {
+fn bytes_between_rows_are_ignored() {
     let picture = astronaut();
     let mut detector = Detector::new(frontal_face(), Options::default()).unwrap();
     let expected = detector.detect(picture.view()).to_vec();
@@ -134,14 +135,14 @@ fn bytes_between_rows_are_not_seen() {
     assert_eq!(detector.detect(view), expected);
 }
 
-/// Both the sum over all pixels above the face and that over their squares
-/// leave 32 bits.
+/// The sum over all pixels above the face and the sum over their squares both
+/// need more than 32 bits.
 #[test]
 fn a_small_face_in_the_corner_of_a_huge_white_picture_is_found() {
     let (width, height) = (7000, 2500);
     let face = astronaut();
-    // A quarter of its size: a face of 25 pixels, searched for at the finest
-    // levels, where the sums are largest.
+    // A quarter of its size: a face of 25 pixels, found at the finest levels,
+    // where the sums are largest.
     let (face_width, face_height) = (face.width as usize / 4, face.height as usize / 4);
     let (left, top) = (width - face_width, height - face_height);
     let mut pixels = vec![255; width * height];
@@ -210,7 +211,7 @@ fn options_that_make_no_sense_are_refused() {
     );
 }
 
-/// A made-up cascade: `node` writes the nodes of each of its trees.
+/// A random cascade: `node` writes the nodes of each of its trees.
 fn cascade_xml(kind: &str, categories: u32, features: &str, stages: &str) -> String {
     format!(
         "<opencv_storage><cascade><stageType>BOOST</stageType><featureType>{kind}</featureType>\
@@ -222,7 +223,7 @@ fn cascade_xml(kind: &str, categories: u32, features: &str, stages: &str) -> Str
 
 const WINDOW: u32 = 12;
 
-/// Numbers for a made-up cascade, all from one stream.
+/// Random numbers for a cascade, all from one stream.
 struct Dice(u64);
 
 impl Dice {
@@ -305,7 +306,7 @@ fn haar_cascade(dice: &mut Dice) -> String {
             )
             .unwrap();
         }
-        // Just on a multiple of 1/4, once OpenCV's epsilon has been taken off.
+        // Exactly a multiple of 1/4, after OpenCV's epsilon is subtracted.
         let threshold = dice.pick(&["-1.0", "-0.75", "-0.25", "-0.24999", "0.00001"]);
         write!(
             stages,
@@ -392,9 +393,9 @@ proptest! {
     }
 }
 
-/// The property above says something only if windows pass and fail.
+/// The property above means something only if some windows pass and some fail.
 #[test]
-fn made_up_cascades_pass_some_windows() {
+fn random_cascades_pass_some_windows() {
     let picture = astronaut();
     let (mut some, mut passed) = (0, 0);
     for seed in 0..40 {

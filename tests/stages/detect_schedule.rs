@@ -1,5 +1,5 @@
-//! Looking around tracked faces finds what looking everywhere finds, for a
-//! tenth of the work, and no frame's search takes more than its budget.
+//! A search around tracked faces finds the same as a full search, with a tenth
+//! of the work, and no frame's search takes more than its budget.
 
 use std::path::Path;
 
@@ -31,12 +31,12 @@ fn expected(detections: &[Detection]) -> Vec<Expected> {
     Expected::numbered(rects(detections)).collect()
 }
 
-/// The time of a frame of 30 a second.
+/// The time of a frame at 30 per second.
 fn at(number: u32) -> Timestamp {
     Timestamp::from_millis(u64::from(number) * 100 / 3)
 }
 
-/// With the options that a board file has by default.
+/// With the default options of a board file.
 #[test]
 fn around_moving_faces_the_boxes_are_those_of_a_full_search() {
     let scene = Scene::new(640, 480);
@@ -125,7 +125,7 @@ fn a_lost_face_starts_a_full_search_at_once() {
     let first = expected(search.find(scene.view(&here), at(0), &[]).detections);
     assert_eq!(first.len(), 1);
     assert!(!search.find(scene.view(&here), at(1), &first).full);
-    // The face jumps too far to be found around its place.
+    // The face jumps so far that a search around its place does not find it.
     let found = search.find(scene.view(&there), at(2), &first);
     assert!(found.full);
     let second = rects(found.detections);
@@ -140,21 +140,21 @@ fn full_work(scene: &Scene, pixels: &[u8]) -> u64 {
         .work
 }
 
-/// A search whose frames may each take a part of that work.
+/// A search with a budget per frame of `part` of that work.
 fn with_budget(full_work: u64, part: f64) -> Search {
     let budget_ms = 2.0;
     let options = SearchOptions {
         budget_ms,
-        // Not 0, which would be to measure it.
+        // Not 0, which means that the rate is measured.
         work_per_ms: (full_work as f64 * part / budget_ms).max(1e-3),
         ..SearchOptions::default()
     };
     search(40, options)
 }
 
-/// The most that one row of windows of a picture takes: a search without any
-/// budget to speak of goes on by one row a frame. What a row takes is foreseen,
-/// not known, so that by so much a frame may take more than its budget.
+/// The work of the most expensive row of windows in a picture: with a tiny
+/// budget, a search continues by one row per frame. The work of a row is only
+/// estimated before it runs, so a frame may exceed its budget by this much.
 fn most_expensive_row(scene: &Scene, pixels: &[u8]) -> u64 {
     let mut search = with_budget(1, 0.0);
     let mut most = 0;
@@ -199,13 +199,14 @@ fn a_budget_spreads_a_full_search_over_frames() {
     let first = frames.iter().position(|frame| frame.0).unwrap();
     assert!((8..=16).contains(&first), "ended in frame {first}");
     for (full, detections, searched_at) in &frames[..=first] {
-        // The picture stands still: the spread search finds the same.
+        // The picture does not change, so the spread search finds the same
+        // faces.
         assert_eq!(detections, if *full { &expected[..] } else { &[] });
         for time in searched_at {
             assert!(*time < at(first as u32));
         }
     }
-    // The larger face was searched for, and found, in an earlier frame.
+    // The larger face was searched for and found in an earlier frame.
     let (_, detections, searched_at) = &frames[first];
     let larger = usize::from(detections[1].rect.width > detections[0].rect.width);
     assert!(searched_at[larger] <= searched_at[1 - larger]);
@@ -236,7 +237,8 @@ fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
         search.find(picture, at(0), &faces);
         search.find(picture, at(1), &faces).work
     };
-    // Not enough for all faces at once, and a full search is always going on.
+    // Not enough for all faces in one frame, while a full search is always
+    // running.
     let mut search = with_budget(full_work, 0.6 * around as f64 / full_work as f64);
     let budget = search.budget().unwrap();
 
@@ -245,8 +247,8 @@ fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
     for number in 0..200 {
         let tracked: Vec<_> = tracker.expected().collect();
         let found = search.find(picture, at(number), &tracked);
-        // Up to eight rows are taken together, and with so many faces beside
-        // each other rows differ much from those before them.
+        // Up to eight rows are searched together, and with so many faces side
+        // by side a row differs much from the rows before it.
         assert!(found.work <= budget + 8 * row, "{} of {budget}", found.work);
         above += u32::from(found.work > budget + row);
         let keys: Vec<_> = tracked.iter().map(|face| face.key).collect();
@@ -262,7 +264,8 @@ fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
         if found_all.is_some() {
             assert_eq!(tracks.len(), faces.len(), "in frame {number}");
             for track in tracks {
-                // Looked at every few frames, and it is known when.
+                // Each face is searched every few frames, and its track has the
+                // time.
                 let age = at(number).since(track.searched).as_millis();
                 assert!(age <= 200, "{age} ms ago in frame {number}");
                 assert_eq!(track.searched, track.last_seen);
@@ -276,8 +279,8 @@ fn within_a_budget_tracked_faces_take_turns_and_none_is_lost() {
     assert!(turns > 50, "{turns} frames did not look at all faces");
 }
 
-/// A face that was left out because the work ran out is the first in the next
-/// frame, wherever it then is in the list.
+/// A face that was left out because the budget was used up is the first in the
+/// next frame, wherever it is in the list then.
 #[test]
 fn turns_go_by_face_and_not_by_place_in_a_list() {
     let scene = Scene::new(480, 360);
@@ -288,7 +291,7 @@ fn turns_go_by_face_and_not_by_place_in_a_list() {
     for (face, key) in faces.iter_mut().zip([70, 50, 60]) {
         face.key = key;
     }
-    // So little that one face takes all of it.
+    // So little that one face uses all of it.
     let mut search = with_budget(full_work(&scene, &pixels), 0.001);
     let mut looked = Vec::new();
     for number in 0..6 {

@@ -1,6 +1,6 @@
-//! The display as a user meets it: a picture file that follows what the loop
-//! reports, a screen for every size, and a device that may fail or hang without
-//! anything else noticing.
+//! The display: a picture file that follows the loop's reports, a screen for
+//! every size, and a device that may fail or hang without any effect on the
+//! rest.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ use proptest::prelude::*;
 
 use crate::display_support::sample_views;
 
-/// Long enough for a busy machine, short enough to fail a test in time.
+/// Long enough for a busy machine, short enough for a test that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -145,10 +145,10 @@ fn every_change_can_be_kept() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_tried_again() {
+fn a_folder_that_is_not_writable_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("busy/display.png");
-    // A file where the folder should be.
+    // A file in the place of the folder.
     fs::write(folder.path().join("busy"), "").unwrap();
     let mut output = display::open(&Options::new(Kind::Png(PngOptions {
         path: path.clone(),
@@ -163,7 +163,7 @@ fn a_folder_that_cannot_be_written_is_tried_again() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_at_once() {
+fn impossible_options_are_refused_at_once() {
     let refuse = |kind: Kind, max_fps: f32| {
         display::open(&Options { kind, max_fps })
             .err()
@@ -193,7 +193,7 @@ fn what_cannot_be_is_refused_at_once() {
     assert!("grey".parse::<Coloring>().is_err());
 }
 
-/// A device in memory that can be told to fail and to hang.
+/// A device in memory that a test can make fail or hang.
 #[derive(Clone, Default)]
 struct Fake {
     shows: Arc<Mutex<Option<Canvas<BinaryColor>>>>,
@@ -213,7 +213,7 @@ impl Fake {
             if fake.broken.load(Ordering::SeqCst) {
                 return Err(DisplayError::Options("no answer".into()));
             }
-            // A new device shows nothing of what the one before was sent.
+            // A newly opened device does not show earlier pictures.
             *fake.shows.lock().unwrap() = None;
             Ok(fake.clone())
         })
@@ -255,7 +255,7 @@ impl Panel for Fake {
             if *rect == canvas.bounds() {
                 self.whole.fetch_add(1, Ordering::SeqCst);
             }
-            // Only what is within the rectangles arrives.
+            // Only the pixels in the rectangles arrive.
             for y in rect.y..rect.bottom() as i32 {
                 let row = Rectangle::new(Point::new(rect.x, y), Size::new(rect.width, 1));
                 let pixels = canvas.span(*rect, y as u32).iter().copied();
@@ -311,7 +311,7 @@ fn only_what_changed_is_sent() {
     output.finish();
 }
 
-/// A device whose picture is sent again every now and then.
+/// A device whose picture is sent again from time to time.
 struct Healing(Fake);
 
 impl Panel for Healing {
@@ -347,7 +347,7 @@ fn a_picture_that_was_spoilt_is_sent_again() {
     // Something else drew over it; the loop reports nothing new.
     fake.shows.lock().unwrap().take();
     wait_until("the same picture", || fake.shows(&View::Starting));
-    // Nor do reports of small changes keep it from being sent whole.
+    // Small changes do not prevent that the whole picture is sent.
     let whole = fake.whole.load(Ordering::SeqCst);
     let mut round = 0;
     wait_until("a whole picture between changes", || {
@@ -393,7 +393,8 @@ fn a_device_that_hangs_holds_nothing_up() {
     output.finish();
     let finish = start.elapsed();
     fake.hangs.store(false, Ordering::SeqCst);
-    // The device would hang for ever: any bound shows that it is not waited for.
+    // The device hangs for ever, so any limit shows that the loop does not wait
+    // for it.
     assert!(updates < Duration::from_secs(5), "{updates:?}");
     assert!(finish < Duration::from_secs(5), "{finish:?}");
     assert!(finish >= Duration::from_millis(150), "{finish:?}");
@@ -408,14 +409,14 @@ fn a_device_is_not_written_to_more_often_than_asked() {
     show(&mut output, Label::Expression(Expression::Happy));
     thread::sleep(Duration::from_millis(30));
     assert!(fake.shows(&View::Starting));
-    // The end does not wait for the next picture's turn.
+    // The end does not wait until the next picture is due.
     let start = Instant::now();
     output.finish();
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(fake.shows.lock().unwrap().is_none());
 }
 
-/// One character a pixel: '#' is lit.
+/// One character per pixel: '#' is lit.
 fn to_text(canvas: &Canvas<BinaryColor>) -> String {
     let mut text = String::new();
     for y in 0..canvas.height() {
@@ -430,9 +431,9 @@ fn to_text(canvas: &Canvas<BinaryColor>) -> String {
     text
 }
 
-/// The pictures at 128x64 and one bit, as they were looked at and found good.
-/// `UPDATE_PICTURES=1 cargo test --test display` writes them anew; look at them
-/// (`git diff` shows them as text) before committing.
+/// The pictures at 128x64 and one bit, as a person approved them.
+/// `UPDATE_PICTURES=1 cargo test --test display` writes them again; check them
+/// (`git diff` shows them as text) before you commit.
 #[test]
 fn the_screen_looks_as_it_was_approved() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/display");
@@ -454,7 +455,7 @@ fn the_screen_looks_as_it_was_approved() {
 }
 
 /// The README's picture: views of the colour panel, and below them of the OLED
-/// at twice its size. Renewed like the pictures above.
+/// at twice its size. Written again like the pictures above.
 #[test]
 fn the_readme_shows_the_screen_as_it_is() {
     let views = sample_views();
@@ -475,7 +476,7 @@ fn the_readme_shows_the_screen_as_it_is() {
         let file = fs::File::create(&path).unwrap();
         let mut encoder = png::Encoder::new(file, sheet.width(), sheet.height());
         encoder.set_color(png::ColorType::Rgb);
-        // Flat colours compress best as they are.
+        // Flat colours compress best without a filter.
         encoder.set_compression(png::Compression::High);
         encoder.set_filter(png::Filter::NoFilter);
         let pixels: Vec<u8> = sheet.pixels().iter().flat_map(|p| p.to_rgb()).collect();
@@ -486,8 +487,8 @@ fn the_readme_shows_the_screen_as_it_is() {
     let pixels: Vec<u8> = sheet.pixels().iter().flat_map(|p| p.to_rgb()).collect();
     let (width, height, found) = read_png(&path).expect("docs/display.png");
     assert_eq!((width, height), (sheet.width(), sheet.height()));
-    // Sines differ in their last bit from one machine's library to the next, and
-    // so may a soft edge by one step of a channel of 5 bits.
+    // Sines differ in their last bit between mathematics libraries, so a soft
+    // edge may differ by one step of a 5-bit channel.
     let differing = pixels
         .iter()
         .zip(&found)
@@ -495,7 +496,7 @@ fn the_readme_shows_the_screen_as_it_is() {
         .count();
     assert_eq!(
         differing, 0,
-        "docs/display.png is of an older screen; renew it with UPDATE_PICTURES=1"
+        "docs/display.png shows an older screen; write it again with UPDATE_PICTURES=1"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Displays on recorded buses: what goes over the wire is decoded as the
-//! controller would and compared, pixel by pixel, with what was drawn.
+//! Displays on recorded buses: the messages are decoded as the controller would
+//! decode them, and compared with the drawing, pixel by pixel.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -34,7 +34,7 @@ const ROTATIONS: [Rotation; 4] = [
 ];
 
 /// Draws one view after the other, sends the changes, and lets `shown` compare.
-/// Returns how many pixels were sent in all after the first picture.
+/// Returns the number of pixels sent after the first picture.
 fn play<P: Panel>(panel: &mut P, mut shown: impl FnMut(&Canvas<P::Color>, &str)) -> u64 {
     let (width, height) = panel.size();
     let mut canvas = Canvas::new(width, height, P::Color::of(Part::Ground));
@@ -62,7 +62,7 @@ struct Oled {
     pages: (usize, usize),
     at: (usize, usize),
     on: bool,
-    /// Whether the charge pump runs, without which nothing shines.
+    /// Whether the charge pump runs, without which the display stays dark.
     pump: bool,
     segments_reversed: bool,
     rows_reversed: bool,
@@ -137,8 +137,8 @@ impl Oled {
         }
     }
 
-    /// The pixel at a place on the glass of an upright module, which is wired so
-    /// that segments and rows run backwards.
+    /// The pixel at a place of an upright module, which is wired so that
+    /// segments and rows run backwards.
     fn pixel(&self, x: usize, y: usize) -> bool {
         let column = if self.segments_reversed { x } else { 127 - x };
         let row = if self.rows_reversed {
@@ -196,7 +196,7 @@ impl I2c for Wire {
     }
 }
 
-/// A canvas's pixel for a place on the glass of `width` x `height` pixels.
+/// The canvas's pixel for a place of the panel of `width` x `height` pixels.
 fn turned(rotation: Rotation, x: u32, y: u32, width: u32, height: u32) -> (u32, u32) {
     match rotation {
         Rotation::Deg0 => (x, y),
@@ -286,7 +286,7 @@ fn an_ssd1306_that_lost_its_supply_for_a_moment_is_set_up_anew() {
     draw(&mut canvas, &View::NoFace).unwrap();
     panel.show(&canvas, &[canvas.bounds()]).unwrap();
     assert!(oled.borrow().pump);
-    // What a reset leaves: the memory as it was, or noise, and all settings gone.
+    // After a reset: the old memory, or noise, and no settings.
     oled.replace(Rc::into_inner(Oled::new()).unwrap().into_inner());
     panel.show(&canvas, &[canvas.bounds()]).unwrap();
     let oled = oled.borrow();
@@ -300,7 +300,7 @@ fn an_ssd1306_that_lost_its_supply_for_a_moment_is_set_up_anew() {
 }
 
 #[test]
-fn a_silent_ssd1306_is_named_with_bus_address_and_cause() {
+fn an_ssd1306_that_does_not_answer_is_named_with_bus_address_and_cause() {
     let oled = Oled::new();
     let options = OledOptions::default();
     let panel = Ssd1306Panel::new(Wire(Rc::clone(&oled)), DisplaySize128x64, &options);
@@ -318,14 +318,14 @@ fn a_silent_ssd1306_is_named_with_bus_address_and_cause() {
     says(Ssd1306Panel::new(Wire(oled), DisplaySize128x64, &options).map(drop));
 }
 
-/// The controller of an SH1106 as its data sheet (2.3) describes it: 132 columns,
-/// of which the glass of a module has those from 2 to 129.
+/// The controller of an SH1106 as its data sheet (2.3) describes it: 132
+/// columns, of which a module's panel shows those from 2 to 129.
 struct Sh1106 {
     memory: [[u8; 132]; 8],
     column: usize,
     page: usize,
     on: bool,
-    /// Whether the converter that feeds the pixels is to run.
+    /// Whether the converter that supplies the pixels is switched on.
     converter: bool,
     segments_reversed: bool,
     rows_reversed: bool,
@@ -379,7 +379,7 @@ impl Sh1106 {
 
     fn pixels(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            // The column stays at its end; the page never changes by itself.
+            // The column stops at the end; the page never changes by itself.
             self.memory[self.page][self.column] = byte;
             self.column = (self.column + 1).min(131);
             self.written += 1;
@@ -500,14 +500,15 @@ fn an_sh1106_that_lost_its_supply_for_a_moment_is_set_up_anew() {
 
 /// The controller of a colour panel as the data sheets of ST7789 (v1.4), GC9A01
 /// (v1.0) and ILI9341 (v1.11) describe it. The three share the commands that
-/// pictures need; those for voltages, which differ, must be of their own sets.
+/// pictures need; the commands for voltages differ, and must be the
+/// controller's own.
 struct Tft {
     controller: TftController,
     /// The controller's columns and rows.
     memory: Vec<u16>,
     rows_in_memory: u16,
-    /// How the glass is wired: whether its columns run backwards, and whether it
-    /// has blue where the controller puts red.
+    /// How the panel is wired: whether its columns run backwards, and whether
+    /// it has blue where the controller puts red.
     columns_reversed: bool,
     blue_first: bool,
     columns: (u16, u16),
@@ -530,7 +531,7 @@ struct Tft {
 }
 
 impl Tft {
-    /// Wired as the usual module with this controller.
+    /// Wired like the usual module with this controller.
     fn new(controller: TftController) -> Rc<RefCell<Self>> {
         let rows = if controller == TftController::Gc9a01 {
             240
@@ -643,7 +644,7 @@ impl Tft {
 }
 
 impl Tft {
-    /// What somebody in front of the glass sees at a place: red, green and blue.
+    /// The colour that a person sees at a place of the panel.
     fn seen(&self, x: u32, y: u32) -> Rgb565 {
         let column = if self.columns_reversed { 239 - x } else { x };
         let at = (y * 240 + column) as usize;
@@ -827,7 +828,7 @@ fn panels_wired_otherwise_are_set_right_by_their_keys() {
     }
 }
 
-/// What lies outside of the circle of a round panel is never anything but ground.
+/// Outside of the circle of a round panel there is only the ground colour.
 #[test]
 fn a_round_panel_has_nothing_in_its_corners() {
     let options = TftOptions::new(TftController::Gc9a01, "chip", LineId::Offset(25));
@@ -978,7 +979,7 @@ fn a_large_framebuffer_is_filled_in_blocks() {
 }
 
 #[test]
-fn what_is_no_framebuffer_is_told_so() {
+fn a_device_that_is_not_a_framebuffer_is_refused() {
     let says = |path: &str| {
         let path = std::path::Path::new(path);
         FramebufferPanel::open(path)
@@ -994,8 +995,8 @@ fn what_is_no_framebuffer_is_told_so() {
 
 #[test]
 fn rectangles_need_not_lie_on_whole_bytes() {
-    // A panel turned by a quarter gets bands of 8 rows, which are not whole
-    // bytes there: the pixels around them must stay.
+    // A panel that is turned by 90 degrees gets bands of 8 rows, which are not
+    // whole bytes there: the pixels around them must not change.
     let oled = Oled::new();
     let options = OledOptions {
         rotation: Rotation::Deg90,

@@ -1,4 +1,4 @@
-//! Events as their readers see them.
+//! The events that readers get.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -129,7 +129,7 @@ fn parsed(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// What a line is about, in short.
+/// A short text for a line.
 fn brief(line: &str) -> String {
     let line = parsed(line);
     let mut text = line["type"].as_str().unwrap().to_owned();
@@ -223,7 +223,7 @@ fn story(run: &mut Run) {
             ..hot
         },
     );
-    // What was told already is not told again.
+    // An event that was sent is not sent again.
     let old = FatigueReport {
         is_new: false,
         ..eyes
@@ -247,7 +247,7 @@ fn story(run: &mut Run) {
 }
 
 #[test]
-fn every_line_is_as_the_schema_says() {
+fn every_line_matches_the_schema() {
     let probabilities = r#""probabilities":{"angry":0.01,"disgust":0.02,"fear":0.03,"happy":0.8765,"sad":0.02,"surprise":0.03,"neutral":0.0135},"since":1.04,"change":true}"#;
     let first = format!(
         r#"{{"schema":1,"type":"hello","time":0.0,"frame":0,"version":"{}","id":"robot-7","name":"lobby","config":"c0","source":"replay:faces 640x480","live":false,"model":"mobilenet_v2_112","model_sha256":"a1","outputs":["gpio","display"],"classes":["angry","disgust","fear","happy","sad","surprise","neutral"],"period_ms":0}}"#,
@@ -286,7 +286,7 @@ fn every_line_is_as_the_schema_says() {
 
 const DOCUMENTATION: &str = include_str!("../../docs/events.md");
 
-/// The keys of each type in order, as the tables of the documentation have them.
+/// The keys of each type in order, from the tables of the documentation.
 fn documented() -> Vec<(String, Vec<(String, String)>)> {
     let mut types: Vec<(String, Vec<_>)> = vec![("".to_owned(), Vec::new())];
     let schema = DOCUMENTATION
@@ -340,7 +340,8 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
     let mut optional_keys_seen = BTreeSet::new();
     for live in [false, true] {
         let mut found = lines(None, live, story);
-        // The types that the story lacks, and a face of which all is known.
+        // The types that are not in the story, and a face of which everything
+        // is known.
         found.push(dropped_line(live));
         found.extend(lines_about_a_known_face(live));
         found.extend(lines_about_the_daemon(live));
@@ -356,7 +357,8 @@ fn the_documentation_has_every_key_in_order_with_its_type() {
                 .chain(own)
                 .filter(|(key, _)| live || key != "wall")
                 .collect();
-            // serde_json's map sorts, so the order is taken from the text.
+            // serde_json's map sorts its keys, so the order comes from the
+            // text.
             let (mut place, mut count) = (0, 0);
             for (key, kind) in &expected {
                 let (kind, is_optional) = match kind.strip_suffix(", if known") {
@@ -461,7 +463,7 @@ fn lines_about_a_known_face(live: bool) -> Vec<String> {
 }
 
 #[test]
-fn what_is_known_of_a_face_is_told() {
+fn everything_known_about_a_face_is_sent() {
     let found = lines_about_a_known_face(false);
     let kinds: Vec<_> = found.iter().map(|line| brief(line)).collect();
     assert_eq!(
@@ -567,7 +569,7 @@ fn the_state_is_repeated_once_a_period() {
             "0.44 none",
             "0.54 none again",
             "0.6 camera_lost unplugged",
-            // The first reason is the cause.
+            // The first reason is the real cause.
             "0.7 camera_lost unplugged again",
             "0.8 camera_back 0.2",
             "0.8 face 1 happy leading",
@@ -685,7 +687,7 @@ impl Client {
 }
 
 #[test]
-fn each_reader_begins_with_hello_and_what_holds() {
+fn each_reader_first_gets_hello_and_the_present_state() {
     let folder = tempfile::tempdir().unwrap();
     let (options, path) = socket_options(folder.path());
     let mut run = Run::new(&options, false);
@@ -846,14 +848,14 @@ fn a_recording_has_no_health() {
 fn a_reader_that_never_reads_is_dropped_and_others_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (options, path) = socket_options(folder.path());
-    // Live, so that the loop waits for nobody.
+    // Live, so that the loop does not wait for readers.
     let mut run = Run::new(&options, true);
     let sleeper = UnixStream::connect(&path).unwrap();
     let mut reader = Client::new(&path);
     assert_eq!(reader.briefs(1), ["hello"]);
 
-    // In step with the good reader, until the other has been given more than
-    // the kernel and the queue hold together.
+    // In step with the good reader, until the other one was sent more than the
+    // kernel and the queue can store together.
     let mut given = 0;
     for frame in 0..4000_u64 {
         let state = if frame % 2 == 0 { HAPPY } else { SAD };
@@ -862,7 +864,7 @@ fn a_reader_that_never_reads_is_dropped_and_others_lose_nothing() {
         given += line.len() + 1;
         assert_eq!(parsed(&line)["frame"], frame + 1);
     }
-    // The sleeper has what the kernel kept for it, and then the end.
+    // The sleeping reader gets what the kernel stored for it, and then the end.
     let mut kept = String::new();
     sleeper.set_read_timeout(Some(LONG)).unwrap();
     (&sleeper).read_to_string(&mut kept).unwrap();
@@ -876,7 +878,7 @@ fn a_reader_that_never_reads_is_dropped_and_others_lose_nothing() {
 }
 
 #[test]
-fn readers_may_come_and_go_and_say_what_they_like() {
+fn readers_may_come_and_go_and_send_anything() {
     let folder = tempfile::tempdir().unwrap();
     let (options, path) = socket_options(folder.path());
     let mut run = Run::new(&options, true);
@@ -915,7 +917,7 @@ fn readers_beyond_the_limit_are_turned_away() {
         assert_eq!(client.briefs(1), ["hello"]);
     }
     assert_eq!(Client::new(&path).line(), None);
-    // A place that becomes free can be taken.
+    // A free place can be used again.
     drop(clients.pop());
     let start = Instant::now();
     while Client::new(&path).line().is_none() {
@@ -930,7 +932,8 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
     let folder = tempfile::tempdir().unwrap();
     let (options, path) = socket_options(folder.path());
 
-    // Left by a process that was killed: the file is there, nobody listens.
+    // Left by a process that was killed: the file exists, but no process
+    // listens.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let mut run = Run::new(&options, false);
@@ -958,14 +961,14 @@ fn the_place_of_a_socket_is_free_as_soon_as_its_owner_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (options, path) = socket_options(folder.path());
     for round in 0..20 {
-        // Dropped without a goodbye, as by a start that failed after it; its
-        // thread may go on for a moment.
+        // Dropped without a goodbye, as after a failed start; its thread may
+        // run for another moment.
         let run = Run::new(&options, true);
         let reader = Client::new(&path);
         drop(run);
         let again = Events::new(&options, hello(true));
         assert!(again.is_ok(), "round {round}: {}", again.unwrap_err());
-        // The old thread leaves the new file alone.
+        // The old thread does not remove the new file.
         reader.rest();
         assert_eq!(Client::new(&path).briefs(1), ["hello"]);
     }
@@ -1018,7 +1021,7 @@ fn a_full_disk_stops_neither_the_loop_nor_other_outputs() {
     }
     let start = Instant::now();
     run.events.finish();
-    // Bounded whatever the machine; 150 ms is what is allowed.
+    // A limit for any machine; the promised limit is 150 ms.
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(brief(&reader.line().unwrap()), "goodbye end");
 }
@@ -1040,7 +1043,7 @@ fn dropped_line(live: bool) -> String {
         ..Options::default()
     };
     let mut run = Run::new(&options, live);
-    // A pipe holds 64 KiB, some 160 lines.
+    // A pipe stores 64 KiB, about 160 lines.
     let count = 1000;
     for frame in 0..count {
         let state = if frame % 2 == 0 { HAPPY } else { SAD };
@@ -1084,8 +1087,8 @@ fn what_a_slow_reader_missed_is_counted() {
 /// Set in the environment of a process that a test starts from this file.
 const CHILD: &str = "AFFECTD_TEST_CHILD";
 
-/// Runs in a process of its own, whose standard output the tests below treat
-/// badly; it is told by its standard input when to go on.
+/// Runs in a process of its own, whose standard output the tests below close or
+/// do not read. A byte on its standard input lets it continue.
 #[test]
 #[ignore = "run by other tests as a process of its own"]
 fn child() {
@@ -1122,7 +1125,7 @@ fn child_process() -> std::process::Child {
         .unwrap()
 }
 
-/// Lets the child go on and waits for its end.
+/// Lets the child continue and waits for its end.
 fn finish(mut child: std::process::Child) {
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     let output = child.stderr.take().unwrap();

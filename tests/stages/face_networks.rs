@@ -1,5 +1,5 @@
-//! The shipped face networks in the stages: what they make of a head that tilts,
-//! and models that cannot be used.
+//! The shipped face networks in the stages: a head that tilts, and models that
+//! cannot be used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,8 @@ fn a_head_that_tilts_stays_one_face_with_its_roll() {
         let off = f64::from(observed.roll - own) - degrees;
         assert!(off.abs() < 7.0, "roll {} at {degrees}", observed.roll);
         assert!(observed.right_eye.openness().unwrap() > 0.5, "at {degrees}");
-        // 97 pixels a side from so wide a view are a forearm's length away.
+        // 97 pixels with such a wide view mean a distance of about a forearm's
+        // length.
         assert!((0.2..0.4).contains(&face.distance.unwrap()));
     }
     assert!(
@@ -122,7 +123,7 @@ fn a_head_that_tilts_stays_one_face_with_its_roll() {
             .is_facing
     );
 
-    // The cascade alone loses it on the way.
+    // The cascade alone loses the face on the way.
     let alone = follow_a_tilting_head(stages());
     let lost = alone.iter().filter(|face| !face.is_some_and(|f| f.id == 1));
     assert!(lost.count() > 5);
@@ -142,7 +143,7 @@ fn a_face_that_leaves_its_box_is_gone_within_three_frames() {
         !stages.look(&frame, &mut stats).is_empty()
     };
     assert!((1..5).all(|number| there(number, &face)));
-    // 80 ms: long before track.lost_after_ms is over.
+    // 80 ms, long before track.lost_after_ms.
     let seen: Vec<_> = (5..9).map(|number| there(number, &nobody)).collect();
     assert!(!seen[3], "{seen:?}");
 }
@@ -155,7 +156,7 @@ fn the_numbers_do_not_depend_on_where_the_face_lies() {
     let here = networks
         .look(&image.view(), FaceBox::upright(rect))
         .unwrap();
-    // The same pixels 5 to the left and 3 up.
+    // The same pixels, moved by 5 to the left and 3 up.
     let start = 3 * image.width as usize + 5;
     let (width, height) = (image.width - 5, image.height - 3);
     let view = LumaView::new(&image.pixels[start..], width, height, image.width as usize).unwrap();
@@ -214,7 +215,7 @@ fn manifests_that_do_not_fit_say_what_is_wrong() {
 }
 
 #[test]
-fn networks_in_each_others_place_are_told_apart() {
+fn exchanged_networks_are_recognised() {
     let face = assets::find(assets::DEFAULT_FACE).unwrap();
     let eyes = assets::find(assets::DEFAULT_EYES).unwrap();
     let error = |face: &Path, eyes: Option<&Path>| {
@@ -225,7 +226,7 @@ fn networks_in_each_others_place_are_told_apart() {
     };
     assert!(error(&eyes, None).contains("face.model names the face network"));
     assert!(error(&face, Some(&face)).contains("eye network"));
-    // The expression network has another manifest altogether.
+    // The expression network's manifest has a different form.
     let expression = assets::find(assets::DEFAULT_MODEL).unwrap();
     assert!(error(&expression, None).contains("mobilenet_v2_112.toml"));
 }
@@ -234,7 +235,7 @@ fn networks_in_each_others_place_are_told_apart() {
 fn a_network_without_an_output_is_refused_by_its_name() {
     let shipped = assets::find(assets::DEFAULT_FACE).unwrap();
     let onnx = fs::read(&shipped).unwrap();
-    // The name of the output, and of nothing else, of the same length.
+    // A new name of the same length, only for the output.
     let mut changed = onnx.clone();
     let name = b"presence";
     let mut at = 0;

@@ -1,5 +1,5 @@
-//! Boxes and frames of every size up to the largest that is taken: nothing
-//! overflows, nothing panics, and no face is found outside of its frame.
+//! Boxes and frames of every size up to the largest: nothing overflows, nothing
+//! panics, and no face is found outside of its frame.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -54,8 +54,8 @@ proptest! {
             prop_assert!(level.width <= width && level.height <= height);
             let scale = f64::from(level.scale);
             let last = |count: u32| f64::from(count.saturating_sub(1) * level.step) * scale;
-            // The level's size is rounded, and so is the window's: what sticks
-            // out is cut off afterwards.
+            // The level's size and the window's size are rounded, so a window
+            // may reach over the edge; it is cut off afterwards.
             let room = scale / 2.0 + 1.0;
             prop_assert!(last(level.columns) + f64::from(level.window.0) <= f64::from(width) + room);
             prop_assert!(last(level.rows) + f64::from(level.window.1) <= f64::from(height) + room);
@@ -68,7 +68,7 @@ proptest! {
         pixels in prop::collection::vec(any::<u8>(), 90 * 70),
         millis in 0..1000_u64,
     ) {
-        // So lax that noise has faces.
+        // So tolerant that noise has faces.
         let options = Options { min_neighbors: 0, ..Options::default() };
         let detector = Detector::new(cascade(), options).unwrap();
         let mut search = Search::new(detector, SearchOptions::default()).unwrap();
@@ -103,8 +103,8 @@ proptest! {
     }
 }
 
-/// A photograph enlarged to the largest frame, its face as near to the bottom
-/// right corner as it goes.
+/// A photograph enlarged to the largest frame, with its face as close to the
+/// bottom right corner as possible.
 fn photograph() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/obama-portrait.jpg");
     let photo = read_luma(path).unwrap();
@@ -113,7 +113,7 @@ fn photograph() -> Vec<u8> {
         .detect(photo.view())
         .to_vec();
     let face = faces[0].rect;
-    // The part of the photograph that ends with the face, a little beyond.
+    // The part of the photograph that ends shortly after the face.
     let side = face.width * 3 / 2;
     let (right, bottom) = (face.right() + 4, face.bottom() + 4);
     let from = |end: i64, at: u32| (end - i64::from(side) + i64::from(at * side / MAX_SIDE)).max(0);
@@ -125,8 +125,8 @@ fn photograph() -> Vec<u8> {
     pixels
 }
 
-/// The largest frame is searched to its last pixel, in full and around boxes
-/// wherever they are, and nothing is found outside of it.
+/// The largest frame is searched to its last pixel, completely and around boxes
+/// at any place, and no face is found outside of it.
 #[test]
 fn faces_of_the_largest_frame_lie_within_it() {
     let pixels = photograph();
@@ -142,7 +142,7 @@ fn faces_of_the_largest_frame_lie_within_it() {
         let found = search.find(picture, Timestamp::from_millis(0), &[]);
         let mut faces: Vec<Rect> = found.detections.iter().map(|d| d.rect).collect();
         assert!(!faces.is_empty());
-        // The photograph's one is there, and reaches into the corner.
+        // The photograph's face is found, and reaches into the corner.
         assert!(
             faces.iter().any(|r| r.right() > 7500 && r.bottom() > 7500),
             "{faces:?}"
@@ -164,8 +164,7 @@ fn faces_of_the_largest_frame_lie_within_it() {
     }
 }
 
-/// A face of any box is looked at or refused with a reason, in frames up to the
-/// largest.
+/// Any box is classified or refused with a reason, in frames up to the largest.
 #[test]
 fn any_box_of_the_largest_frame_is_classified_or_refused() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/classify/tiny.onnx");

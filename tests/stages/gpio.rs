@@ -1,5 +1,4 @@
-//! GPIO lines as somebody with a meter on the pins sees them: recorded physical
-//! levels, through embedded-hal's traits.
+//! The physical levels of GPIO lines, recorded through embedded-hal's traits.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,8 +17,8 @@ use affectd::output::gpio::{
 use affectd::output::{Camera, FatigueReport, Output, PausedBy, Report};
 use embedded_hal::digital::{ErrorKind, ErrorType, InputPin, OutputPin, PinState};
 
-/// The physical side: levels by line, what happened in order, and what is to
-/// fail.
+/// The physical side: levels by line, a log of what happened, and the lines
+/// that must fail.
 #[derive(Default)]
 struct Wires {
     levels: BTreeMap<String, bool>,
@@ -138,7 +137,7 @@ impl Bank for Board {
 }
 
 impl Board {
-    /// Presses a button, or lets go of it.
+    /// Presses or releases a button.
     fn press(&self, line: &str, high: bool) {
         self.0.borrow_mut().levels.insert(line.to_owned(), high);
     }
@@ -155,7 +154,7 @@ impl Board {
     }
 }
 
-/// Every role but those of fatigue, which have tests of their own.
+/// Every role except those of fatigue, which have tests of their own.
 fn roles() -> impl Iterator<Item = Role> {
     Role::all().filter(|role| !matches!(role, Role::Fatigue(_)))
 }
@@ -183,7 +182,7 @@ const HAPPY: Option<Label> = Some(Label::Expression(Expression::Happy));
 const SAD: Option<Label> = Some(Label::Expression(Expression::Sad));
 const FEAR: Option<Label> = Some(Label::Expression(Expression::Fear));
 
-/// Lines and the frame that comes next.
+/// Lines, and the number of the next frame.
 struct Rig {
     board: Board,
     lines: Lines<Board>,
@@ -219,14 +218,14 @@ impl Rig {
         self.board.high()
     }
 
-    /// A new frame; the lines that are high after it.
+    /// Reports a new frame; returns the lines that are high after it.
     fn frame(&mut self, millis: u64, label: Option<Label>) -> Vec<String> {
         self.frame += 1;
         self.is_new = true;
         self.report(millis, Camera::Streaming, &[label])
     }
 
-    /// A wait without a frame.
+    /// Reports a wait without a frame.
     fn wait(&mut self, millis: u64, label: Option<Label>) -> Vec<String> {
         self.report(millis, Camera::Streaming, &[label])
     }
@@ -254,11 +253,12 @@ fn each_state_has_its_line() {
 }
 
 #[test]
-fn one_line_goes_off_before_another_goes_on_and_only_changes_are_set() {
+fn one_line_goes_off_before_another_goes_on_and_only_changes_are_written() {
     let mut rig = Rig::new(&without_heartbeat());
     rig.frame(0, SAD);
     rig.board.take_log();
-    // Happy comes before sad among the lines, and still after it in time.
+    // Happy is before sad in the list of lines, but its level still changes
+    // after sad's.
     rig.frame(40, HAPPY);
     assert_eq!(rig.board.take_log(), ["sad=0", "happy=1"]);
     for millis in (80..400).step_by(40) {
@@ -276,20 +276,20 @@ fn the_leading_face_is_shown() {
 }
 
 #[test]
-fn a_pulse_has_its_least_length() {
+fn a_pulse_has_its_shortest_length() {
     let mut options = without_heartbeat();
     options.min_pulse = Duration::from_millis(100);
     let mut rig = Rig::new(&options);
     assert_eq!(rig.frame(1000, HAPPY), ["face", "happy"]);
-    // One-hot still holds: sad waits for happy's pulse to end …
+    // Only one line is on: sad waits for the end of happy's pulse …
     assert_eq!(rig.frame(1040, SAD), ["face", "happy"]);
     assert_eq!(rig.frame(1099, SAD), ["face", "happy"]);
     assert_eq!(rig.frame(1100, SAD), ["face", "sad"]);
-    // … and fear, which has passed by then, is never shown.
+    // … and fear, which has ended by then, is never shown.
     assert_eq!(rig.frame(1140, FEAR), ["face", "sad"]);
     assert_eq!(rig.frame(1180, None), ["sad"]);
     assert_eq!(rig.frame(1200, None), NONE);
-    // There is no pulse for being off.
+    // There is no shortest time for off.
     assert_eq!(rig.frame(1201, SAD), ["face", "sad"]);
 }
 
@@ -320,7 +320,7 @@ fn heartbeat_follows_processed_frames() {
         before = after;
     }
     assert_eq!(changes, [0, 520, 1040, 1560, 2080, 2600]);
-    // It stands still when frames do.
+    // It does not change when no frames come.
     for millis in (3000..9000).step_by(100) {
         assert_eq!(rig.wait(millis, None), before);
     }
@@ -366,7 +366,8 @@ fn lines_are_safe_at_the_end() {
     let released = log.iter().filter(|entry| entry.ends_with("released"));
     // All roles but heartbeat.
     assert_eq!(released.count(), roles().count() - 1);
-    // Nothing after the end, neither a report nor dropping.
+    // Nothing changes a line after the end, neither a report nor dropping the
+    // lines.
     rig.frame(40, HAPPY);
     drop(rig.lines);
     assert_eq!(rig.board.take_log(), NONE);
@@ -384,7 +385,7 @@ fn lines_are_safe_after_a_panic() {
 #[test]
 fn lines_are_safe_while_there_is_no_camera() {
     let mut options = with_safe_lines();
-    // Longer than the wait: safety does not wait for a pulse.
+    // Longer than the wait: the safe level does not wait for a pulse.
     options.min_pulse = Duration::from_secs(10);
     let mut rig = Rig::new(&options);
     let safe = ["uncertain"];
@@ -406,7 +407,7 @@ fn lines_are_safe_when_frames_stop() {
     assert_eq!(rig.wait(1499, HAPPY), happy);
     assert_eq!(rig.wait(1500, HAPPY), ["uncertain"]);
     assert_eq!(rig.wait(9000, HAPPY), ["uncertain"]);
-    // A slow pipeline, with frames further apart than that, is none that stopped.
+    // Slow frames, with longer intervals than that, do not count as stopped.
     assert_eq!(rig.frame(10_000, HAPPY), happy);
     assert_eq!(rig.frame(11_000, HAPPY), happy);
 }
@@ -449,11 +450,11 @@ fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
         ["sad=0", "happy fails", "happy released"]
     );
     assert_eq!(rig.lines.failing(), 1);
-    // The others are set once more, in case the whole chip went.
+    // The others are set again, in case the whole chip was gone.
     rig.frame(80, HAPPY);
     assert_eq!(rig.board.take_log().len(), roles().count() - 2);
 
-    // At growing distances: 100 ms, 200 ms, 400 ms, ….
+    // At growing intervals: 100 ms, 200 ms, 400 ms, ….
     let mut attempts = Vec::new();
     for millis in (100..4000).step_by(20) {
         rig.frame(millis, HAPPY);
@@ -467,7 +468,7 @@ fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
 
     rig.board.0.borrow_mut().failing.clear();
     rig.board.0.borrow_mut().refusing.clear();
-    // When it is there again it has the level that holds now, at once.
+    // When the line is back, it gets its present level at once.
     rig.board.take_log();
     assert_eq!(rig.frame(7000, HAPPY), ["face", "happy"]);
     assert_eq!(rig.board.take_log(), ["happy requested=1"]);
@@ -476,7 +477,7 @@ fn a_line_that_fails_stops_no_other_and_is_asked_for_again() {
 }
 
 #[test]
-fn a_chip_that_went_is_noticed_on_lines_that_do_not_change() {
+fn a_vanished_chip_is_noticed_on_lines_that_do_not_change() {
     let mut rig = Rig::new(&with_safe_lines());
     rig.frame(0, HAPPY);
     // All lines fail, and two are set by this change.
@@ -495,7 +496,7 @@ fn a_chip_that_went_is_noticed_on_lines_that_do_not_change() {
 }
 
 #[test]
-fn lines_that_cannot_be_had_are_all_named_and_the_others_let_go() {
+fn unavailable_lines_are_all_named_and_the_others_are_released() {
     let board = Board::default();
     board.0.borrow_mut().refusing = vec!["happy".to_owned(), "face".to_owned()];
     let errors = Lines::new(board.clone(), &options()).err().unwrap();
@@ -507,8 +508,8 @@ fn lines_that_cannot_be_had_are_all_named_and_the_others_let_go() {
     assert_eq!((count("requested=0"), count("released")), (taken, taken));
 }
 
-/// Between two frames of a slow camera the loop reports a wait, at a time after
-/// the one at which the next frame was taken.
+/// Between two frames of a slow camera the loop reports a wait, whose time is
+/// later than that of the next frame.
 #[test]
 fn a_pulse_ends_though_frames_come_late() {
     let mut options = without_heartbeat();
@@ -529,10 +530,10 @@ fn a_recording_that_starts_again_does_not_hold_a_line() {
     options.min_pulse = Duration::from_millis(100);
     let mut rig = Rig::new(&options);
     rig.frame(1_000_000, HAPPY);
-    // The clock is set back; the pulse counts from here.
+    // The clock goes back; the pulse counts from here.
     assert_eq!(rig.frame(0, SAD), ["face", "happy"]);
     assert_eq!(rig.frame(100, SAD), ["face", "sad"]);
-    // So does the time without frames.
+    // The time without frames counts from here, too.
     assert_eq!(rig.wait(599, SAD), ["face", "sad"]);
     assert_eq!(rig.wait(600, SAD), NONE);
 }
@@ -576,7 +577,7 @@ fn a_line_is_on_while_a_face_points_to_the_camera() {
         rig.board.high().iter().any(|line| line == "facing")
     };
     assert!(!high(1000, [false, false]));
-    // Whoever it is, and not only the leading face.
+    // Any face that counts, not only the leading one.
     assert!(high(1040, [false, true]));
     // For at least a pulse.
     assert!(high(1080, [false, false]));
@@ -621,7 +622,7 @@ fn show_state(lines: &mut Lines<Board>, millis: u64, state: State, is_new: bool)
 #[test]
 fn each_state_of_fatigue_has_its_lines_and_those_of_milder_ones() {
     let (board, mut lines) = fatigue_lines();
-    // Nothing is known at the start.
+    // At the start there is no reading.
     assert_eq!(board.high(), ["no_reading"]);
     for (second, state, expected) in [
         (1, State::Calibrating, vec![]),
@@ -637,14 +638,14 @@ fn each_state_of_fatigue_has_its_lines_and_those_of_milder_ones() {
         (7, State::Nobody, vec!["nobody"]),
         (8, State::NoReading, vec!["no_reading"]),
     ] {
-        // The minimum pulse of 5 s is not theirs.
+        // The minimum pulse of 5 s does not apply to them.
         show_state(&mut lines, second * 1000, state, true);
         assert_eq!(board.high(), expected, "{state}");
     }
 }
 
 #[test]
-fn without_frames_it_is_not_ok() {
+fn fatigue_ok_is_off_without_frames() {
     let (board, mut lines) = fatigue_lines();
     show_state(&mut lines, 1000, State::Ok, true);
     show_state(&mut lines, 1400, State::Ok, false);
@@ -696,7 +697,7 @@ fn a_line_follows_its_pattern_while_its_state_holds() {
 }
 
 #[test]
-fn a_button_is_told_of_once_per_press() {
+fn a_button_is_reported_once_per_press() {
     let options = Options {
         lines: vec![],
         acknowledge: Some(InputOptions {
@@ -727,7 +728,7 @@ fn a_button_is_told_of_once_per_press() {
     assert_eq!(pressed(&[false, false]), 0);
     assert_eq!(pressed(&[true, true, false, false, false]), 1);
     assert_eq!(pressed(&[true, false, true]), 1);
-    // It cannot be read for a while, in which it is pressed.
+    // It cannot be read for a while, and is pressed meanwhile.
     board.0.borrow_mut().failing.push("button".to_owned());
     assert_eq!(pressed(&[true, false]), 0);
     board.0.borrow_mut().failing.clear();

@@ -1,6 +1,6 @@
-//! The stages as a library user calls them: each file tests one of them.
+//! Tests of the stages through the library: one file for each.
 //!
-//! They are one program because each program links all of affectd.
+//! They are one program, because each program links all of affectd.
 
 mod capture;
 mod classify;

@@ -1,4 +1,5 @@
-//! All stages together on a scripted camera, with pins that remember.
+//! All stages together on a scripted camera, with pins that record their
+//! levels.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use affectd::report::CameraState;
 use affectd::track::{self, Tracker};
 use embedded_hal::digital::{ErrorType, InputPin, OutputPin, PinState};
 
-/// What the camera does, call by call.
+/// The camera's behaviour, call by call.
 #[derive(Clone, Copy)]
 enum Act {
     Face,
@@ -166,7 +167,7 @@ impl Bank for Wires {
     }
 }
 
-/// An output that keeps what it was told.
+/// An output that records its reports.
 #[derive(Clone, Default)]
 struct Ear(Rc<RefCell<Vec<String>>>);
 
@@ -310,8 +311,8 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
     assert_eq!(pipeline.stats().frames(), 5);
 }
 
-/// Stands for a face network: it says what it was told to say, wherever it is
-/// asked, and remembers where that was.
+/// Takes the place of a face network: gives the answer that a test has set, and
+/// records the boxes that it was asked about.
 #[derive(Clone, Default)]
 struct Verifier {
     presence: Arc<Mutex<f32>>,
@@ -386,7 +387,7 @@ impl Output for Record {
 }
 
 #[test]
-fn a_box_that_the_verifier_refuses_is_no_face() {
+fn a_box_that_the_verifier_rejects_is_not_a_face() {
     let (verifier, counter, record) = <(Verifier, Counter, Record)>::default();
     *verifier.presence.lock().unwrap() = 0.79;
     let stages = stages_without_observers()
@@ -412,7 +413,7 @@ fn a_box_that_the_verifier_refuses_is_no_face() {
 }
 
 #[test]
-fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
+fn the_verifiers_result_reaches_the_tracker_with_the_next_frame() {
     let (verifier, counter, record) = <(Verifier, Counter, Record)>::default();
     *verifier.presence.lock().unwrap() = 0.9;
     let stages = stages_without_observers()
@@ -425,8 +426,8 @@ fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
     for _ in 0..6 {
         pipeline.step();
     }
-    // The detector lost it after the first frame, and the tracker would have
-    // let it go after 150 ms; the verifier carries it along.
+    // The detector lost the face after the first frame, and the tracker would
+    // have ended it after 150 ms; the verifier follows it.
     let faces = record.faces.borrow().clone();
     let xs: Vec<_> = faces
         .iter()
@@ -434,7 +435,8 @@ fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
         .collect();
     assert!(faces.iter().all(|face| face.unwrap().0 == 1));
     assert!(xs.windows(2).all(|pair| pair[0] < pair[1]), "{xs:?}");
-    // Once as a candidate, upright, and once per frame, by the last roll.
+    // Once as a candidate, upright, and once per frame, turned by the last
+    // roll.
     let rolls: Vec<_> = verifier
         .asked
         .lock()
@@ -445,8 +447,8 @@ fn what_the_verifier_learns_reaches_the_tracker_with_the_next_frame() {
     assert_eq!(rolls, [0.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0]);
     assert_eq!(*counter.0.lock().unwrap(), 6);
 
-    // It drifted onto the background: it ends, and the other observers are
-    // spared it at once.
+    // The box drifted onto the background: the face ends, and the other
+    // observers do not run on it.
     *verifier.presence.lock().unwrap() = 0.4;
     for _ in 0..4 {
         pipeline.step();

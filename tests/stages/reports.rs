@@ -7,7 +7,7 @@ use affectd::observe::expression::{Expression, Probabilities};
 use affectd::output::FaceReport;
 use affectd::track::Slot;
 
-/// A face with a label; its expression (all of them, when uncertain) has the
+/// A face with a label; its expression (with `uncertain`, each of them) has the
 /// confidence as its probability.
 pub fn face(id: u32, label: Label, confidence: f32) -> FaceReport {
     let mut probabilities = [(1.0 - confidence) / 6.0; Expression::COUNT];

@@ -1,13 +1,13 @@
-//! Video of moving faces, put together from the photographs: a face before a
-//! table with a cup of coffee on it. For tests and benches of the search.
+//! Video of moving faces, made from the photographs: a face in front of a table
+//! with a cup of coffee. For tests and benches of the search.
 
 use std::path::Path;
 
 use affectd::frame::{LumaView, Rect};
 use affectd::image::{LumaImage, read_luma};
 
-/// Where a picture of the face goes: its left and top edge in the frame, and
-/// how much larger it is than the photograph.
+/// The place of a picture of the face: its left and top edge in the frame, and
+/// its scale.
 pub type Place = (f64, f64, f64);
 
 pub struct Scene {
@@ -65,7 +65,7 @@ impl Scene {
     }
 }
 
-/// Between four pixels.
+/// Interpolates between four pixels.
 fn sample(image: &LumaImage, x: f64, y: f64) -> u8 {
     let at = |x: f64, y: f64| f64::from(image.pixels[(y as u32 * image.width + x as u32) as usize]);
     let (u, v) = (x.fract(), y.fract());
@@ -76,9 +76,9 @@ fn sample(image: &LumaImage, x: f64, y: f64) -> u8 {
     value as u8
 }
 
-/// Where two people are in a frame of 640x480, at 30 frames a second: moving
-/// across, up and down, nearer and farther, one in each half of the frame. Up
-/// to 9 pixels from a frame to the next, with faces of 60 to 110 pixels.
+/// The places of two people in a frame of 640x480, at 30 frames per second:
+/// they move sideways, up and down, nearer and farther, one in each half of the
+/// frame, by up to 9 pixels per frame, with faces of 60 to 110 pixels.
 pub fn two_people(number: u32) -> [Place; 2] {
     let t = f64::from(number) / 30.0;
     let sway = |speed: f64, from: f64| 0.5 - 0.5 * (t * speed + from).cos();
@@ -96,8 +96,8 @@ pub fn two_people(number: u32) -> [Place; 2] {
     ]
 }
 
-/// Whether two searches found the same faces, each box overlapping its own by
-/// at least so much.
+/// Whether two searches found the same faces, with an overlap of at least
+/// `overlap` for each pair of boxes.
 pub fn agree(some: &[Rect], others: &[Rect], overlap: f64) -> bool {
     some.len() == others.len()
         && some

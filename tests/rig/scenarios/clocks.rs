@@ -1,4 +1,4 @@
-//! Time that jumps, stands still, or is short.
+//! Clocks that jump, a process that is stopped, and too little processor time.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -16,8 +16,7 @@ use crate::webcam::Webcam;
 
 use super::{EACH_FRAME, HAPPY, QUICK, photo, robot};
 
-/// A frame older than this is not looked at: `stall_timeout_ms` of the board
-/// file, where it says nothing.
+/// An older frame is not processed: the default of `stall_timeout_ms`.
 const OLDEST: f64 = 0.8;
 
 fn start(log: &str) -> Daemon {
@@ -31,7 +30,7 @@ fn start(log: &str) -> Daemon {
     daemon
 }
 
-/// On the clock that events have.
+/// The present time on the events' clock.
 fn now() -> f64 {
     Timestamp::now().0.as_secs_f64()
 }
@@ -44,7 +43,7 @@ fn frame(event: &Value) -> u64 {
     event["frame"].as_u64().expect("every line has it")
 }
 
-/// The line about the next frame with a face, if nothing else is said before.
+/// The event for the next frame with a face; no other event may come before it.
 fn next_face(daemon: &mut Daemon, after: &Value) -> Value {
     daemon.expect("the same face in another frame", |event| {
         assert_eq!(event["type"], "face", "{event}");
@@ -53,8 +52,8 @@ fn next_face(daemon: &mut Daemon, after: &Value) -> Value {
     })
 }
 
-/// Ends it. Every frame that the camera took was processed or counted as
-/// dropped; gives how many were.
+/// Ends the daemon. Every frame of the camera must be processed or counted as
+/// dropped; returns both counts.
 fn stop(daemon: Daemon) -> (u64, u64) {
     let goodbye = daemon.stop();
     let processed = goodbye["frames"].as_u64().expect("frames");
@@ -64,7 +63,7 @@ fn stop(daemon: Daemon) -> (u64, u64) {
     (processed, dropped)
 }
 
-/// Somebody sets the wall clock, a year ahead and back: no decision notices.
+/// The wall clock is set a year ahead and back: no decision changes.
 pub fn wall_clock_jumps() -> String {
     const DAY: i64 = 86_400;
     let _webcam = Webcam::plug(&photo(HAPPY));
@@ -87,7 +86,7 @@ pub fn wall_clock_jumps() -> String {
             last = event;
         }
         assert!((time(&last) - asked).abs() < 10.0, "{asked}, then {last}");
-        // What is told to people follows.
+        // The event's wall time follows.
         let output = Command::new("/bin/date").args(["-u", "+%F"]).output();
         let date = String::from_utf8(output.expect("date").stdout).expect("a date");
         let wall = last["wall"].as_str().expect("a live source has it");
@@ -97,8 +96,8 @@ pub fn wall_clock_jumps() -> String {
     String::new()
 }
 
-/// The process stands still for three seconds, while the driver's buffers fill
-/// with what is the past by then.
+/// The process is stopped for three seconds, while the driver's buffers fill
+/// with frames that are old afterwards.
 pub fn process_stopped() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
     let mut daemon = start("clocks-stopped");
@@ -108,7 +107,7 @@ pub fn process_stopped() -> String {
     let before = daemon.drain().pop().unwrap_or(before);
     let awake = now();
     daemon.signal(Signal::CONT);
-    // Nobody is thought to have stayed where they were for so long.
+    // After this time no face counts as being at the same place.
     let after = daemon.expect("another frame", |event| event["frame"] != before["frame"]);
     assert!(
         time(&after) >= awake - OLDEST,
@@ -123,8 +122,8 @@ pub fn process_stopped() -> String {
     format!(": {processed} frames, {dropped} dropped")
 }
 
-/// Other programs want the whole processor for themselves: the loop takes the
-/// newest frame and counts the others, and the camera is not thought lost.
+/// Other programs use the whole processor: the loop takes the newest frame and
+/// counts the others, and the camera does not count as lost.
 pub fn processor_starved() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
     let mut daemon = start("clocks-starved");
@@ -151,8 +150,8 @@ pub fn processor_starved() -> String {
     )
 }
 
-/// Processed frames a second of the loop's own time, over so many. With long
-/// pauses between frames a face may have to be found anew.
+/// Processed frames per second, over `frames` frames. After long pauses between
+/// frames a face may have to be found again.
 fn rate(daemon: &mut Daemon, after: Value, frames: u32) -> f64 {
     let mut next = |after: &Value| {
         daemon.expect("another frame", |event| {
@@ -165,7 +164,7 @@ fn rate(daemon: &mut Daemon, after: Value, frames: u32) -> f64 {
     f64::from(frames) / (time(&last) - time(&first))
 }
 
-/// A program that does nothing and never rests.
+/// A program that uses the processor all the time.
 struct Hog(Child);
 
 impl Hog {
@@ -184,13 +183,13 @@ impl Drop for Hog {
     }
 }
 
-/// The machine suspends and resumes while the camera streams, and frames go on.
+/// The machine suspends and resumes while the camera streams, and frames
+/// continue.
 ///
-/// The kernel does all of it, processes, devices and (where it can) its own
-/// clock, but for the last step: it turns back where it would hand over to the
-/// firmware. (The
-/// camera is the kernel's virtual one: with the rig's webcam plugged in,
-/// vhci-hcd refuses to suspend.)
+/// The kernel suspends processes, devices and (where it can) its own clock, but
+/// leaves out the last step, the hand-over to the firmware. (The camera is the
+/// kernel's virtual one: with the rig's webcam plugged in, vhci-hcd refuses to
+/// suspend.)
 pub fn suspended() -> String {
     modprobe(&["vivid", "n_devs=1", "node_types=0x1", "num_inputs=1"]);
     wait_until("vivid's node", || !cameras().is_empty());
@@ -202,7 +201,7 @@ pub fn suspended() -> String {
     }
     .go();
     let mut last = daemon.expect_type("none");
-    // A machine without firmware to hand over to only lets its devices sleep.
+    // A machine without such firmware only suspends its devices.
     let kinds = fs::read_to_string("/sys/power/mem_sleep").expect("a way to suspend");
     let (kind, turn) = match kinds.contains("deep") {
         true => ("deep", "core"),
@@ -210,7 +209,7 @@ pub fn suspended() -> String {
     };
     set("/sys/power/mem_sleep", kind);
     set("/sys/power/pm_test", turn);
-    // It does not sleep there, but counts, which takes the emulator a minute.
+    // The kernel would busy-wait there, which takes the emulator a minute.
     set("/sys/module/suspend/parameters/pm_test_delay", "0");
     for _ in 0..3 {
         set("/sys/power/state", "mem");

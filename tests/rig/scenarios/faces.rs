@@ -1,4 +1,4 @@
-//! Faces that are there, and what every output makes of them.
+//! Faces, and how every output shows them.
 
 use std::process::Command;
 
@@ -11,8 +11,8 @@ use crate::webcam::Webcam;
 
 use super::{HAPPY, NOBODY, photo, robot};
 
-/// Somebody who smiles comes, goes, and comes again; lines, both displays, the
-/// screen and the events say so.
+/// A smiling person comes, leaves and comes back; lines, both displays, the
+/// screen and the events show it.
 pub fn yuyv_on_every_output() -> String {
     let webcam = Webcam::plug(&photo(NOBODY));
     let (mut oled, mut tft) = (Oled::new(), Tft::new());
@@ -42,8 +42,8 @@ pub fn yuyv_on_every_output() -> String {
     wait_until("the happy line alone", || states_on() == [lines::HAPPY]);
     wait_until("the face line, active low", || !level(lines::FACE));
 
-    // The face on the left and the word at the top; the bars tell
-    // probabilities, which are the model's.
+    // The face on the left and the word at the top. The bars are left out,
+    // because they depend on the model's probabilities.
     let expected = Shown::read_text("happy.txt");
     wait_until("the OLED's happy face", || {
         let shown = oled.shown();
@@ -115,8 +115,7 @@ fn seen_by(log: &str, board: &str, args: &[&str]) -> String {
 }
 
 /// The kernel's virtual camera has the formats that the webcam lacks. Its test
-/// picture shows nobody; what is shown here is that the driver's buffers are
-/// read.
+/// picture has no face; this shows that the driver's buffers are read.
 pub fn formats_of_vivid() -> String {
     modprobe(&["vivid", "n_devs=1", "node_types=0x1", "num_inputs=1"]);
     wait_until("vivid's node", || !crate::guest::cameras().is_empty());

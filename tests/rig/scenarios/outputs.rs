@@ -15,8 +15,8 @@ use super::{HAPPY, NOBODY, QUICK, photo, robot};
 const I2C: &str = "/sys/kernel/debug/recorded-i2c";
 const SPI: &str = "/sys/kernel/debug/recorded-spi";
 
-/// A display that lost its power forgets everything. When it is back it is
-/// initialised and drawn in whole.
+/// A display without power loses its memory. When it is back, it is initialised
+/// and fully drawn.
 pub fn oled_gone_and_back() -> String {
     let webcam = Webcam::plug(&photo(NOBODY));
     let mut oled = Oled::new();
@@ -49,7 +49,7 @@ pub fn oled_gone_and_back() -> String {
     format!(": drawn again after {:.1} s", back.as_secs_f32())
 }
 
-/// A bus that hangs holds up its own thread and nothing else.
+/// A bus that hangs delays its own thread and nothing else.
 pub fn oled_bus_hangs() -> String {
     const HANG_MS: &str = "10000";
     let webcam = Webcam::plug(&photo(NOBODY));
@@ -109,7 +109,7 @@ pub fn tft_fails_and_comes_back() -> String {
     format!(": drawn again after {:.1} s", back.as_secs_f32())
 }
 
-/// A line that another program holds is named with that program.
+/// If another program holds a line, the error names the line and the program.
 pub fn line_taken() -> String {
     let mut chip = gpio_cdev::Chip::new(chip()).expect("the simulated chip");
     let held = chip
@@ -129,7 +129,7 @@ pub fn line_taken() -> String {
     String::new()
 }
 
-/// Events go on when there is room again, and no line of them is broken.
+/// Events continue when there is room again, and no line is broken.
 pub fn disk_full() -> String {
     let mount = |args: &[&str]| {
         let status = Command::new("/bin/mount")

@@ -1,4 +1,4 @@
-//! What affectd may do, and what it does not.
+//! What affectd does without privileges, and what it never does.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -12,7 +12,7 @@ use crate::webcam::Webcam;
 
 use super::{EACH_FRAME, HAPPY, QUICK, photo, robot};
 
-/// A user that is nobody special, and the group that may use the devices.
+/// An ordinary user, and the group that may use the devices.
 pub const USER: u32 = 1000;
 pub const GROUP: u32 = 44;
 
@@ -27,7 +27,7 @@ pub fn give_devices_to_the_group() {
         chown(&path, Some(0), Some(GROUP)).expect(&path);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).expect(&path);
     }
-    // Those of the scenarios before, which are root's.
+    // Files of earlier scenarios, which belong to root.
     for picture in ["oled", "tft", "screen"] {
         let _ = fs::remove_file(format!("/tmp/{picture}.png"));
     }
@@ -63,7 +63,7 @@ pub fn no_root_needed() -> String {
     let socket = fs::metadata("/tmp/events.sock").expect("the socket");
     assert!(socket.file_type().is_socket());
     assert_eq!(socket.permissions().mode() & 0o777, 0o660);
-    // Nobody on this machine has a socket of the Internet's families.
+    // No process on this machine has an Internet socket.
     for family in [
         "tcp", "tcp6", "udp", "udp6", "udplite", "raw", "raw6", "packet",
     ] {
@@ -82,14 +82,14 @@ const CALLS: &str = "trace=open,openat,openat2,creat,\
     sendto,sendmsg,sendmmsg,sendfile,splice,vmsplice,tee,copy_file_range,\
     socket,mmap,memfd_create,shmget,msgget,mq_open,io_uring_setup,process_vm_writev";
 
-/// No pixel is written to anything, but for a picture that the board file asks
-/// for: the kernel's list of all calls that could.
+/// affectd writes no pixels, except to a picture that the board file asks for.
+/// This checks all system calls that could write some.
 pub fn no_pixels_written() -> String {
     const DISPLAY: &str = "[[display]]\nkind = \"png\"\npath = \"/tmp/asked-for.png\"\n\
         size = \"128x64\"\n\n[events]";
     let _webcam = Webcam::plug(&photo(HAPPY));
-    // No display: what is drawn there has no pixel of the camera's either, but
-    // this is about what leaves the process.
+    // Without displays: they show no pixel of the camera either, but would
+    // write other pixels.
     let board = robot(&[QUICK, EACH_FRAME]);
     let text = fs::read_to_string(&board).expect(&board);
     let (head, rest) = text.split_once("[[display]]").expect("displays");
@@ -115,7 +115,7 @@ pub fn no_pixels_written() -> String {
         }
         .go();
         daemon.expect_type("face");
-        // Somebody reads events as well.
+        // A reader of events, too.
         let reader = UnixStream::connect("/tmp/events.sock").expect("the socket of events");
         reader.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let told = BufReader::new(reader)
@@ -132,7 +132,7 @@ pub fn no_pixels_written() -> String {
     assert!(calls > 100, "strace saw {calls} calls");
     assert!(found.is_empty(), "{}", found.join("\n"));
 
-    // A picture that was asked for is seen in the same way.
+    // The same check finds a picture that was asked for.
     let (_, found) = traced("privilege-asked-for", &text.replace("[events]", DISPLAY));
     assert!(
         found.iter().any(|line| line.contains("asked-for")),
@@ -141,8 +141,9 @@ pub fn no_pixels_written() -> String {
     format!(": {calls} calls, none with pixels")
 }
 
-/// Lines of strace's list that are not text for standard output, the log or the
-/// socket of events, nor one of a few things known to be none of a picture.
+/// Lines of strace's list that are neither text for standard output, the log or
+/// the event socket, nor one of a few calls that are known to contain no
+/// picture.
 fn suspects(list: &str) -> Vec<String> {
     list.lines()
         .filter(|line| !is_harmless(line))
@@ -151,7 +152,7 @@ fn suspects(list: &str) -> Vec<String> {
 }
 
 fn is_harmless(line: &str) -> bool {
-    // "PID  call(arguments) = result", or what strace says of processes.
+    // "PID call(arguments) = result", or a remark of strace about processes.
     let Some((_, call)) = line.split_once(char::is_whitespace) else {
         return false;
     };
@@ -165,7 +166,7 @@ fn is_harmless(line: &str) -> bool {
     match name {
         "open" | "openat" => {
             let reads = arguments.contains("O_RDONLY") && !arguments.contains("O_CREAT");
-            // Frames come from there, and whether there is a terminal is asked.
+            // The camera, and the check for a terminal.
             let known = ["\"/dev/video0\"", "\"/dev/tty\""];
             reads || known.iter().any(|device| arguments.contains(device))
         }
@@ -178,7 +179,7 @@ fn is_harmless(line: &str) -> bool {
             let Some((to, data)) = arguments.split_once(", ") else {
                 return false;
             };
-            // Wakes a thread, or asks whether anybody is there.
+            // Wakes a thread, or checks whether a reader is there.
             let wakes = to.contains("<anon_inode:[eventfd]>") || data.starts_with("\"\", 0");
             // Standard output is the pipe.
             let own = ["<pipe:", "<socket:", ".log>", "events.sock"];
@@ -188,8 +189,8 @@ fn is_harmless(line: &str) -> bool {
     }
 }
 
-/// Whether a call's data, as strace prints it, is whole, and words: bytes that
-/// are none have a backslash with digits.
+/// Whether a call's data, as strace prints it, is complete and is text: strace
+/// prints other bytes as a backslash with digits.
 fn is_text(data: &str) -> bool {
     let Some(text) = data
         .strip_prefix('"')

@@ -1,4 +1,4 @@
-//! Ends of the process, asked for and not.
+//! How the process ends: on request, killed, after a panic, stuck.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -27,7 +27,7 @@ fn start(log: &str) -> Daemon {
     daemon
 }
 
-/// The same with a way to make the loop panic.
+/// Starts the daemon with a way to make the loop hang or panic.
 fn start_with_door(log: &str) -> (Daemon, impl Fn(&str)) {
     let door = "/tmp/door";
     let _ = fs::remove_file(door);
@@ -71,7 +71,7 @@ pub fn asked_to_stop() -> String {
     told
 }
 
-/// After SIGKILL the kernel lets go of the lines, and `affectd safe`, which
+/// After SIGKILL the kernel releases the lines, and `affectd safe`, which
 /// systemd runs then (ExecStopPost=), sets every one of them to its safe level.
 pub fn killed() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
@@ -83,8 +83,8 @@ pub fn killed() -> String {
     String::new()
 }
 
-/// A panic ends the process at once (the program is built so: Cargo.toml), and
-/// what follows is as after SIGKILL.
+/// A panic ends the process at once (set in Cargo.toml); the rest is as after
+/// SIGKILL.
 pub fn panicked() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
     let (mut daemon, tell) = start_with_door("process-panic");
@@ -96,7 +96,7 @@ pub fn panicked() -> String {
     String::new()
 }
 
-/// Nobody holds the lines, and `affectd safe` sets each to its safe level.
+/// No process holds the lines, and `affectd safe` sets each to its safe level.
 fn made_safe() {
     const EVENTS: &str = "/sys/kernel/tracing/events/gpio/enable";
     let mut chip = gpio_cdev::Chip::new(chip()).expect("the simulated chip");
@@ -113,8 +113,8 @@ fn made_safe() {
     set(EVENTS, "0");
     assert!(status.success(), "{status}");
     wait_until("safe levels", all_safe);
-    // A simulated line that is let go of falls back to its resistor's level;
-    // what it was set to before is in the kernel's trace.
+    // A released simulated line falls back to the level of its resistor; the
+    // kernel's trace has the level that was set before.
     let trace = fs::read_to_string("/sys/kernel/tracing/trace").expect("the trace");
     let base = base();
     for line in lines::STATES
@@ -127,8 +127,8 @@ fn made_safe() {
     }
 }
 
-/// The service manager is told to go on only while frames are processed or an
-/// absent camera is waited for.
+/// The service manager's watchdog is fed only while frames are processed or
+/// affectd waits for a missing camera.
 pub fn service_watchdog() -> String {
     let manager = UnixDatagram::bind("/tmp/notify").expect("/tmp/notify");
     let interval = Duration::from_secs(4);
@@ -169,7 +169,7 @@ pub fn service_watchdog() -> String {
         assert!(is_fed(&manager), "not fed while the camera is waited for");
     }
     fs::write(door, "stick").expect(door);
-    // What was sent before it got stuck.
+    // Takes what was sent before the loop got stuck.
     is_fed(&manager);
     assert!(!is_fed(&manager), "fed though the loop is stuck");
     drop(daemon);
@@ -177,11 +177,11 @@ pub fn service_watchdog() -> String {
     String::new()
 }
 
-/// The kernel's software watchdog bites when the loop is stuck, and not while
-/// it runs nor after affectd has ended in good order.
+/// The kernel's software watchdog acts when the loop is stuck, but not while it
+/// runs, and not after affectd has ended normally.
 pub fn hardware_watchdog() -> String {
     const MARGIN: Duration = Duration::from_secs(5);
-    // It says that it would have reset the machine, and does not.
+    // It reports that it would have reset the machine, but does not reset it.
     modprobe(&["softdog", "soft_margin=5", "soft_noboot=1"]);
     let bitten = || {
         let output = Command::new("/bin/dmesg").output().expect("dmesg");
@@ -221,7 +221,7 @@ pub fn hardware_watchdog() -> String {
     format!(": bit after {:.1} s", time.as_secs_f32())
 }
 
-/// Above the limit about every other frame is passed over, and it says so.
+/// Above the limit about every other frame is skipped, and an event says so.
 pub fn too_hot() -> String {
     let zone = "/tmp/temperature";
     fs::write(zone, "50000").expect(zone);
@@ -238,8 +238,8 @@ pub fn too_hot() -> String {
     }
     .go();
     daemon.expect_type("face");
-    // With a period of 1 ms there is a line for each processed frame, and some
-    // while none comes.
+    // With a period of 1 ms there is an event for each processed frame, and
+    // some while none comes.
     let rate = |daemon: &mut Daemon| {
         let mut next = |after: &Value| {
             daemon.expect("another frame", |event| {

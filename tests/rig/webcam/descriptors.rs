@@ -1,5 +1,5 @@
-//! What the webcam tells the host of itself: USB 2.0 and UVC 1.0 descriptors
-//! (Universal Serial Bus Device Class Definition for Video Devices, 3.7 to 3.9).
+//! The webcam's USB 2.0 and UVC 1.0 descriptors (Universal Serial Bus Device
+//! Class Definition for Video Devices, 3.7 to 3.9).
 
 /// Sizes in the order of the frame descriptors, which count from 1.
 pub const SIZES: [(u16, u16); 2] = [(640, 480), (320, 240)];
@@ -12,7 +12,7 @@ pub const MJPG: u8 = 2;
 pub const INTERVAL_30: u32 = 333_333;
 const INTERVAL_10: u32 = 1_000_000;
 
-/// The card's name under V4L2 ends up as this.
+/// V4L2 uses this as the card's name.
 pub const PRODUCT: &str = "Rig Webcam";
 
 /// The largest payload in one bulk transfer, header included.
@@ -30,7 +30,7 @@ pub const DEVICE: [u8; 18] = [
 /// String `index`, `None` where there is none.
 pub fn string(index: u8) -> Option<Vec<u8>> {
     let text = match index {
-        // The languages there are: US English.
+        // The list of languages: US English.
         0 => return Some(vec![4, 3, 0x09, 0x04]),
         1 => "affectd",
         2 => PRODUCT,

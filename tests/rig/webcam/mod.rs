@@ -2,15 +2,16 @@
 //!
 //! It is plugged into the kernel's virtual USB host controller (vhci-hcd, made
 //! for USB over networks) by a socket, so that the kernel enumerates it and its
-//! own uvcvideo driver serves it: what a program sees at /dev/video0 is what it
-//! would see of a webcam. Dropping a [`Webcam`] pulls the cable.
+//! own uvcvideo driver serves it: a program sees the same at /dev/video0 as
+//! with a real webcam. Dropping a [`Webcam`] pulls the cable.
 //!
 //! - `usbip`: the protocol on that socket
-//! - `descriptors`: what the webcam says it is, YUYV and MJPG in two sizes
-//! - `picture`: what is held in front of it
+//! - `descriptors`: the webcam's description of itself, YUYV and MJPG in two
+//!   sizes
+//! - `picture`: the picture in front of the webcam
 //!
 //! It streams by bulk transfers, each with a UVC payload header of two bytes
-//! (length, flags), 30 frames a second where the machine keeps up.
+//! (length, flags), 30 frames per second if the machine is fast enough.
 
 pub mod descriptors;
 mod picture;
@@ -39,13 +40,13 @@ pub enum Fault {
     Stalled,
     /// Transfers fail as on a bad cable (EPROTO).
     Errors,
-    /// Frames of the right length with noise in the place of the picture.
+    /// Frames of the right length, but with noise instead of the picture.
     Noise,
     /// Every frame ends in its middle.
     HalfFrames,
 }
 
-/// What the webcam shows and how it fails; shared with its thread.
+/// The picture and the fault of the webcam; shared with its thread.
 struct Stage {
     picture: Picture,
     fault: Fault,
@@ -107,7 +108,7 @@ impl Drop for Webcam {
     }
 }
 
-/// Hands one end of a socket to the virtual host controller, as the program
+/// Gives one end of a socket to the virtual host controller, as the program
 /// usbip does.
 fn attach() -> UnixStream {
     const ATTACH: &str = "/sys/devices/platform/vhci_hcd.0/attach";
@@ -116,7 +117,7 @@ fn attach() -> UnixStream {
     const HIGH_SPEED: u32 = 3;
     let (ours, hosts) = UnixStream::pair().expect("a pair of sockets");
     let line = format!("{PORT} {} {DEVICE} {HIGH_SPEED}", hosts.as_raw_fd());
-    // The port may still be busy letting go of what was plugged in before.
+    // The port may still be busy with the device that was plugged in before.
     let start = Instant::now();
     while let Err(error) = std::fs::write(ATTACH, &line) {
         assert!(
@@ -146,7 +147,7 @@ impl Default for Agreement {
 }
 
 impl Agreement {
-    /// Takes from a host's wish what the device has.
+    /// Accepts the part of a host's request that the device supports.
     fn ask(&mut self, wish: &[u8]) {
         if let [_, _, format, size, a, b, c, d, ..] = *wish {
             self.format = if format == MJPG { MJPG } else { YUYV };
@@ -174,7 +175,7 @@ impl Agreement {
     }
 }
 
-/// The webcam's own side of the cable.
+/// The webcam's side of the cable.
 struct Device {
     host: UnixStream,
     stage: Arc<Mutex<Stage>>,
@@ -232,7 +233,7 @@ impl Device {
         Ok(())
     }
 
-    /// USB 2.0, 9.4, and UVC 1.0, 4.2 and 4.3. What is not known is refused by
+    /// USB 2.0, 9.4, and UVC 1.0, 4.2 and 4.3. An unknown request is refused by
     /// a stalled endpoint, EPIPE.
     fn control(&mut self, setup: Setup, data: &[u8]) -> Result<Vec<u8>, i32> {
         const STALL: i32 = libc::EPIPE;
@@ -265,8 +266,8 @@ impl Device {
         }
     }
 
-    /// Takes the next frame into hand, if the last one is gone and the host
-    /// waits for one.
+    /// Begins the next frame, if the last one was sent and the host waits for
+    /// one.
     fn begin_frame(&mut self) -> io::Result<()> {
         if !self.frame.is_empty() || self.waiting.is_empty() {
             return Ok(());

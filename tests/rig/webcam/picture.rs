@@ -1,11 +1,11 @@
-//! What is held in front of the webcam: photographs as its formats have them.
+//! The picture in front of the webcam: a photograph in the webcam's formats.
 
 use std::path::Path;
 
 use affectd::image::{self, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-/// What is around a photograph.
+/// The luma around a photograph.
 const GROUND: u8 = 112;
 
 /// One scene in every format and size of the webcam.
@@ -51,7 +51,7 @@ fn within(photo: &RgbImage, width: u32, height: u32) -> RgbImage {
     }
 }
 
-/// Full-range BT.601, as webcams have it.
+/// Full-range BT.601, as in webcams.
 fn yuyv(scene: &RgbImage) -> Vec<u8> {
     let luma = |p: &[u8]| {
         let [r, g, b] = [p[0], p[1], p[2]].map(f32::from);

@@ -1,6 +1,6 @@
-//! USB/IP, the protocol between the kernel's virtual host controller
-//! (vhci-hcd) and whoever plays the device: Documentation/usb/usbip_protocol.
-//! All numbers are big-endian, each message begins with 48 bytes.
+//! USB/IP, the protocol between the kernel's virtual host controller (vhci-hcd)
+//! and the device: Documentation/usb/usbip_protocol. All numbers are
+//! big-endian, each message begins with 48 bytes.
 
 use std::io::{self, Read, Write};
 
@@ -10,13 +10,13 @@ const RETURN_SUBMIT: u32 = 3;
 const RETURN_UNLINK: u32 = 4;
 const HEAD: usize = 48;
 
-/// What the host asks of the device.
+/// A request of the host to the device.
 pub enum Request {
     /// Of endpoint 0.
     Control(Transfer, Setup, Vec<u8>),
     /// Of another endpoint, towards the host.
     Bulk(Transfer),
-    /// The host wants a transfer back that it asked for earlier.
+    /// The host cancels an earlier transfer.
     Unlink { seq: u32, wanted: u32 },
 }
 
