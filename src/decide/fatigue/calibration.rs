@@ -1,27 +1,28 @@
-//! From an eye's raw measure to its openness, by the person's own levels.
+//! Turns an eye's raw measure into its openness, with the person's own levels.
 //!
 //! The open level O is the 90th percentile of the measure over the first 30 s
-//! that are valid and frontal, at most 1.4 times the median (lids that are wide
-//! open for a moment must not set it). The shut level C is the measure's usual
-//! share of O until five blinks have given their median. Openness is
-//! (raw - C) / (O - C), clamped to 0 to 1.
+//! of valid, frontal time, but at most 1.4 times the median (so that lids that
+//! are wide open for a moment do not set it). The shut level C is the measure's
+//! usual share of O until five blinks have given their median. Openness is (raw
+//! - C) / (O - C), clamped to 0 to 1.
 
 use std::time::Duration;
 
-/// The valid, frontal time from which the open level is taken.
+/// The valid, frontal time for measuring the open level.
 const COLLECT: Duration = Duration::from_secs(30);
-/// From this much time on, the level of what was collected so far is used in
-/// place of the measure's usual one.
+/// After this time, a provisional level from the time so far is used instead of
+/// the measure's usual one.
 const PROVISIONAL: Duration = Duration::from_secs(3);
-/// How often it is determined anew until then.
+/// How often the provisional level is computed again.
 const PROVISIONAL_STEP: Duration = Duration::from_millis(300);
-/// The open levels that people have, as parts of the measure's usual one.
+/// The plausible open levels, relative to the measure's usual one.
 const PLAUSIBLE: std::ops::RangeInclusive<f32> = 0.6..=1.6;
-/// A level above this many medians is that of lids which are wide open for a
-/// moment.
+/// A level above this multiple of the median comes from lids that were wide
+/// open for a moment.
 const ABOVE_MEDIAN: f32 = 1.4;
 /// How fast and how far the open level may rise after the calibration: by 2%
-/// each 30 s, to 1.25 times the first one. It never sinks: drowsy lids droop.
+/// per 30 s, to at most 1.25 times the first one. It never falls, because
+/// drowsy lids droop.
 const RISE_STEP: f32 = 1.02;
 const RISE_MOST: f32 = 1.25;
 /// The shut level is at most this part of the open one.
@@ -33,7 +34,7 @@ const BINS: usize = 512;
 /// The upper end of the histogram, as parts of the usual open level.
 const REACH: f32 = 2.0;
 
-/// How long the measure had which value, in microseconds per bin.
+/// A histogram of the measure's values, in microseconds per bin.
 #[derive(Clone, Debug)]
 struct Histogram {
     micros: [u32; BINS],
@@ -58,7 +59,7 @@ impl Histogram {
 
     fn add(&mut self, value: f32, time: Duration) {
         let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-        // Bin k is around k widths; `as` clamps what is outside.
+        // Bin k has its centre at k widths; `as` clamps values outside.
         let bin = ((value / self.width).round() as usize).min(BINS - 1);
         self.micros[bin] = self.micros[bin].saturating_add(micros);
         self.total += u64::from(micros);
@@ -93,13 +94,13 @@ pub(super) struct EyeLevels {
     /// The shut level as a part of the open one.
     usual_ratio: f32,
     open: f32,
-    /// The level that the calibration gave; `None` while calibrating.
+    /// The level from the calibration; `None` while calibrating.
     first: Option<f32>,
     shut: Option<f32>,
     minima: [f32; MINIMA],
     minima_count: usize,
     histogram: Histogram,
-    /// What had been collected when the provisional level was last taken.
+    /// The collected time at which the provisional level was last computed.
     looked_at: Duration,
 }
 
@@ -118,7 +119,7 @@ impl EyeLevels {
         }
     }
 
-    /// Starts anew, as for another person.
+    /// Starts again, for example for another person.
     pub fn reset(&mut self) {
         self.open = self.usual_open;
         self.first = None;
@@ -148,7 +149,7 @@ impl EyeLevels {
         ((raw - shut) / (self.open - shut)).clamp(0.0, 1.0)
     }
 
-    /// Takes the level of the other eye over until this one has its own.
+    /// Uses the level of the other eye until this one has its own.
     pub fn borrow_from(&mut self, other: &Self) {
         if !self.is_calibrated() && self.histogram.collected() < PROVISIONAL {
             self.open = other.open;
@@ -203,19 +204,19 @@ impl EyeLevels {
         }
     }
 
-    /// Begins to collect afresh, to compare the level of a face that came back.
+    /// Begins a new collection, to compare the level of a face that came back.
     pub fn begin_check(&mut self) {
         self.histogram.clear();
         self.looked_at = Duration::ZERO;
     }
 
-    /// The time collected since, and the level that it gives.
+    /// The collected time since then, and the level from it.
     pub fn checked(&self) -> (Duration, f32) {
         (self.histogram.collected(), self.histogram.open_level())
     }
 }
 
-/// How the head is held at rest: the mean pose of the first 30 s with a face.
+/// The rest pose of the head: the mean pose of the first 30 s with a face.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RestPose {
     seconds: f64,
@@ -225,7 +226,7 @@ pub(super) struct RestPose {
 }
 
 impl RestPose {
-    /// A camera may look from aside or below, but not from farther than this.
+    /// The camera may be at the side or below, up to these angles.
     const YAW_MOST: f64 = 30.0;
     const PITCH_MOST: f64 = 25.0;
     const JAW_MOST: f64 = 0.6;
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_open_level_rises_slowly_and_never_sinks() {
+    fn the_open_level_rises_slowly_and_never_falls() {
         let mut levels = EyeLevels::new(1.0, 0.05);
         show(&mut levels, std::iter::repeat_n(0.8, 300));
         let first = levels.open_level();

@@ -1,23 +1,24 @@
-//! From the openness of both eyes to closures.
+//! Finds closures in the openness of both eyes.
 //!
 //! Lids are shut from the frame in which the more open eye is below 0.3 until
 //! the one in which it is above 0.5. Such a time counts as a closure if it is a
 //! blink, or if the lids were deeply shut (below 0.2) for half of it: eyes that
-//! look down, squint or droop hover between 0.2 and 0.3. Only counted intervals
-//! make a closure longer, so time that nobody saw never does.
+//! look down, squint or droop stay between 0.2 and 0.3. Only counted intervals
+//! make a closure longer; time without seen eyes never does.
 
 use std::time::Duration;
 
 use super::windows::{Kind, Windows};
 
-/// Below this openness lids shut, above the second one they are open again.
+/// Below the first openness lids count as shut, above the second one as open
+/// again.
 const SHUT: f32 = 0.3;
 const OPEN: f32 = 0.5;
 /// Below this openness lids are deeply shut: at least 80% of the eye is covered,
 /// as in PERCLOS P80.
 pub(super) const DEEP: f32 = 0.2;
-/// With frames that come slowly the lowest point of a blink lies between two of
-/// them, so that a blink may show itself by a higher value: 0.4 from 100 ms on.
+/// With slow frames the lowest point of a blink may lie between two of them, so
+/// a blink begins at a higher value: 0.4 for intervals of 100 ms or more.
 const SHUT_BETWEEN_FRAMES: f32 = 0.4;
 const FAST: Duration = Duration::from_millis(50);
 const SLOW: Duration = Duration::from_millis(100);
@@ -25,8 +26,8 @@ const SLOW: Duration = Duration::from_millis(100);
 pub(super) const BLINK_LONGEST: Duration = Duration::from_millis(500);
 /// Closures shorter than this are not in PERCLOS.
 const PERCLOS_LEAST: Duration = Duration::from_millis(250);
-/// Deep times within one closure that wait for it to count. More of them are
-/// left out: lids that flutter so often are not shut.
+/// How many deep times of a closure wait until it counts. Further ones are
+/// ignored: lids that flutter so often are not shut.
 const WAITING: usize = 32;
 
 /// A closure that ended.
@@ -44,14 +45,14 @@ struct Shut {
     /// Counted time since the lids shut, and the part of it that is deep.
     length: Duration,
     deep: Duration,
-    /// The longest time up to now of which half is deep, and by how much the
-    /// deep part is longer than the rest.
+    /// The longest time up to now of which at least half is deep, and by how
+    /// much the deep part exceeds the rest.
     run: Duration,
     run_deep: Duration,
     /// The longest such time so far.
     longest: Duration,
     minima: [Option<f32>; 2],
-    /// False while the lids have only come near: see [`SHUT_BETWEEN_FRAMES`].
+    /// False while the lids are only nearly shut: see [`SHUT_BETWEEN_FRAMES`].
     is_full: bool,
     /// Whether the last frame was deep.
     was_deep: bool,
@@ -75,12 +76,12 @@ impl Closures {
         self.shut = None;
     }
 
-    /// Whether the lids are shut, whether that makes a closure or not.
+    /// Whether the lids are shut, even if this is not a closure.
     pub fn is_shut(&self) -> bool {
         self.shut.is_some_and(|shut| shut.is_full)
     }
 
-    /// The length so far of the closure under way; zero without one.
+    /// The length so far of the present closure; zero without one.
     pub fn length(&self) -> Duration {
         self.shut.map_or(Duration::ZERO, |shut| {
             if !shut.is_full {
@@ -167,7 +168,7 @@ impl Closures {
         let shut = self.shut.as_mut()?;
         if most_open < SHUT && !shut.is_full {
             if may_start {
-                // What came before was only near.
+                // Before, the lids were only nearly shut.
                 shut.is_full = true;
                 shut.length = Duration::ZERO;
                 shut.deep = Duration::ZERO;
@@ -187,7 +188,7 @@ impl Closures {
         None
     }
 
-    /// Ends the closure under way because frames or eyes are missing.
+    /// Ends the present closure because frames or eyes are missing.
     pub fn cut(&mut self) -> Option<Ended> {
         self.end(true)
     }
@@ -200,8 +201,8 @@ impl Closures {
         } else {
             shut.longest
         };
-        // Eyes that were not seen to open have made no blink, and near ones
-        // nothing but a blink.
+        // If the eyes were not seen to open, this is not a blink; if they were
+        // only nearly shut, it can only be a blink.
         let is_closure = if is_short {
             !is_cut
         } else {
@@ -233,8 +234,8 @@ pub(super) struct Winks {
 }
 
 impl Winks {
-    /// Shorter ones are an eye that was measured badly in a frame or two, longer
-    /// ones an eye that stays shut.
+    /// Shorter times come from an eye that was measured badly in a frame or
+    /// two, longer times from an eye that stays shut.
     const LEAST: Duration = Duration::from_millis(100);
     const MOST: Duration = Duration::from_secs(2);
 
@@ -254,7 +255,7 @@ impl Winks {
             }
             self.length = None;
         } else if left.max(right) < SHUT {
-            // Both: a blink.
+            // Both eyes are shut, so this is a blink.
             self.length = None;
         } else {
             self.length = length;
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_can_be_forbidden_but_what_started_goes_on() {
+    fn a_start_can_be_forbidden_but_a_started_closure_continues() {
         let frame = Duration::from_millis(50);
         let mut closures = Closures::new();
         let mut windows = Windows::new();
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_frames_see_a_blink_by_less() {
+    fn slow_frames_detect_a_blink_at_a_higher_value() {
         let find = |interval: u64| {
             let mut closures = Closures::new();
             let eyes = |value| [Some(value); 2];
@@ -412,7 +413,7 @@ mod tests {
         assert_eq!(show(1.0, 1.0, 5), 0);
         assert_eq!(show(0.1, 0.9, 6), 0);
         assert_eq!(show(0.9, 0.9, 5), 1);
-        // A blink of which one eye is first, and an eye that stays shut.
+        // A blink in which one eye shuts first, and an eye that stays shut.
         show(0.1, 0.9, 1);
         show(0.1, 0.1, 4);
         assert_eq!(show(1.0, 1.0, 5), 1);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::state::{Reason, State};
 use crate::frame::Timestamp;
 
-/// What is decided of a person at one time. `None` is unknown.
+/// The decision about a person at one time. `None` means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FatigueDecision {
     /// The face's number; `None` before the first face and for `nobody`, unless
-    /// everybody is watched: then it tells who is gone.
+    /// everybody is watched: then it says which face is gone.
     pub track: Option<u32>,
     pub state: State,
     /// Why there is no reading.
@@ -28,8 +28,8 @@ pub struct FatigueDecision {
     pub window: Duration,
     /// The valid share of the short window, 0 to 1.
     pub valid: f32,
-    /// How long the closure under way has lasted; `None` while the eyes are open
-    /// or unknown.
+    /// The length of the present closure; `None` while the eyes are open or
+    /// unknown.
     pub closure: Option<Duration>,
     /// Blinks per minute of valid time, over 180 s; unknown below 15 frames per
     /// second or 10 blinks.
@@ -40,13 +40,13 @@ pub struct FatigueDecision {
     pub yawns: Option<u32>,
     /// Nods of the last ten minutes; unknown if the pitch was never known.
     pub nods: Option<u32>,
-    /// One eye shut alone, since the watch of this person began.
+    /// How often one eye alone was shut, since the watch of this person began.
     pub winks: u32,
     /// Whether the person's own open level is known.
     pub calibrated: bool,
     /// Frames per second; unknown at the start.
     pub fps: Option<f32>,
-    /// How far the state can be relied on, 0 to 1: the valid share of the short
-    /// window, and half of it while not calibrated. It is no probability.
+    /// The reliability of the state, 0 to 1: `valid`, or half of it while not
+    /// calibrated. It is not a probability.
     pub confidence: f32,
 }

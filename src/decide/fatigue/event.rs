@@ -7,12 +7,12 @@ use super::decision::FatigueDecision;
 use super::state::State;
 use crate::frame::Timestamp;
 
-/// What a closure of the eyes was, by its length.
+/// The kind of a closure, by its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClosureKind {
     /// Up to 500 ms.
     Blink,
-    /// Longer, but no microsleep.
+    /// Longer, but not a microsleep.
     Long,
     /// From [`Options::microsleep`](super::Options::microsleep) on.
     Microsleep,
@@ -33,18 +33,18 @@ impl ClosureKind {
     }
 }
 
-/// What should wake a person.
+/// The alarm that should wake a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alarm {
-    /// Drowsy or graver; the last one when the alarm is over.
+    /// Drowsy or more severe; the last state when the alarm is over.
     pub state: State,
-    /// Whether it is on, acknowledged or not.
+    /// Whether the alarm is on, acknowledged or not.
     pub is_on: bool,
-    /// Whether somebody has acknowledged it, which a graver state undoes.
+    /// Whether it was acknowledged. A more severe state ends this.
     pub is_acknowledged: bool,
 }
 
-/// Something that happened.
+/// An event with its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
     pub time: Timestamp,

@@ -1,20 +1,20 @@
-//! Yawns and nods. Neither makes an alarm.
+//! Detects yawns and nods. Neither raises an alarm.
 
 use std::time::Duration;
 
-/// The mouth is open that far in a yawn, or 1.4 times as far as at rest.
+/// `jaw` in a yawn is at least this, or 1.4 times its value at rest.
 const JAW: f32 = 0.5;
 const JAW_OF_REST: f32 = 1.4;
 /// Above this a mouth smiles or laughs.
 const SMILE: f32 = 0.5;
-/// How long a yawn takes (Provine 2005: 3.5 s up, 6 s in the mean).
+/// The length of a yawn (Provine 2005: from 3.5 s, with a mean of 6 s).
 const YAWN_LEAST: Duration = Duration::from_secs(2);
 const YAWN_MOST: Duration = Duration::from_secs(12);
 
-/// A nod: the pitch falls by so many degrees within this time.
+/// In a nod the pitch falls by this many degrees within this time.
 const NOD_FALL: f32 = 15.0;
 const NOD_WITHIN: Duration = Duration::from_secs(1);
-/// With the eyes shut for so long.
+/// In a nod the eyes are shut for this time.
 const NOD_SHUT: Duration = Duration::from_millis(300);
 
 /// How far back yawns and nods are counted.
@@ -22,7 +22,7 @@ const COUNTED: Duration = Duration::from_secs(600);
 const LOGGED: usize = 32;
 const PITCHES: usize = 64;
 
-/// When something happened, as often as it did in the last ten minutes.
+/// The times of a gesture in the last ten minutes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     times: [Duration; LOGGED],
@@ -91,8 +91,8 @@ impl Yawns {
         let ended = if is_open && last.is_some() {
             None
         } else {
-            // The mouth was open until the last frame at least; if frames are
-            // missing since then, until that one.
+            // The mouth was open at least until the last frame; if frames are
+            // missing since then, its yawn ends there.
             let end = if last.is_some() { Some(now) } else { None };
             let since = self.since.take();
             since.zip(end).map(|(since, end)| end - since)
@@ -173,7 +173,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// The yawns in a mouth's course: jaw and smile by the time in milliseconds.
+    /// The yawns for a mouth given as jaw and smile by the time in
+    /// milliseconds.
     fn yawns(length: u64, mouth: impl Fn(u64) -> (Option<f32>, Option<f32>)) -> Vec<u128> {
         let mut yawns = Yawns::new();
         let mut last = None;
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_yawn_is_long_and_steady_and_no_smile() {
+    fn a_yawn_is_long_and_steady_and_without_a_smile() {
         let open_for = |open: u64| {
             move |at| {
                 (
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(yawns(20_000, speech), [] as [u128; 0]);
         let laughs = |at| (open_for(5000)(at).0, Some(0.9));
         assert_eq!(yawns(20_000, laughs), [] as [u128; 0]);
-        // A hand before the mouth.
+        // A hand in front of the mouth.
         let covered = |at| {
             (
                 open_for(5000)(at).0.filter(|_| !(2000..4000).contains(&at)),
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_seen_is_unknown() {
+    fn values_that_were_never_seen_are_unknown() {
         assert_eq!(Yawns::new().count(millis(0)), None);
         assert_eq!(Nods::new().count(millis(0)), None);
     }

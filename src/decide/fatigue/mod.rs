@@ -1,9 +1,10 @@
-//! From the openness of eyes, frame by frame, to closures, PERCLOS and one state.
+//! Turns the openness of eyes, frame by frame, into closures, PERCLOS and one
+//! state.
 //!
 //! [`Fatigue`] takes one [`EyeSample`] per face and frame and integrates over
-//! capture time, never over frames, so that 5 and 60 frames per second lead to
-//! the same. What is not known is neither open nor shut: invalid time makes no
-//! alarm and no `ok`.
+//! capture time, never over frames, so 5 and 60 frames per second give the same
+//! result. Unknown eyes count neither as open nor as shut: invalid time leads
+//! to no alarm and not to `ok`.
 //!
 //! - `calibration`: the person's own open and shut levels.
 //! - `closures`: closures, winks, blinks.
@@ -16,15 +17,15 @@
 //!
 //! # Rules
 //! An interval between two frames counts if both frames are valid and it is no
-//! longer than twice the usual interval (250 ms at least, 500 ms at most); it
-//! belongs to its first frame. A longer gap ends a closure.
+//! longer than twice the usual interval (but 250 ms to 500 ms); it has the
+//! values of its first frame. A longer gap ends a closure.
 //!
 //! No closure starts while the eyes look down ([`EyeSample::gaze_down`] above
-//! 0.5) or the head is bent down by more than 12 degrees from its rest; one that
-//! is under way goes on. From 15 degrees of yaw on the far eye does not count,
-//! from 30 on neither does.
+//! 0.5) or the head is more than 12 degrees below its rest pose; a closure that
+//! has started continues. From 15 degrees of yaw on, the far eye does not
+//! count; from 30 degrees on, neither eye counts.
 //!
-//! The states, the gravest first; the first that holds counts:
+//! The states, the most severe first. If several apply, the first one counts:
 //!
 //! | state | holds from | until |
 //! |---|---|---|
@@ -32,15 +33,16 @@
 //! | `asleep` | 3 s closed | 3 s open |
 //! | `microsleep` | 1.5 s closed | 2 s open |
 //! | `nobody` | no watched face for 10 s, unless it was lost with shut eyes | a face |
-//! | `no_reading` | no usable eyes for 10 s, a rate below 4.5 frames per second, or a window that has filled and is valid for less than half | |
+//! | `no_reading` | no usable eyes for 10 s, a rate below 4.5 frames per
+//! second, or less than half of a full window is valid | |
 //! | `calibrating` | the start, and another person | 30 s of valid, frontal time |
 //! | `drowsy` | PERCLOS over 60 s >= 0.15 and over 180 s >= 0.10 | PERCLOS over 60 s < 0.08 for 60 s |
 //! | `ok` | | |
 //!
-//! The first three end after 10 s without usable eyes: then nothing is known.
+//! The first three also end after 10 s without usable eyes.
 //!
-//! Definitions, thresholds and constants come from the literature as far as it
-//! has any; `options` names the source of each threshold.
+//! Definitions, thresholds and constants come from the literature where
+//! possible; `options` names the source of each threshold.
 //!
 //! ```
 //! use affectd::decide::fatigue::{EyeSample, FaceSample, Fatigue, Options, State};

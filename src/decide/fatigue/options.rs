@@ -1,4 +1,4 @@
-//! The board file's `[fatigue]`: who is watched, and the thresholds.
+//! The board file's `[fatigue]`: which faces are watched, and the thresholds.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// Whose eyes are watched, among all faces that are followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Watch {
-    /// The largest face. Another one must be half as large again for a second
-    /// before it is watched instead.
+    /// The largest face. Another face is watched instead only after it was 1.5
+    /// times as large for a second.
     #[default]
     Largest,
     /// Every face.
@@ -39,7 +39,7 @@ impl fmt::Display for Watch {
     }
 }
 
-/// A name that is none of [`Watch`]'s.
+/// The name is not a [`Watch`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be \"largest\", \"all\" or \"region\", is \"{0}\"")]
 pub struct UnknownWatch(pub String);
@@ -65,9 +65,9 @@ pub struct Options {
     pub region: Option<[f32; 4]>,
     /// How long a face may be missing and keep its calibration. Default: 10 s.
     pub keep_calibration: Duration,
-    /// PERCLOS over 60 s from which a person counts as drowsy, if PERCLOS over
-    /// 180 s reaches two thirds of it. Below 0.53 times this value for 60 s, the
-    /// person is no longer drowsy. Default: 0.15 (NSTSCE 25-UI-177).
+    /// PERCLOS over 60 s from which on a person counts as drowsy, if PERCLOS
+    /// over 180 s reaches two thirds of it. Below 0.53 times this value for 60
+    /// s, the person is no longer drowsy. Default: 0.15 (NSTSCE 25-UI-177).
     pub drowsy: f32,
     /// A closure of this length is a microsleep. Default: 1.5 s (Euro NCAP: 1 to
     /// 2 s).
@@ -101,7 +101,7 @@ impl Default for Options {
     }
 }
 
-/// An option that makes no sense.
+/// An option is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum OptionsError {
     #[error(
@@ -117,7 +117,7 @@ pub enum OptionsError {
     #[error("region has no effect while watch is \"{0}\": set watch = \"region\", or remove it")]
     UselessRegion(Watch),
     #[error(
-        "drowsy is {drowsy}; it is a share of time from {} to {}",
+        "drowsy is {drowsy}, but must be a share of time from {} to {}",
         Options::DROWSY.start(),
         Options::DROWSY.end()
     )]
@@ -132,7 +132,7 @@ pub enum OptionsError {
         longer: &'static str,
         longer_ms: u128,
     },
-    #[error("{key} is {millis}; it is from {} to {} ms",
+    #[error("{key} is {millis}, but must be from {} to {} ms",
         Options::CLOSURE_MS.start(), Options::CLOSURE_MS.end())]
     Closure { key: &'static str, millis: u128 },
     #[error(
@@ -158,15 +158,16 @@ impl OptionsError {
 }
 
 impl Options {
-    /// What `drowsy` may be: below the first value blinks alone would reach it.
+    /// The range of `drowsy`: below the first value blinks alone would reach
+    /// it.
     pub const DROWSY: RangeInclusive<f32> = 0.02..=0.9;
-    /// What the lengths of closures may be, in milliseconds. Shorter ones are
-    /// long blinks.
+    /// The range of the lengths of closures, in milliseconds. Shorter closures
+    /// are long blinks.
     pub const CLOSURE_MS: RangeInclusive<u64> = 600..=60_000;
-    /// What `keep_calibration` may be, in seconds.
+    /// The range of `keep_calibration`, in seconds.
     pub const KEEP_CALIBRATION_S: RangeInclusive<f64> = 0.0..=600.0;
 
-    /// Says what makes no sense.
+    /// Checks the ranges.
     ///
     /// # Errors
     /// [`OptionsError`], naming the option.

@@ -1,12 +1,13 @@
-//! How fast frames come, and how long an interval between two may be.
+//! Measures the rate of frames, and limits the interval between two frames.
 
 use std::time::Duration;
 
-/// The intervals that are remembered.
+/// How many intervals are remembered.
 const REMEMBERED: usize = 32;
-/// With fewer, the rate is unknown.
+/// With fewer intervals the rate is unknown.
 const LEAST: usize = 8;
-/// Intervals up to this one always count, and none above the second one does.
+/// Intervals up to the first one always count; intervals above the second one
+/// never count.
 const ALWAYS: Duration = Duration::from_millis(250);
 const NEVER: Duration = Duration::from_millis(500);
 
@@ -16,7 +17,8 @@ pub(super) struct Pace {
     intervals: [Duration; REMEMBERED],
     next: usize,
     count: usize,
-    /// The mean of the middle half, so that neither jitter nor a pause moves it.
+    /// The mean of the middle half, which does not change with jitter or a
+    /// pause.
     middle: Duration,
 }
 
@@ -41,8 +43,8 @@ impl Pace {
         (self.count >= LEAST).then(|| 1.0 / self.middle.as_secs_f32())
     }
 
-    /// The longest interval over which an eye is taken to stay as it was: twice
-    /// the usual interval, but 250 ms at least and 500 ms at most.
+    /// The longest interval in which an eye is assumed not to change: twice the
+    /// usual interval, but 250 ms to 500 ms.
     pub fn longest_interval(&self) -> Duration {
         (2 * self.middle).clamp(ALWAYS, NEVER)
     }

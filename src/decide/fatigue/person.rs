@@ -14,33 +14,39 @@ use super::state::{Reason, State};
 use super::windows::{self, Kind, Windows};
 use crate::frame::Timestamp;
 
-/// Without usable eyes, or without a face, for so long, nothing is known.
+/// After this time without usable eyes, or without a face, the state is
+/// unknown.
 pub(super) const BLIND: Duration = Duration::from_secs(10);
 /// Frames per second below which there is no reading.
 const RATE_LEAST: f32 = 4.5;
 /// Frames per second from which blinks are measured.
 const BLINK_RATE_LEAST: f32 = 15.0;
-/// Beyond so many degrees of yaw from rest the far eye, or both, do not count.
+/// From this yaw relative to the rest pose on, the far eye does not count, or
+/// neither eye counts.
 const YAW_ONE: f32 = 15.0;
 const YAW_NONE: f32 = 30.0;
-/// A head bent down further than this from its rest starts no closure.
+/// If the head is further below its rest pose than this, no closure starts.
 const PITCH_DOWN: f32 = -12.0;
 /// Eyes that look down start no closure.
 const GAZE_DOWN: f32 = 0.5;
-/// How covered eyes are not used.
+/// From this value of `covered` on, the eyes are not used.
 const COVERED: f32 = 0.5;
-/// How long eyes must be open to end a microsleep, and to end graver states.
+/// How long eyes must be open to end a microsleep, and to end more severe
+/// states.
 const OPEN_AFTER_MICROSLEEP: Duration = Duration::from_secs(2);
 const OPEN_AFTER_SLEEP: Duration = Duration::from_secs(3);
-/// Eyes that were shut for so long when they were lost were not just blinking.
+/// Eyes that were shut for this time when they were lost were not just
+/// blinking.
 const LOST_CLOSED: Duration = Duration::from_millis(250);
-/// Blinks of up to this length tell the shut level: 100 to 400 ms are usual.
+/// Blinks of up to this length are used for the shut level: 100 to 400 ms are
+/// usual.
 const ORDINARY_BLINK: Duration = Duration::from_millis(400);
-/// A closure of this length begins the count of open time anew.
+/// A closure of this length restarts the count of open time.
 const OPEN_BROKEN_BY: Duration = Duration::from_millis(500);
 /// `drowsy` over 180 s, as a part of the threshold over 60 s.
 const DROWSY_LONG: f32 = 2.0 / 3.0;
-/// Drowsiness ends below this part of its threshold, held for so long.
+/// Drowsiness ends when PERCLOS is below this part of the threshold for this
+/// time.
 const DROWSY_OFF: f32 = 8.0 / 15.0;
 const DROWSY_OFF_AFTER: Duration = Duration::from_secs(60);
 /// The share of a window that must be valid.
@@ -50,7 +56,7 @@ const VALID_LEAST: f32 = 0.5;
 const CHECK: Duration = Duration::from_secs(5);
 const CHECK_WITHIN: f32 = 0.2;
 
-/// What the last frame showed, if it had usable eyes.
+/// The values of the last frame, if it had usable eyes.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     raw: [Option<f32>; 2],
@@ -60,7 +66,7 @@ struct Seen {
     is_deep: bool,
 }
 
-/// All that is remembered of a person. 20 KiB at most, whatever happens.
+/// The state of a person: never more than 20 KiB.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     /// The face's number; `None` while this place is free.
@@ -69,7 +75,7 @@ pub(super) struct Person {
     pub rect: [f32; 4],
     /// When the face was last seen.
     pub last_seen: Duration,
-    /// When a frame was last looked at.
+    /// The time of the last frame.
     last_frame: Duration,
     seen: Option<Seen>,
     /// When eyes were last usable.
@@ -98,7 +104,7 @@ pub(super) struct Person {
     next_report: Duration,
 }
 
-/// What a frame is to a person.
+/// The parts of a frame that are the same for all persons.
 pub(super) struct Frame<'f> {
     pub now: Duration,
     pub pace: &'f Pace,
@@ -141,12 +147,12 @@ impl Person {
     }
 
     /// Whether the eyes were shut when they were lost, or an alarm is on: then
-    /// another face does not take this person's place at once.
+    /// another face is not watched instead at once.
     pub const fn is_grave(&self) -> bool {
         self.is_lost_closed || self.alarm.is_some()
     }
 
-    /// Begins with another person.
+    /// Starts with another person.
     pub fn start(&mut self, track: u32, now: Duration) {
         self.track = Some(track);
         self.last_seen = now;
@@ -166,7 +172,7 @@ impl Person {
         self.next_report = Duration::ZERO;
     }
 
-    /// Forgets what was measured.
+    /// Forgets all measurements.
     fn start_measuring(&mut self, now: Duration) {
         self.blind = NOT_BLIND;
         for levels in &mut self.levels {
@@ -186,7 +192,7 @@ impl Person {
         self.awake_since = None;
     }
 
-    /// Goes on with a face that was missing and has another number now.
+    /// Continues with a face that was missing and has another number now.
     pub fn resume(&mut self, track: u32) {
         self.track = Some(track);
         self.is_checked = true;
@@ -195,8 +201,8 @@ impl Person {
         }
     }
 
-    /// Takes a frame; `eyes` is `None` if the face is not in it. Puts what
-    /// happened into `events`.
+    /// Takes a frame; `eyes` is `None` if the face is not in it. Adds events to
+    /// `events`.
     pub fn look(&mut self, frame: &Frame<'_>, eyes: Option<&EyeSample>, events: &mut Vec<Event>) {
         let now = frame.now;
         self.camera_lost = false;
@@ -209,7 +215,7 @@ impl Person {
             None => Err(None),
         };
 
-        // The interval up to now belongs to the frame before.
+        // The interval up to now has the values of the frame before.
         let counted = self
             .seen
             .filter(|_| usable.is_ok() && since_last <= longest && !since_last.is_zero());
@@ -290,7 +296,7 @@ impl Person {
         self.settle(frame, events);
     }
 
-    /// The raw values of the eyes that count, or why none does.
+    /// The raw values of the eyes that count, or why neither counts.
     fn usable(&self, eyes: &EyeSample) -> Result<[Option<f32>; 2], Option<Reason>> {
         let yaw = known(eyes.yaw).map_or(0.0, |yaw| yaw - self.rest.yaw());
         if yaw.abs() > YAW_NONE {
@@ -300,7 +306,8 @@ impl Person {
             return Err(Some(eyes.reason.unwrap_or(Reason::EyesHidden)));
         }
         let (mut left, mut right) = (known(eyes.left), known(eyes.right));
-        // With the nose to the picture's right, the person's left eye is far.
+        // With the nose to the picture's right, the person's left eye is the
+        // far one.
         if yaw > YAW_ONE {
             left = None;
         } else if yaw < -YAW_ONE {
@@ -325,7 +332,7 @@ impl Person {
         if seen.is_open {
             self.open_for += interval;
         }
-        // Shut eyes say nothing about the open level of a face that came back.
+        // Shut eyes do not show the open level of a face that came back.
         if seen.is_frontal && !(self.is_checked && seen.is_deep) {
             for (levels, raw) in self.levels.iter_mut().zip(seen.raw) {
                 if let Some(raw) = raw {
@@ -387,7 +394,7 @@ impl Person {
         }
     }
 
-    /// The reason that explains most of the time without usable eyes.
+    /// The reason for most of the time without usable eyes.
     fn blind_reason(&self) -> Reason {
         let longest = self.blind.iter().max_by_key(|(_, time)| *time);
         match longest {
@@ -431,7 +438,7 @@ impl Person {
         );
     }
 
-    /// Raises the alarm that a closure of this length calls for.
+    /// Raises the alarm for a closure of this length.
     fn raise(&mut self, length: Duration, options: &Options) {
         let called = if length >= options.unresponsive {
             State::Unresponsive
@@ -449,7 +456,7 @@ impl Person {
         self.alarm = self.alarm.max(Some(called));
     }
 
-    /// Compares the open level of a face that came back, once it is known.
+    /// Compares the open level of a face that came back, when it is known.
     fn check(&mut self, now: Duration) {
         if !self.is_checked {
             return;
@@ -469,7 +476,8 @@ impl Person {
         self.is_checked = !compared;
     }
 
-    /// Decides on the state, and reports it if it changed or a second is over.
+    /// Decides on the state, and reports it if it changed or a second has
+    /// passed.
     fn settle(&mut self, frame: &Frame<'_>, events: &mut Vec<Event>) {
         let now = frame.now;
         self.raise(self.closures.length(), frame.options);
@@ -519,7 +527,7 @@ impl Person {
             };
             (State::NoReading, Some(reason))
         } else if missing > Duration::ZERO {
-            // A face that is missing for a while changes nothing.
+            // A face that is missing for a short time changes nothing.
             before
         } else if fps.is_some_and(|fps| fps < RATE_LEAST) {
             (State::NoReading, Some(Reason::Rate))
@@ -570,8 +578,8 @@ impl Person {
             self.decision.since = Timestamp(now);
         }
         if is_new || now >= self.next_report {
-            // Not from the last report on, so that the rate of frames does not
-            // slow it down.
+            // Counted from the time at which the last report was due, so that
+            // the rate of frames does not delay it.
             let next = self.next_report + REPORT;
             self.next_report = if is_new || next <= now {
                 now + REPORT
@@ -612,7 +620,7 @@ impl Person {
     }
 }
 
-/// How often a state is reported that does not change.
+/// How often an unchanged state is reported.
 const REPORT: Duration = Duration::from_secs(1);
 
 const NOT_BLIND: [(Reason, Duration); 4] = [
@@ -637,13 +645,13 @@ const NO_EYES: EyeSample = EyeSample {
     reason: None,
 };
 
-/// A number that a network or a file gave, if it is one.
+/// A number from a network or a file, if it is finite.
 fn known(value: Option<f32>) -> Option<f32> {
     value.filter(|value| value.is_finite())
 }
 
-/// Events beyond the room for them are dropped rather than memory allocated:
-/// there is room for all that one frame can bring.
+/// There is room for all events of a frame. Further ones would be dropped, so
+/// that no memory is allocated.
 pub(super) fn push(events: &mut Vec<Event>, now: Duration, what: What) {
     if events.len() < events.capacity() {
         events.push(Event {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What holds of a person's wakefulness. Graver states are greater.
+/// How awake a person is. More severe states compare as greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// There is no face in the watched region.
@@ -48,7 +48,7 @@ impl State {
         }
     }
 
-    /// Whether the person should be alarmed: drowsy or graver.
+    /// Whether this state raises an alarm: drowsy or more severe.
     #[must_use]
     pub fn is_alarm(self) -> bool {
         self >= Self::Drowsy
@@ -70,7 +70,8 @@ pub enum Reason {
     Dark,
     /// The picture is too bright.
     Glare,
-    /// The eyes are not to be seen: dark glasses, a hand, hair, a face too small.
+    /// The eyes are not visible: dark glasses, a hand, hair, or the face is too
+    /// small.
     EyesHidden,
     /// Frames come too slowly.
     Rate,
@@ -113,7 +114,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A name that is none of [`Reason`]'s.
+/// The name is not a [`Reason`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown reason '{name}'; reasons are {}", Reason::ALL.map(Reason::name).join(", "))]
 pub struct UnknownReason {

@@ -1,4 +1,5 @@
-//! Synthetic traces through all rules, against plain integrations.
+//! Applies all rules to synthetic traces, and compares the results with plain
+//! integrations.
 
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ fn times(fps: f64, jitter: f64, length: f64, random: &mut Random) -> Vec<f64> {
     times
 }
 
-/// Lids that shut at these times for so long: from 0.3 on the way down to 0.5 on
-/// the way up. They take 60 ms to shut and 120 ms to open.
+/// Lids that shut at these times for these lengths, measured from 0.3 on the
+/// way down to 0.5 on the way up. They need 60 ms to shut and 120 ms to open.
 #[derive(Debug)]
 struct Lids(Vec<(f64, f64)>);
 
@@ -84,7 +85,7 @@ fn raw(openness: f64) -> f64 {
     0.05 + 0.95 * openness
 }
 
-/// Everything that came of a trace: the decision after each frame, and events.
+/// The result of a trace: the decision after each frame, and events.
 struct Course {
     decisions: Vec<(f64, FatigueDecision)>,
     events: Vec<Event>,
@@ -133,8 +134,8 @@ impl Course {
     }
 }
 
-/// PERCLOS over the 60 s before `now`, by plain sums over all frames: of each
-/// the time and the more open eye's openness, `None` if it is not valid.
+/// PERCLOS over the 60 s before `now`, by plain sums over all frames, each with
+/// its time and the openness of the more open eye; `None` if it is not valid.
 fn plain_perclos(frames: &[(f64, Option<f64>)], now: f64, longest: f64) -> f64 {
     let counts = |pair: &[(f64, Option<f64>)]| {
         pair[0].1.is_some() && pair[1].1.is_some() && pair[1].0 - pair[0].0 <= longest + 1e-9
@@ -174,7 +175,7 @@ fn plain_perclos(frames: &[(f64, Option<f64>)], now: f64, longest: f64) -> f64 {
 }
 
 #[test]
-fn perclos_is_that_of_a_plain_integration() {
+fn perclos_equals_a_plain_integration() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for fps in [5.0, 7.5, 10.0, 15.0, 24.0, 30.0, 60.0] {
         for (blinks, droops) in [(true, true), (false, true), (true, false)] {
@@ -209,7 +210,8 @@ fn perclos_is_that_of_a_plain_integration() {
                 .collect();
             let mut compared = 0;
             for (index, (time, decision)) in course.decisions.iter().enumerate() {
-                // Between closures, where all know what counts; and some of them.
+                // Between closures, where the result is certain, and only some
+                // frames.
                 if *time < 100.0 || decision.closure.is_some() || index % 97 != 0 {
                     continue;
                 }
@@ -301,7 +303,7 @@ fn a_gap_of_20_s_leaves_two_thirds_valid() {
     assert_eq!(last.window, Duration::from_secs(60));
     assert!((last.valid - 0.667).abs() < 0.002, "{}", last.valid);
     assert_eq!(last.state, State::Ok);
-    // Ten seconds into the gap nothing was known any more.
+    // After ten seconds of the gap the state was unknown.
     let reading = |time: f64| {
         let (_, decision) = course.decisions.iter().find(|(at, _)| *at >= time).unwrap();
         (decision.state, decision.reason)
@@ -312,7 +314,7 @@ fn a_gap_of_20_s_leaves_two_thirds_valid() {
 }
 
 #[test]
-fn states_come_in_their_order_and_say_why() {
+fn states_come_in_their_order_with_reasons() {
     let frame = |frame: u32| f64::from(frame) / 20.0;
     let turned = EyeSample {
         yaw: Some(40.0),
@@ -366,7 +368,7 @@ fn states_come_in_their_order_and_say_why() {
         .find(|(time, d)| *time > 64.0 && d.state == State::Ok)
         .unwrap();
     assert!((awake.0 - 67.0).abs() < 0.11, "{}", awake.0);
-    // Once a second, and at each change.
+    // Once per second, and at each change.
     let told = course
         .events
         .iter()
@@ -376,7 +378,7 @@ fn states_come_in_their_order_and_say_why() {
 }
 
 #[test]
-fn who_falls_asleep_while_calibrating_is_asleep() {
+fn a_person_can_fall_asleep_while_calibrating() {
     let samples = (0..200).map(|frame| {
         let time = f64::from(frame) / 20.0;
         (time, Some(both(raw(if time < 3.0 { 1.0 } else { 0.0 }))))
@@ -393,7 +395,7 @@ fn who_falls_asleep_while_calibrating_is_asleep() {
 }
 
 #[test]
-fn an_alarm_is_acknowledged_until_it_becomes_graver() {
+fn an_alarm_is_acknowledged_until_it_becomes_more_severe() {
     let mut fatigue = Fatigue::new(Options::default());
     let mut alarms = Vec::new();
     for frame in 0..1000 {
@@ -424,7 +426,7 @@ fn an_alarm_is_acknowledged_until_it_becomes_graver() {
 
 #[test]
 fn drowsiness_needs_both_windows_and_ends_late() {
-    // A second shut in five, then a second in thirty.
+    // Shut for one second in five, then for one second in thirty.
     let samples = (0..9000).map(|frame| {
         let time = f64::from(frame) / 15.0;
         let period = if time < 300.0 { 5.0 } else { 60.0 };
@@ -448,7 +450,8 @@ fn drowsiness_needs_both_windows_and_ends_late() {
         .decisions
         .iter()
         .rfind(|(_, d)| d.state == State::Drowsy);
-    // After 300 s the window takes 38 s to fall below 0.08, and then a minute.
+    // After 300 s the window needs 38 s to fall below 0.08, and then a minute
+    // must pass.
     assert!(
         (390.0..405.0).contains(&awake.unwrap().0),
         "{:?}",
@@ -457,7 +460,7 @@ fn drowsiness_needs_both_windows_and_ends_late() {
 }
 
 #[test]
-fn slow_frames_are_no_reading() {
+fn slow_frames_give_no_reading() {
     let samples = |fps: f64| (0..300).map(move |frame| (f64::from(frame) / fps, Some(both(1.0))));
     let slow = Course::of(Options::default(), samples(4.0));
     assert_eq!(slow.last().state, State::NoReading);
@@ -580,7 +583,7 @@ fn a_turned_head_leaves_the_near_eye() {
         });
         *Course::of(Options::default(), samples).last()
     };
-    // Within 15 degrees of the rest at 5 degrees both eyes count.
+    // Up to 15 degrees from the rest pose at 5 degrees both eyes count.
     assert_eq!(look(18.0, 0.0, 1.0).state, State::Ok);
     let far_left = look(25.0, 1.0, 0.0);
     assert_eq!(far_left.state, State::Unresponsive);
@@ -590,7 +593,7 @@ fn a_turned_head_leaves_the_near_eye() {
 }
 
 #[test]
-fn hidden_eyes_are_no_reading() {
+fn hidden_eyes_give_no_reading() {
     let samples = (0..300).map(|frame| {
         let eyes = EyeSample {
             covered: Some(0.9),
@@ -658,7 +661,7 @@ fn look_for(fatigue: &mut Fatigue, from: &mut u32, seconds: u32, faces: &[FaceSa
 }
 
 #[test]
-fn another_person_is_calibrated_anew() {
+fn another_person_is_calibrated_again() {
     let mut fatigue = Fatigue::new(Options::default());
     let mut at = 0;
     look_for(
@@ -670,7 +673,7 @@ fn another_person_is_calibrated_anew() {
     assert_eq!(fatigue.decision().track, Some(1));
     assert_eq!(fatigue.decision().state, State::Ok);
     assert_eq!(fatigue.of(2), None);
-    // A little larger is not enough.
+    // A slightly larger face is not enough.
     look_for(
         &mut fatigue,
         &mut at,
@@ -722,7 +725,7 @@ fn a_look_over_the_shoulder_keeps_the_calibration() {
     let same = comes_back(4, 0.45, 0.95, false);
     assert_eq!((same.state, same.track), (State::Ok, Some(2)));
     assert!(same.window > Duration::from_secs(40));
-    // Elsewhere, with other eyes, too late, or after somebody else.
+    // At another place, with other eyes, too late, or after another person.
     assert!(!comes_back(4, 0.0, 1.0, false).calibrated);
     assert!(!comes_back(4, 0.45, 0.7, false).calibrated);
     assert!(!comes_back(12, 0.45, 1.0, false).calibrated);
@@ -730,7 +733,7 @@ fn a_look_over_the_shoulder_keeps_the_calibration() {
 }
 
 #[test]
-fn a_recording_that_begins_again_starts_anew() {
+fn a_recording_that_begins_again_resets_everything() {
     let mut fatigue = Fatigue::new(Options::default());
     let mut now = 0;
     look_for(&mut fatigue, &mut now, 40, &[face(1, 0.4, 0.2, 1.0)]);
@@ -769,7 +772,7 @@ fn only_the_region_is_watched() {
 }
 
 #[test]
-fn everybody_is_watched_if_so_wished() {
+fn everybody_can_be_watched() {
     let mut fatigue = Fatigue::new(Options {
         watch: Watch::All,
         ..Options::default()
@@ -792,7 +795,7 @@ fn everybody_is_watched_if_so_wished() {
     assert_eq!(fatigue.of(1).unwrap().state, State::Ok);
     assert_eq!(fatigue.decision().state, State::Asleep);
     assert_eq!(fatigue.decision().track, Some(2));
-    // The sleeper wakes and goes, then the other one.
+    // The sleeper wakes and leaves, then the other person leaves.
     look_for(
         &mut fatigue,
         &mut at,
@@ -950,8 +953,8 @@ fn sample(openness: Option<f64>, of: impl Fn(f64) -> f64) -> Option<EyeSample> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever alarm there is, the eyes were seen shut for as long, in frames
-    /// that followed each other closely.
+    /// For any alarm, the eyes were seen shut for its time, in frames close to
+    /// each other.
     #[test]
     fn invalid_time_makes_no_alarm(
         pieces in pieces(), fps in 5.0..60.0_f64, jitter in 0.0..0.25_f64, seed in any::<u64>(),
@@ -986,8 +989,8 @@ proptest! {
         }
     }
 
-    /// A person's own scale changes nothing, and neither does a shift after five
-    /// blinks.
+    /// Neither a person's own scale nor, after five blinks, a shift changes the
+    /// result.
     #[test]
     fn scale_and_shift_change_nothing(
         pieces in pieces(), fps in 10.0..60.0_f64, scale in 0.7..1.4_f64, shift in 0.0..0.1_f64, seed in any::<u64>(),
@@ -1016,9 +1019,9 @@ proptest! {
         }
     }
 
-    /// Any numbers and any times are taken, without a panic.
+    /// Any numbers and any times are accepted, without a panic.
     #[test]
-    fn anything_can_be_looked_at(
+    fn any_input_is_accepted(
         frames in prop::collection::vec((any::<u64>(), prop::collection::vec((0_u32..5, any::<[Option<f32>; 6]>(), any::<[f32; 4]>()), 0..4)), 0..200),
         all in any::<bool>(),
     ) {
@@ -1029,7 +1032,7 @@ proptest! {
                 let eyes = EyeSample { left, right, jaw, yaw, pitch, gaze_down, rect: Some(rect), ..EyeSample::default() };
                 FaceSample { track, eyes }
             }).collect();
-            // Up to some years, and mostly near each other.
+            // Up to some years, and mostly close to each other.
             let time = if time % 3 == 0 { time >> 8 } else { time % 1_000_000_000_000 };
             fatigue.look(Timestamp(Duration::from_nanos(time)), &faces);
             let decision = fatigue.decision();

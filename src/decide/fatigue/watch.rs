@@ -1,5 +1,5 @@
-//! Whose eyes are watched, and whether a face that comes back is the same
-//! person.
+//! Decides whose eyes are watched, and whether a face that comes back is the
+//! same person.
 
 use std::time::Duration;
 
@@ -13,38 +13,40 @@ use super::state::{Reason, State};
 use crate::frame::Timestamp;
 use crate::track::SLOTS;
 
-/// Another face must be so much larger in area than the watched one, for so
-/// long, to be watched instead.
+/// Another face is watched instead if its area is this much larger, for this
+/// time.
 const LARGER: f32 = 1.5;
 const LARGER_FOR: Duration = Duration::from_secs(1);
 /// How long a watched face must be missing before another one is watched; after
 /// an alarm or with the eyes last seen shut, [`BLIND`].
 const MISSING: Duration = Duration::from_secs(1);
-/// A face that comes back overlaps the last box by at least this part of the
-/// smaller of the two.
+/// The box of a face that comes back overlaps the last box by at least this
+/// part of the smaller one.
 const OVERLAP: f32 = 0.1;
-/// Events that one frame can bring per person: a closure, a yawn, a state.
+/// The largest number of events per person and frame: a closure, a yawn, a
+/// state.
 const EVENTS_EACH: usize = 4;
-/// A clock that stands still for longer than this was set anew.
+/// A clock that goes back by more than this was set back.
 const CLOCK_SET_BACK: Duration = Duration::from_secs(1);
 
-/// Decides on the eyes of those who are watched, in memory of fixed size: 20
-/// KiB per person. One person's is held unless everybody is watched, else
-/// that of as many as are followed at most ([`SLOTS`]).
+/// Decides on the eyes of the watched persons, in memory of fixed size: 20 KiB
+/// per person. There is memory for one person, or for [`SLOTS`] persons if
+/// everybody is watched.
 #[derive(Clone, Debug)]
 pub struct Fatigue {
     options: Options,
     pace: Pace,
     persons: Box<[Person]>,
-    /// Who else was in the region while the watched face was missing.
+    /// Whether another face was in the region while the watched face was
+    /// missing.
     other_seen: bool,
     /// Since when another face is larger than the watched one.
     larger_since: Option<(u32, Duration)>,
     pub(super) events: Vec<Event>,
     now: Option<Timestamp>,
-    /// When this began, for `nobody` before the first face.
+    /// The start time, for `nobody` before the first face.
     began: Duration,
-    /// What is said while there is no person.
+    /// The decision while there is no person.
     empty: FatigueDecision,
     next_report: Duration,
     camera_lost_at: Option<Duration>,
@@ -53,7 +55,7 @@ pub struct Fatigue {
 }
 
 impl Fatigue {
-    /// Knows nobody yet. Options should [validate](Options::validate).
+    /// A watch without persons. Options should [validate](Options::validate).
     #[must_use]
     pub fn new(options: Options) -> Self {
         let count = match options.watch {
@@ -83,9 +85,10 @@ impl Fatigue {
         &self.options
     }
 
-    /// Takes a frame and all faces in it, whether they count for other stages or
-    /// not. A time before the last one counts as the same instant, unless the
-    /// clock was set back by more than a second: then everything starts anew.
+    /// Takes a frame and all faces in it, whether they count for other stages
+    /// or not. A time before the last one counts as the same instant, unless
+    /// the clock was set back by more than a second: then everything starts
+    /// again.
     pub fn look(&mut self, now: Timestamp, faces: &[FaceSample]) {
         let before = self.now;
         let now = match before {
@@ -112,7 +115,7 @@ impl Fatigue {
         self.follow_alarm(now.0);
     }
 
-    /// Forgets everybody, as for frames with another clock.
+    /// Forgets everybody, for example before frames with another clock.
     pub fn clear(&mut self) {
         for person in &mut self.persons {
             person.release();
@@ -129,8 +132,9 @@ impl Fatigue {
         self.is_acknowledgement_asked = false;
     }
 
-    /// Notes that no frames come. May be called as often as one likes; it has an
-    /// effect at once and then once a second. Returns whether it had.
+    /// Notes that no frames come. Can be called at any rate; it has an effect
+    /// at the first call and then once per second. Returns whether it had an
+    /// effect.
     pub fn lose_camera(&mut self, now: Timestamp) -> bool {
         let now = now.max(self.now.unwrap_or_default());
         let again = self.camera_lost_at.map(|at| at + Duration::from_secs(1));
@@ -156,7 +160,7 @@ impl Fatigue {
     }
 
     /// Acknowledges the alarm that is on, with the next frame. It stays
-    /// acknowledged until it ends or becomes graver.
+    /// acknowledged until it ends or becomes more severe.
     pub const fn acknowledge(&mut self) {
         self.is_acknowledgement_asked = true;
     }
@@ -191,13 +195,14 @@ impl Fatigue {
         }
     }
 
-    /// What happened in the last frame, in order.
+    /// The events of the last frame, in order.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// What is decided of a face of the last frame; `None` if it is not watched.
+    /// The decision about a face of the last frame; `None` if it is not
+    /// watched.
     #[must_use]
     pub fn of(&self, track: u32) -> Option<&FatigueDecision> {
         self.persons
@@ -206,8 +211,8 @@ impl Fatigue {
             .map(Person::decision)
     }
 
-    /// What is decided altogether: of the watched person, or of the gravest of
-    /// several.
+    /// The overall decision: about the watched person, or about the one in the
+    /// most severe state.
     #[must_use]
     pub fn decision(&self) -> &FatigueDecision {
         self.persons
@@ -326,7 +331,7 @@ impl Fatigue {
                 continue;
             }
             is_anybody_new = true;
-            // A free place, or that of who is missing longest.
+            // A free place, or that of the person who is missing longest.
             let place = self
                 .persons
                 .iter_mut()
@@ -349,14 +354,15 @@ impl Fatigue {
             person.look(&frame, face.map(|face| &face.eyes), &mut self.events);
             let is_gone = face.is_none()
                 && now.saturating_sub(person.last_seen) >= BLIND.max(self.options.keep_calibration);
-            // Who was lost with shut eyes is remembered until somebody is seen.
+            // A person who was lost with shut eyes is remembered until another
+            // face is seen.
             if is_gone && (person.decision().state == State::Nobody || is_anybody_new) {
                 person.release();
             }
         }
     }
 
-    /// Says how it is while there is no person at all.
+    /// Updates the decision while there is no person at all.
     fn look_at_nobody(&mut self, now: Duration, reason: Option<Reason>) {
         if self.persons.iter().any(|person| person.track.is_some()) {
             self.next_report = now;
@@ -390,7 +396,7 @@ impl Fatigue {
     }
 }
 
-/// What becomes of the one watched person in a frame.
+/// What a frame means for the single watched person.
 enum Next<'f> {
     Same(Option<&'f FaceSample>),
     /// Another person.

@@ -1,13 +1,13 @@
 //! Sliding windows of 60 s and 180 s over valid and shut time, in fixed memory.
 //!
-//! Time is cut into buckets of 100 ms. A window ends at the last frame and
-//! begins within a bucket, of which the part inside counts: the share is right
-//! to 25 ms at most, whatever the rate of frames.
+//! Time is divided into buckets of 100 ms. A window ends at the last frame and
+//! begins inside of a bucket, of which the part in the window counts. The error
+//! is at most 25 ms at any rate of frames.
 
 use std::time::Duration;
 
 const BUCKET: Duration = Duration::from_millis(100);
-/// The unit of what a bucket holds: 2 microseconds, so that 16 bits suffice.
+/// The unit of times in a bucket: 2 microseconds, so that 16 bits are enough.
 const UNIT_NANOS: u128 = 2_000;
 
 /// The short window.
@@ -38,10 +38,10 @@ impl Sum {
     }
 }
 
-/// What a window holds.
+/// Valid and shut time in a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Share {
-    /// How long the window is so far.
+    /// The length of the window so far.
     pub length: Duration,
     pub valid: Duration,
     pub shut: Duration,
@@ -112,7 +112,7 @@ impl Windows {
     pub fn advance(&mut self, now: Duration) {
         let number = self.number(now);
         if number.saturating_sub(self.head) > LONG_BUCKETS + 1 {
-            // Nothing of what is remembered is in a window any more.
+            // No bucket is in a window any more.
             self.buckets.fill(Bucket::default());
             self.short = Sum::default();
             self.long = Sum::default();
@@ -130,8 +130,8 @@ impl Windows {
         }
     }
 
-    /// Adds the time from `from` to `to`, which is at most the last advance. What
-    /// is in no window any more is left out.
+    /// Adds the time from `from` to `to`, which is at most the last advance.
+    /// Time before the windows is ignored.
     pub fn add(&mut self, from: Duration, to: Duration, kind: Kind) {
         let mut start = from.max(self.origin);
         while start < to {
@@ -145,7 +145,8 @@ impl Windows {
                 start = end;
                 continue;
             }
-            // Differences of rounded ends, so that rounding does not add up.
+            // Differences of rounded ends, so that rounding errors do not add
+            // up.
             let unit = |time: Duration| time.as_nanos() / UNIT_NANOS;
             let units = u16::try_from(unit(end) - unit(start)).unwrap_or(u16::MAX);
             let bucket = &mut self.buckets[(number % BUCKETS as u64) as usize];
@@ -199,11 +200,11 @@ impl Windows {
     }
 }
 
-/// What a time was.
+/// The kind of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Valid,
-    /// Beside [`Valid`](Self::Valid), not in its place.
+    /// Counted in addition to [`Valid`](Self::Valid).
     Shut,
 }
 
@@ -218,9 +219,9 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Against plain sums over all intervals.
+        /// Compares with plain sums over all intervals.
         #[test]
-        fn windows_are_those_of_a_plain_sum(
+        fn windows_equal_a_plain_sum(
             steps in prop::collection::vec((5_u64..500, any::<bool>(), 0_u8..4), 1..2000),
             origin in 0_u64..1000,
         ) {
