@@ -1,4 +1,5 @@
-//! How the daemon is, in figures: for the event `health` and for `affectd status`.
+//! The daemon's health in figures, for the event `health` and for `affectd
+//! status`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::report::{CameraState, PausedBy};
 
-/// How the daemon is. Takes no memory of its own, so that making and copying one
-/// does not allocate.
+/// The daemon's health. Creating and cloning one does not allocate.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
     pub camera: CameraState,
-    /// Who asks for the pause, if there is one.
+    /// What requested the pause, if there is one.
     pub paused_by: PausedBy,
     /// Frames per second that went through all stages, in the last ten seconds;
     /// `None` in the first second.
@@ -20,29 +20,29 @@ pub struct Health {
     /// The same since the start.
     pub frames: u64,
     pub dropped: Dropped,
-    /// From having a frame to having handed its decisions to all outputs: what
-    /// half of the last ten seconds' frames took at most.
+    /// From the arrival of a frame to the end of the reports to all outputs:
+    /// the median of the last ten seconds.
     pub frame_p50: Option<Duration>,
-    /// What 99 of 100 frames took at most.
+    /// The same time, as the 99th percentile.
     pub frame_p99: Option<Duration>,
     /// Degrees Celsius, with `[thermal]`.
     pub temperature: Option<f32>,
-    /// Whether about every other frame is passed over because of it.
+    /// Whether about every other frame is skipped because of it.
     pub is_hot: bool,
     /// Allocations that the frame arena had no room for.
     pub arena_overflows: u64,
-    /// Bytes of the process that are in memory.
+    /// Resident memory of the process in bytes.
     pub resident: u64,
     /// Since the process started.
     pub uptime: Duration,
     pub reloads: Reloads,
-    /// How often affectd was started again after an end that it did not choose.
+    /// How often affectd was restarted after an unplanned end.
     pub restarts: u64,
-    /// Why, the last time.
+    /// The reason of the last one.
     pub restart_reason: Option<Arc<str>>,
 }
 
-/// Frames that did not go through the stages since the start, by reason.
+/// Frames that did not pass through the stages since the start, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// A newer frame came before they could be processed.
@@ -60,7 +60,7 @@ pub struct Dropped {
 pub struct Reloads {
     pub done: u64,
     pub failed: u64,
-    /// Why the last one failed; `None` if it did not.
+    /// Why the last reload failed; `None` if it did not fail.
     pub error: Option<Arc<str>>,
 }
 

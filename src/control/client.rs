@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long an answer may take; longer than the daemon's loop may.
+/// How long an answer may take: longer than the daemon waits for its loop.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The longest answer that is read.
@@ -17,7 +17,7 @@ const LONGEST: u64 = 1 << 20;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("affectd is not running: nothing listens at {}", .socket.display())]
+    #[error("affectd is not running: no process listens at {}", .socket.display())]
     NotRunning { socket: PathBuf },
     #[error("control socket {}: {source}{}", .socket.display(), hint(.source))]
     Io { socket: PathBuf, source: io::Error },

@@ -1,9 +1,10 @@
-//! The control socket: a Unix socket at which the daemon says how it is and, where
-//! the board file allows it, takes orders. One JSON object per line in, one out.
+//! The control socket: a Unix socket at which the daemon reports its status
+//! and, if the board file allows it, accepts commands. Each request and each
+//! answer is a JSON object on one line.
 //!
-//! It is apart from the event socket, which stays output only. A thread of its own
-//! serves the clients; the loop leaves a [`Snapshot`] there once a second and takes
-//! orders between two frames. It never waits for the thread.
+//! It is separate from the event socket, which only sends. A thread of its own
+//! serves the clients. The loop publishes a [`Snapshot`] once per second and
+//! executes commands between two frames. It never waits for the thread.
 //!
 //! What follows is `docs/control.md`: requests and answers.
 //!
@@ -20,7 +21,7 @@ pub use options::{Command, Error, Options, UnknownCommand, default_socket};
 pub use server::{CLIENTS, Control, Order, REQUEST_LONGEST};
 pub use status::{Condition, Snapshot};
 
-/// Makes the socket once, to find out whether the daemon can.
+/// Creates the socket once, to check whether the daemon can do so.
 ///
 /// # Errors
 /// See [`Error`].

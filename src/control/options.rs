@@ -1,4 +1,4 @@
-//! The board file's `[control]`, and what can be ordered.
+//! The board file's `[control]`, and the commands.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use crate::suggest::nearest;
 /// The board file's `[control]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Where the socket is made, with mode 0660.
+    /// The path of the socket, created with mode 0660.
     pub socket: PathBuf,
-    /// Which commands are taken besides `status`.
+    /// Which commands are allowed besides `status`.
     pub allow: Vec<Command>,
 }
 
@@ -26,16 +26,16 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Checks the options by themselves.
+    /// Checks the options without opening the socket.
     ///
     /// # Errors
-    /// The socket's path is longer than the kernel takes.
+    /// The socket's path is too long for the kernel.
     pub fn validate(&self) -> Result<(), Error> {
         Ok(unix_socket::check_path(&self.socket)?)
     }
 }
 
-/// `control.sock` in the directory that the service manager gives, or else in
+/// `control.sock` in the service manager's directory, or else in
 /// `/run/affectd`.
 #[must_use]
 pub fn default_socket() -> PathBuf {
@@ -46,7 +46,7 @@ pub fn default_socket() -> PathBuf {
     Path::new(directory.unwrap_or("/run/affectd")).join("control.sock")
 }
 
-/// What a client may order, where the board file allows it.
+/// A command of a client; the board file must allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Close the camera until `resume`.
@@ -75,7 +75,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// The name of no command.
+/// The name is not a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown command '{name}'{}; commands are {}",

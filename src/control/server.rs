@@ -24,14 +24,15 @@ pub const CLIENTS: usize = 8;
 /// The longest request in bytes, with its line's end.
 pub const REQUEST_LONGEST: usize = 4096;
 
-/// A client that sends no whole request for so long is disconnected, so that it
-/// does not keep others out.
+/// A client that sends no complete request in this time is disconnected, so
+/// that it does not block others.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the thread waits until the loop has done what was ordered.
+/// How long the thread waits until the loop has executed a command.
 const LOOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A pause after a client could not be accepted, for want of descriptors.
+/// The pause after a client could not be accepted because there are no free
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The control socket. Dropping it ends the thread and removes the socket.
@@ -45,7 +46,7 @@ pub struct Control {
     _alive: UnixStream,
 }
 
-/// What a client ordered, for the loop to do.
+/// A client's command for the loop.
 #[derive(Debug)]
 pub struct Order {
     pub command: Command,
@@ -53,19 +54,19 @@ pub struct Order {
 }
 
 impl Order {
-    /// Says that it is done, or why not.
+    /// Answers that the command was executed, or why not.
     pub fn finish(self, result: Result<(), String>) {
-        // The client may have given up.
+        // The client may be gone.
         let _ = self.done.try_send(result);
     }
 }
 
 impl Control {
-    /// Makes the socket and starts its thread.
+    /// Creates the socket and starts its thread.
     ///
     /// # Errors
-    /// The socket cannot be made, another process has it, or the system gives no
-    /// thread.
+    /// The socket cannot be created, another process uses it, or no thread can
+    /// be started.
     pub fn open(options: &Options) -> Result<Self, Error> {
         let (listener, file) = Listener::bind(&options.socket)?;
         let (alive, ended) = UnixStream::pair().map_err(Error::Thread)?;
@@ -99,8 +100,8 @@ impl Control {
         &self.options
     }
 
-    /// Leaves word of how things are. Does nothing if the thread is reading the
-    /// last one at this moment; never waits.
+    /// Publishes a snapshot. Does nothing if the thread is just reading the
+    /// last one; never waits.
     pub fn publish(&self, snapshot: Snapshot) {
         match self.latest.try_lock() {
             Ok(mut latest) => *latest = Some(snapshot),
@@ -109,7 +110,7 @@ impl Control {
         }
     }
 
-    /// What a client has ordered, if one has.
+    /// The next command of a client, if there is one.
     #[must_use]
     pub fn take_order(&self) -> Option<Order> {
         self.orders.try_recv().ok()
@@ -182,7 +183,7 @@ impl Server {
         }
     }
 
-    /// Accepts a client; false if that failed for want of something.
+    /// Accepts a client; false if there are no free resources.
     fn accept(&mut self, clients: &mut Vec<Client>) -> bool {
         match self.listener.accept() {
             Ok(socket) => {
@@ -204,8 +205,8 @@ impl Server {
         }
     }
 
-    /// Reads what a client has sent, and answers each whole line; false if the
-    /// client is done with.
+    /// Reads a client's requests and answers each complete line; false if the
+    /// client is finished.
     fn serve(&self, client: &mut Client) -> bool {
         let mut bytes = [0; 1024];
         let count = match recv(&client.socket, &mut bytes, RecvFlags::empty()) {
@@ -240,7 +241,7 @@ impl Server {
         true
     }
 
-    /// Answers a request; false if the client does not take the answer.
+    /// Answers a request; false if the client does not accept the answer.
     fn answer(&self, client: &Client, request: &[u8]) -> bool {
         let request: Request = match serde_json::from_slice(request) {
             Ok(request) => request,
@@ -305,8 +306,8 @@ fn refuse(client: &Client, error: &str) -> bool {
     reply(client, &json!({ "ok": false, "error": error }))
 }
 
-/// Sends an answer; false if it does not fit into what the kernel holds for a
-/// client that does not read.
+/// Sends an answer; false if it does not fit into the kernel's buffer because
+/// the client does not read.
 fn reply(client: &Client, answer: &impl serde::Serialize) -> bool {
     let Ok(mut line) = serde_json::to_vec(answer) else {
         return false;

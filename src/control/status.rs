@@ -1,4 +1,4 @@
-//! What the daemon says of itself.
+//! The daemon's answer to `status`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use crate::health::Health;
 use crate::output::events::{Hello, SCHEMA};
 use crate::report::CameraState;
 
-/// After so long without a sign of life the loop counts as stuck. It leaves one
-/// every second; a reload may hold it for some seconds.
+/// The loop counts as stuck after this time without a snapshot. It publishes
+/// one every second; a reload may delay it for some seconds.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// What the loop knew when it last left word. Making one does not allocate.
+/// The loop's state at one time. Creating one does not allocate.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Which machine this is and what it runs.
@@ -47,14 +47,14 @@ impl Condition {
 }
 
 impl Snapshot {
-    /// What is wrong at a time, in words.
+    /// The problems at a time, as texts.
     #[must_use]
     pub fn problems(&self, now: Instant) -> Vec<String> {
         let mut problems = Vec::new();
         let silent = now.saturating_duration_since(self.at);
         if silent >= STUCK {
             problems.push(format!(
-                "the loop has given no sign of life for {} s",
+                "the loop has not answered for {} s",
                 silent.as_secs()
             ));
         }
@@ -71,7 +71,7 @@ impl Snapshot {
         problems
     }
 
-    /// Whether the daemon does its work, given what is wrong.
+    /// Whether the daemon does its work, given its problems.
     #[must_use]
     pub fn condition(&self, problems: &[String]) -> Condition {
         match self.health.camera {

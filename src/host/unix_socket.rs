@@ -1,5 +1,5 @@
-//! Unix sockets that listen below a path: made with their mode, taken over from a
-//! process that was killed, and removed at the end.
+//! Unix sockets that listen at a path: created with their mode, replacing the
+//! socket of a killed process, and removed at the end.
 
 use std::fmt;
 use std::io;
@@ -16,27 +16,27 @@ use rustix::net::{
     socket_with,
 };
 
-/// The most bytes of a path: what `sockaddr_un` has room for, without the final
+/// The longest path in bytes: the room in `sockaddr_un`, without the final
 /// zero.
 pub const PATH_LONGEST: usize = 107;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
 
-/// Errors from making a socket.
+/// Errors from creating a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     #[error(
-        "{}: the path has {} bytes; a socket's path has at least 1 and at most {PATH_LONGEST}, none of them zero",
+        "{}: the path has {} bytes, but a socket's path has 1 to {PATH_LONGEST}, none of them zero; choose another path",
         .path.display(), .path.as_os_str().len()
     )]
     Path { path: PathBuf },
     #[error(
-        "{}: a file that is not a socket is there; remove it or choose another path",
+        "{}: there is a file that is not a socket; remove it or choose another path",
         .path.display()
     )]
     NoSocket { path: PathBuf },
-    #[error("{}: {holder} listens there; end it or choose another path", .path.display())]
+    #[error("{}: {holder} uses this socket; end it or choose another path", .path.display())]
     InUse { path: PathBuf, holder: Holder },
     #[error("{}: {doing}: {source}", .path.display())]
     Io {
@@ -46,15 +46,15 @@ pub enum SocketError {
     },
 }
 
-/// A process at the other end of a socket, as the kernel says.
+/// The process at the other end of a socket, as the kernel reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number, user and name; `None` where the kernel does not tell.
+    /// Its number, user and name; `None` if the kernel does not report them.
     process: Option<(i32, u32, String)>,
 }
 
 impl Holder {
-    /// The process that a connected socket leads to.
+    /// The process at the other end of a connected socket.
     #[must_use]
     pub fn of(socket: impl AsFd) -> Self {
         let process = socket_peercred(socket).ok().map(|peer| {
@@ -83,8 +83,8 @@ impl fmt::Display for Holder {
 /// # Errors
 /// [`SocketError::Path`].
 pub fn check_path(path: &Path) -> Result<(), SocketError> {
-    // An empty path or one that begins with a zero would be an abstract name,
-    // which has no mode.
+    // An empty path, or a path that begins with a zero, would be an abstract
+    // name, which has no mode.
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes.contains(&0) || bytes.len() > PATH_LONGEST {
         return Err(SocketError::Path {
@@ -94,27 +94,28 @@ pub fn check_path(path: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// A stream socket that others can connect to. It never blocks.
+/// A stream socket that clients can connect to. It never blocks.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
 }
 
 /// The file of a socket. Dropping it removes the file, so that the next socket
-/// can be made there at once, though the listener may still be served.
+/// can be created at once, even while the listener is still served.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode, to remove no file that another process has put there.
+    /// Device and inode, so that a file of another process is never removed.
     identity: (u64, u64),
 }
 
 impl Listener {
-    /// Makes a socket with mode 0660, in the place of one that nobody listens at.
+    /// Creates a socket with mode 0660. Replaces a socket that no process
+    /// listens at.
     ///
     /// # Errors
-    /// The path cannot be used, something else is there, or another process
-    /// listens there.
+    /// The path cannot be used, there is another file, or another process
+    /// listens at it.
     pub fn bind(path: &Path) -> Result<(Self, SocketFile), SocketError> {
         let failed = |doing| {
             move |error: Errno| SocketError::Io {
@@ -124,7 +125,8 @@ impl Listener {
             }
         };
         check_path(path)?;
-        let address = SocketAddrUnix::new(path).map_err(failed("is no socket's path"))?;
+        let address =
+            SocketAddrUnix::new(path).map_err(failed("is not a valid path for a socket"))?;
         let new_socket = || {
             socket_with(
                 AddressFamily::UNIX,
@@ -132,27 +134,27 @@ impl Listener {
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
                 None,
             )
-            .map_err(failed("cannot be made"))
+            .map_err(failed("cannot be created"))
         };
         remove_stale(path, &address, &new_socket()?)?;
 
         let socket = new_socket()?;
         let mode = Mode::from_raw_mode(0o660);
-        // The socket's own mode limits that of the file from its first moment;
-        // the second call gives back what the umask took.
+        // The socket's mode limits the mode of the file from the start; the
+        // second call adds the bits that the umask removed.
         rustix::fs::fchmod(&socket, mode).map_err(failed("its mode cannot be set"))?;
-        bind(&socket, &address).map_err(failed("cannot be made (is its folder there?)"))?;
+        bind(&socket, &address).map_err(failed("cannot be created (does its folder exist?)"))?;
         rustix::fs::chmod(path, mode).map_err(failed("its mode cannot be set"))?;
         let stat = rustix::fs::stat(path).map_err(failed("cannot be found again"))?;
         let file = SocketFile {
             path: path.to_owned(),
             identity: (stat.st_dev, stat.st_ino),
         };
-        listen(&socket, BACKLOG).map_err(failed("cannot be listened on"))?;
+        listen(&socket, BACKLOG).map_err(failed("cannot listen for clients"))?;
         Ok((Self { socket }, file))
     }
 
-    /// The next connection that waits, which does not block either.
+    /// The next waiting connection, which does not block either.
     ///
     /// # Errors
     /// [`Errno::AGAIN`] if none waits; otherwise those of `accept`.
@@ -178,11 +180,11 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes a socket file that a killed process left, told by nobody listening.
+/// Removes a socket file that a killed process left: no process listens at it.
 fn remove_stale(path: &Path, address: &SocketAddrUnix, probe: &OwnedFd) -> Result<(), SocketError> {
     let failed = |source| SocketError::Io {
         path: path.to_owned(),
-        doing: "cannot take the place of the one that is there",
+        doing: "cannot replace the existing one",
         source,
     };
     let there = match std::fs::symlink_metadata(path) {
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_ours_any_more_is_left_alone() {
+    fn a_file_of_another_process_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let (_listener, file) = Listener::bind(&path).unwrap();

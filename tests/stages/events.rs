@@ -991,7 +991,7 @@ fn a_path_that_no_socket_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (name, expected) in [
         ("x".repeat(120), "at most 107"),
-        ("missing/events.sock".to_owned(), "is its folder there?"),
+        ("missing/events.sock".to_owned(), "does its folder exist?"),
     ] {
         let path = folder.path().join(name);
         let options = Options {
