@@ -1,4 +1,4 @@
-//! `[[display]]`: one function a kind of display.
+//! `[[display]]`: one function for each kind of display.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
         if !section.has("kind") {
             section.missing("kind", format_args!("kinds are {}", KINDS.join(", ")));
         }
-        // What other keys mean depends on it.
+        // The meaning of the other keys depends on it.
         return None;
     };
     let kind = match found.value {

@@ -6,7 +6,7 @@ use super::claims::Resource;
 use super::reader::{IntegerOrString, Section};
 use crate::output::gpio;
 
-/// The longest time that a key takes: an hour.
+/// The longest time that a key accepts: an hour.
 pub(super) const HOUR_MS: u64 = 3_600_000;
 
 /// Puts a value that the file has in the place of the default.

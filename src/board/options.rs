@@ -10,13 +10,13 @@ use crate::host::{realtime, state, thermal, watchdog};
 use crate::output::{display, events, gpio, record};
 use crate::{capture, control, decide, detect, track};
 
-/// A board file that was read and found good.
+/// A valid board file.
 #[derive(Clone, Debug)]
 pub struct Board {
     /// Which one of many this is, for programs; `None` for
     /// [`identity::machine`](crate::host::identity::machine).
     pub id: Option<String>,
-    /// A name for people: logs, the display's first picture.
+    /// A name for logs and the display's first picture.
     pub name: String,
     pub capture: capture::Options,
     pub detect: DetectOptions,
@@ -28,7 +28,7 @@ pub struct Board {
     pub facing: Option<decide::FacingOptions>,
     /// The camera's horizontal angle of view in degrees.
     pub horizontal_fov: Option<f64>,
-    /// Whose eyes are watched, if any are.
+    /// Whose eyes are watched, if `[fatigue]` is on.
     pub fatigue: Option<FatigueOptions>,
     pub gpio: Option<gpio::Options>,
     pub displays: Vec<display::Options>,
@@ -38,9 +38,9 @@ pub struct Board {
     pub process: realtime::Options,
     pub state: state::Options,
     pub control: Option<control::Options>,
-    /// What only one part of the board can use.
+    /// Things that only one part of the board can use.
     pub claims: Vec<Claim>,
-    /// What should be changed in the file, by line.
+    /// Keys that should be changed in the file, by line.
     pub warnings: Vec<Problem>,
 }
 
@@ -53,7 +53,7 @@ pub struct DetectOptions {
     pub search: detect::SearchOptions,
 }
 
-/// The board file's `[face]`, but for its thresholds: those are
+/// The board file's `[face]` without its thresholds, which are
 /// [`track::Options::presence`] and [`track::Options::presence_keep`].
 #[derive(Clone, Debug, Default)]
 pub struct FaceOptions {
@@ -84,7 +84,7 @@ pub struct FatigueOptions {
 pub struct ClassifyOptions {
     /// The model's ONNX file; its manifest lies beside it.
     pub model: PathBuf,
-    /// The least time between two looks at the same face; zero looks at it on
-    /// every frame.
+    /// The shortest time between two runs of the network on the same face;
+    /// zero: every frame.
     pub interval: Duration,
 }

@@ -1,4 +1,4 @@
-//! Texts that outlast a restart, each in a file of one directory.
+//! What outlasts a restart: small texts by name, each a file in one directory.
 //!
 //! A text is read once and then kept in memory, so that affectd goes on with it
 //! where the directory cannot be written: the text then lasts until the process
@@ -22,8 +22,8 @@ use crate::fault::FaultLog;
 /// The board file's `[state]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The directory; it is created if it is missing. `None`: the service
-    /// manager's directory (`StateDirectory=` in a unit).
+    /// The directory; it is made if it is missing. `None`: the one that the
+    /// service manager gives (`StateDirectory=` in a unit).
     pub directory: Option<PathBuf>,
 }
 
@@ -51,9 +51,9 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct State {
     options: Options,
-    /// `None` if nothing is written.
+    /// `None` where nothing is written.
     writer: Option<Writer>,
-    /// Every text that was read or set; `None`: there is none.
+    /// Every text that was asked for or set; `None`: there is none.
     texts: BTreeMap<&'static str, Option<String>>,
 }
 
@@ -65,7 +65,7 @@ struct Writer {
     done: Receiver<()>,
 }
 
-/// A file to write, or to remove if it has no text.
+/// A file to write, or without a text to remove.
 #[derive(Debug)]
 struct Job {
     name: &'static str,
@@ -76,7 +76,7 @@ impl State {
     /// Starts the thread that writes. Reads nothing yet.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// The system gives no thread.
     pub fn open(options: &Options) -> io::Result<Self> {
         Ok(Self {
             options: options.clone(),
@@ -91,22 +91,22 @@ impl State {
         &self.options
     }
 
-    /// The directory of the texts; `None`: they last until the process ends.
+    /// Where texts are written; `None`: they last until the process ends.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.writer.as_ref().map(|writer| &*writer.directory)
     }
 
-    /// A text: the one set last, or the contents of its file. Reads the disk at
-    /// the first call for a name. A file that cannot be read counts as missing,
-    /// with a warning.
+    /// A text: as it was last set, or from its file. Reads the disk at the first
+    /// call for a name. A file that cannot be read counts as missing, with a
+    /// warning.
     pub fn get(&mut self, name: &'static str) -> Option<&str> {
         let directory = self.writer.as_ref().map(|writer| &writer.directory);
         let text = self.texts.entry(name).or_insert_with(|| {
             let path = directory?.join(name);
             read(&path).unwrap_or_else(|error| {
                 warn!(
-                    "state {}: cannot be read: {error}; affectd continues without it",
+                    "state {}: cannot be read: {error}; affectd goes on without it",
                     path.display()
                 );
                 None
@@ -135,8 +135,8 @@ impl State {
         self.texts.insert(name, text);
     }
 
-    /// Renames the file of an invalid text to `NAME.damaged`, so that it can be
-    /// examined, and logs the reason. The text then counts as missing.
+    /// Renames the file of a text that makes no sense to `NAME.damaged`, so that
+    /// someone can look at it, and says why. The text then counts as missing.
     pub fn set_aside(&mut self, name: &'static str, reason: &dyn std::fmt::Display) {
         self.texts.insert(name, None);
         let Some(writer) = &self.writer else {
@@ -146,19 +146,19 @@ impl State {
         let aside = writer.directory.join(format!("{name}.damaged"));
         match fs::rename(&path, &aside) {
             Ok(()) => warn!(
-                "state {}: {reason}; the file is now {}, and affectd continues without it",
+                "state {}: {reason}; the file is now {}, and affectd goes on without it",
                 path.display(),
                 aside.display()
             ),
             Err(error) => warn!(
-                "state {}: {reason}; affectd continues without it (the file cannot be renamed: \
+                "state {}: {reason}; affectd goes on without it (the file cannot be renamed: \
                  {error})",
                 path.display()
             ),
         }
     }
 
-    /// Continues in the directory of other options, with all texts.
+    /// Goes on in the directory of other options, and takes along what was set.
     ///
     /// # Errors
     /// The system gives no thread; the old options stay in force.
@@ -201,7 +201,7 @@ impl Writer {
                         }
                     }
                 }
-                // Without a receiver, the process ends in another way.
+                // Nobody waits if the process ends otherwise.
                 let _ = finished.send(());
             })?;
         Ok(Self {
@@ -222,7 +222,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
-        // A disk that hangs must not block the end of the process.
+        // A disk that hangs must not keep the process from ending.
         let _ = self.done.recv_timeout(LAST_WRITES);
     }
 }
@@ -262,7 +262,7 @@ pub fn write(directory: &Path, name: &str, text: Option<&str>) -> io::Result<()>
     let part = directory.join(format!(".{name}.part"));
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
-    // Otherwise a power cut may leave an empty file.
+    // Else a power cut may leave an empty file under the name.
     file.sync_all()?;
     fs::rename(&part, &path)
 }
@@ -304,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        // No directory can be created below a file, not even by root.
+        // Below a file no directory can be made, not even by root.
         let mut state = State::open(&options(&file.join("state"))).unwrap();
         state.set("pause", "button".to_owned());
         assert_eq!(state.get("pause"), Some("button"));
@@ -321,13 +321,13 @@ mod tests {
         assert_eq!(state.get("baseline"), None);
         assert!(folder.path().join("baseline.damaged").exists());
         assert!(!folder.path().join("baseline").exists());
-        // A file that is too long is not read into memory.
+        // What is longer than any text is not read into memory.
         fs::write(folder.path().join("pause"), vec![b'x'; 70_000]).unwrap();
         assert_eq!(state.get("pause"), None);
     }
 
     #[test]
-    fn other_options_keep_all_texts() {
+    fn other_options_take_along_what_was_set() {
         let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut state = State::open(&options(old.path())).unwrap();
         state.set("pause", "button".to_owned());

@@ -1,5 +1,5 @@
-//! How long each stage takes: histograms of fixed size, filled by the loop and
-//! printed on exit by `affectd run --stats`.
+//! The time of each stage, in histograms of fixed size. The loop fills them,
+//! and `affectd run --stats` prints them on exit.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,22 +9,24 @@ use hdrhistogram::Histogram;
 use crate::host::memory;
 use crate::host::realtime::page_faults;
 
-/// A part of the loop that is timed on its own.
+/// A part of the loop that is timed separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Stage {
-    /// From asking for a frame to having it, waiting for the camera included.
+    /// From the request of a frame to its arrival, including the wait for the
+    /// camera.
     Capture,
     Detect,
     Track,
     /// One observer of one face: cropping, resampling, the network.
     Observe,
     Decide,
-    /// Handing decisions to all outputs, GPIO lines set.
+    /// Reports to all outputs, including the change of GPIO lines.
     Output,
-    /// From having a frame to having changed GPIO lines, where it changes one.
+    /// From the arrival of a frame to the change of GPIO lines, if it changes
+    /// one.
     Edge,
-    /// From having a frame to having handed its decisions to all outputs.
+    /// From the arrival of a frame to the end of the reports to all outputs.
     Frame,
 }
 
@@ -54,11 +56,11 @@ impl Stage {
     }
 }
 
-/// What a frame should be through in: the time between two of a camera's 30 a
+/// The time that a frame may take: the interval of a camera with 30 frames per
 /// second.
 const DEADLINE: Duration = Duration::from_nanos(33_333_333);
 
-/// The longest time told apart; longer ones count as this.
+/// Longer times count as this.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Times of all stages since the start, in memory of fixed size.
@@ -68,10 +70,10 @@ pub struct Stats {
     recent: Histogram<u64>,
     frames: u64,
     dropped: u64,
-    /// Allocations of the loop's thread that were no frame's.
+    /// Allocations of the loop's thread outside of frames.
     other_allocations: u64,
     started: Instant,
-    /// What had been used when the first [`WARM_UP`] frames were over.
+    /// The counts after the first [`WARM_UP`] frames.
     warm: Option<Used>,
 }
 
@@ -86,7 +88,7 @@ pub struct Recent {
     pub p99: Option<Duration>,
 }
 
-/// After so many frames every buffer has its size.
+/// After this many frames every buffer has its final size.
 pub const WARM_UP: u64 = 100;
 
 /// Calls of the system's allocator by the loop, and page faults of the process.
@@ -103,15 +105,15 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// Empty statistics. All memory is taken here.
+    /// Empty statistics. All memory is allocated here.
     ///
     /// # Panics
-    /// Never: the bounds are constants that a histogram takes.
+    /// Never: the bounds are valid constants.
     #[must_use]
     pub fn new() -> Self {
         let longest = LONGEST.as_nanos() as u64;
         Self {
-            // 2 significant digits: 1% is finer than any of these times repeats.
+            // 2 significant digits: these times vary by more than 1%.
             histograms: std::array::from_fn(|_| {
                 Histogram::new_with_bounds(100, longest, 2).expect("constant bounds are valid")
             }),
@@ -125,7 +127,7 @@ impl Stats {
         }
     }
 
-    /// Runs a part of the loop and notes how long it took.
+    /// Runs a part of the loop and notes its time.
     pub fn time<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
@@ -160,19 +162,19 @@ impl Stats {
         self.recent.reset();
     }
 
-    /// The time below which a part `quantile` of a stage's times lies, if there
-    /// are any.
+    /// The quantile of a stage's times, if there are any.
     #[must_use]
     pub fn quantile(&self, stage: Stage, quantile: f64) -> Option<Duration> {
         let histogram = &self.histograms[stage as usize];
         (!histogram.is_empty()).then(|| Duration::from_nanos(histogram.value_at_quantile(quantile)))
     }
 
-    /// Counts a frame that went through all stages, and those that the source
-    /// dropped before it.
+    /// Counts a frame that passed through all stages, and the frames that the
+    /// source dropped before it.
     pub fn count_frame(&mut self, dropped_before: u64) {
         if self.frames == WARM_UP {
-            // Reading the faults allocates, and is not the loop's business.
+            // Reading the page faults allocates, which does not count for the
+            // loop.
             let faults = page_faults().unwrap_or_default();
             self.warm = Some(Used {
                 faults,
@@ -189,14 +191,14 @@ impl Stats {
         self.frames
     }
 
-    /// Frames that the source dropped because the loop was behind.
+    /// Frames that the source dropped because the loop was too slow.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Frames that took longer than a camera's time between two, and so made
-    /// the next one wait.
+    /// Frames that took longer than a camera's interval, so that the next frame
+    /// had to wait.
     #[must_use]
     pub fn late(&self) -> u64 {
         let histogram = &self.histograms[Stage::Frame as usize];
@@ -211,8 +213,8 @@ impl Stats {
         self.warm.map(|warm| now - warm.allocations)
     }
 
-    /// Runs what the loop's thread does between frames and may allocate, such as
-    /// reading a board file: it is not counted as a frame's.
+    /// Runs work of the loop's thread between frames that may allocate, such as
+    /// reading a board file: its allocations do not count as a frame's.
     pub fn between_frames<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let before = memory::usage().system_here;
         let result = work();
@@ -220,8 +222,9 @@ impl Stats {
         result
     }
 
-    /// Does not count as a frame's what this thread has allocated since
-    /// [`Usage::system_here`](memory::Usage::system_here) was `before`.
+    /// Does not count this thread's allocations as those of frames, from the
+    /// moment at which [`Usage::system_here`](memory::Usage::system_here) was
+    /// `before`.
     pub fn leave_out_allocations_since(&mut self, before: u64) {
         self.other_allocations += memory::usage().system_here - before;
     }

@@ -1,4 +1,4 @@
-//! The daemon beside others that do not do their part.
+//! The daemon with a standard error that nobody reads, and its reloads.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,8 +10,8 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The writing end of a pipe that is full, and that nobody reads; with the
-/// other end, which keeps it open.
+/// The writing end of a full pipe that nobody reads, and the reading end, which
+/// keeps the pipe open.
 fn full_pipe() -> (OwnedFd, OwnedFd) {
     let (read, write) = rustix::pipe::pipe().unwrap();
     let mut file = fs::File::from(write.try_clone().unwrap());
@@ -38,8 +38,8 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
         .spawn()
         .unwrap();
     let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
-    // A daemon that waits for its log says nothing; the test then hangs here
-    // unless it is ended.
+    // A daemon that waits for its log sends no events, and this test would
+    // hang. So the daemon is ended after a while.
     let pid = Pid::from_child(&child);
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let guard = std::thread::spawn(move || {
@@ -79,7 +79,7 @@ mod reload {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A daemon, what it says, and the service manager, which is told when a
+    /// A daemon, its events, and the service manager, which learns when a
     /// reload is over.
     struct Daemon {
         child: Child,
@@ -92,7 +92,7 @@ mod reload {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/classify/tiny.onnx")
     }
 
-    /// The photographs over and over, 20 a second.
+    /// A board file that repeats the photographs at 20 per second.
     fn board(model: &Path, more: &str) -> String {
         let photos = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos");
         format!(
@@ -161,8 +161,8 @@ mod reload {
             kill_process(Pid::from_child(&self.child), signal).unwrap();
         }
 
-        /// Waits until the log holds a text so many times, and gives the log
-        /// from the last of them on. The log is written a moment later.
+        /// Waits until the log contains a text `times` times, and returns the
+        /// log from the last of them on. The log is written with a small delay.
         fn log_says(&self, text: &str, times: usize) -> String {
             let start = Instant::now();
             loop {
@@ -192,7 +192,7 @@ mod reload {
             }
         }
 
-        /// As nice as it was, and how it is scheduled.
+        /// The daemon's niceness and scheduling policy.
         fn scheduling(&self) -> (String, String) {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
             let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -243,7 +243,7 @@ mod reload {
         assert_eq!(daemon.next()["type"], "hello");
         assert!(!labels(&mut reader, 5).contains(&"uncertain".to_owned()));
         daemon.reload(&board(&tiny(), NEVER));
-        // What was sent before may still be on its way.
+        // Earlier events may still be on their way.
         for _ in 0..200 {
             if labels(&mut reader, 1) == ["uncertain"] {
                 break;
@@ -252,7 +252,7 @@ mod reload {
         let after = labels(&mut reader, 5);
         assert!(after.iter().all(|label| label == "uncertain"), "{after:?}");
         daemon.log_says("the new board file is in force", 1);
-        // Nor was standard output closed and opened.
+        // Standard output was not closed and opened again either.
         let kinds = daemon.stop();
         let count = |wanted: &str| kinds.iter().filter(|kind| *kind == wanted).count();
         assert_eq!(count("\"goodbye\""), 1);
@@ -282,7 +282,7 @@ mod reload {
         assert_ne!(greeting["model_sha256"], first["model_sha256"]);
         assert_ne!(greeting["model"], first["model"]);
         assert_eq!(greeting["model"], "mobilenet_v2_112");
-        // One who comes now hears the new greeting alone.
+        // A reader that comes now gets only the new greeting.
         let mut late = daemon.connect();
         assert_eq!(event(late.next())["model"], "mobilenet_v2_112");
         assert_ne!(event(late.next())["type"], "hello");
@@ -320,7 +320,7 @@ mod reload {
         let refused = [
             ("[capture]\nsource = 3\n".to_owned(), "capture.source"),
             (board(Path::new("/none.onnx"), ""), "/none.onnx"),
-            // These two are found wrong only after others were replaced.
+            // These two errors show only after other parts were replaced.
             (board(&tiny(), gpio), "no such chip"),
             (
                 good.replace("'events.sock'", "'no/such/folder/events.sock'"),
@@ -338,7 +338,7 @@ mod reload {
             assert!(log.contains(says), "{says}: {log}");
             assert_eq!(daemon.scheduling(), scheduling, "{says}");
             if says == "no/such/folder" {
-                // The events had to be closed to be opened elsewhere.
+                // The events had to be closed to open them elsewhere.
                 reader = daemon.connect();
                 assert_eq!(event(reader.next())["type"], "hello");
             } else {

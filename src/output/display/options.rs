@@ -1,4 +1,4 @@
-//! What a board file says about a display.
+//! The options of a display in a board file.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,19 +9,19 @@ use crate::output::gpio::LineId;
 
 use super::DisplayError;
 
-/// A display and how often it is drawn.
+/// A display, and how often it is drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub kind: Kind,
-    /// The most pictures a second; above 0. 10 unless said otherwise.
+    /// The largest number of pictures per second, above 0. Default: 10.
     pub max_fps: f32,
 }
 
 impl Options {
-    /// [`max_fps`](Self::max_fps) unless said otherwise.
+    /// The default of [`max_fps`](Self::max_fps).
     pub const MAX_FPS: f32 = 10.0;
 
-    /// What [`max_fps`](Self::max_fps) may be.
+    /// The range of [`max_fps`](Self::max_fps).
     pub const MAX_FPS_RANGE: RangeInclusive<f64> = 0.1..=1000.0;
 
     /// A display with the usual rate.
@@ -33,10 +33,10 @@ impl Options {
         }
     }
 
-    /// Checks the options by themselves, without looking at a device.
+    /// Checks the options without opening a device.
     ///
     /// # Errors
-    /// The first option that no device can have, with what is possible.
+    /// Names the first impossible option, and what is possible.
     pub fn validate(&self) -> Result<(), DisplayError> {
         check_max_fps(&self.kind.to_string(), self.max_fps)?;
         match &self.kind {
@@ -48,7 +48,7 @@ impl Options {
     }
 }
 
-/// Refuses a rate that no display has. `subject` names the display.
+/// Refuses a rate out of range. `subject` names the display.
 pub(super) fn check_max_fps(subject: &str, max_fps: f32) -> Result<(), DisplayError> {
     let range = Options::MAX_FPS_RANGE;
     if range.contains(&f64::from(max_fps)) {
@@ -89,7 +89,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How far the picture is turned on the glass, clockwise.
+/// How far the picture is turned on the panel, clockwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rotation {
     #[default]
@@ -144,7 +144,7 @@ pub enum OledController {
     /// Most OLEDs of 0.96 and 0.91 inches.
     #[default]
     Ssd1306,
-    /// Most OLEDs of 1.3 inches. Its memory has 132 columns, of which the glass
+    /// Most OLEDs of 1.3 inches. Its memory has 132 columns, and the panel
     /// shows the middle 128: with the commands of an SSD1306 the picture is
     /// shifted by 2 pixels.
     Sh1106,
@@ -208,7 +208,7 @@ impl OledOptions {
     }
 }
 
-/// The glass of an OLED, in pixels before it is turned.
+/// The size of an OLED, in pixels before it is turned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OledSize {
     #[default]
@@ -271,25 +271,25 @@ pub struct TftOptions {
     pub speed_hz: u32,
     /// The GPIO chip of the lines below: label, path or name.
     pub chip: String,
-    /// Data or command.
+    /// The line that distinguishes data from commands.
     pub dc: LineId,
-    /// Without it, the display's reset has to be tied high; it is then reset by
-    /// a command.
+    /// The reset line. Without it, connect the display's reset pin to high; a
+    /// command then resets it.
     pub reset: Option<LineId>,
-    /// Without it, the display shines all the time.
+    /// The backlight line. Without it, the display shines all the time.
     pub backlight: Option<LineId>,
-    /// Pixels before it is turned: at most the controller's
+    /// Width in pixels before it is turned, at most that of the controller's
     /// [memory](TftController::memory).
     pub width: u16,
     pub height: u16,
-    /// Where the glass's corner lies in the controller's memory.
+    /// The position of the panel's corner in the controller's memory.
     pub offset: (u16, u16),
     pub rotation: Rotation,
-    /// For modules that show the picture as in a mirror.
+    /// For modules that show the picture mirrored.
     pub mirror: bool,
     /// Most IPS panels need their colours inverted.
     pub invert: bool,
-    /// Whether the glass has blue where the controller expects red.
+    /// Whether the panel has blue where the controller expects red.
     pub bgr: bool,
 }
 
@@ -297,9 +297,9 @@ impl TftOptions {
     /// What [`speed_hz`](Self::speed_hz) may be.
     pub const SPEED_HZ: RangeInclusive<u32> = 100_000..=125_000_000;
 
-    /// As most modules with this controller are: upright, at 32 MHz on
-    /// `/dev/spidev0.0`, with no line but `dc`. An ST7789 is taken for 240x240,
-    /// the others for as large as their memory.
+    /// The options that suit most modules with this controller: upright, 32 MHz
+    /// on `/dev/spidev0.0`, only the line `dc`. An ST7789 has 240x240 pixels,
+    /// the others have the size of their memory.
     #[must_use]
     pub fn new(controller: TftController, chip: &str, dc: LineId) -> Self {
         let (width, height) = match controller {
@@ -332,7 +332,7 @@ impl TftOptions {
         if !fits(self.width, self.offset.0, memory.0) || !fits(self.height, self.offset.1, memory.1)
         {
             return Err(DisplayError::Options(format!(
-                "the controller {} has {}x{} pixels; {}x{} at {},{} are not within them",
+                "the controller {} has {}x{} pixels, which do not contain {}x{} at {},{}",
                 self.controller,
                 memory.0,
                 memory.1,
@@ -357,16 +357,16 @@ impl TftOptions {
 /// A picture file that is replaced whenever the picture changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PngOptions {
-    /// The file; its folder is made if it does not exist.
+    /// The file; its folder is created if it does not exist.
     pub path: PathBuf,
     /// Pixels, 1 to [`MAX_SIDE`](Self::MAX_SIDE).
     pub width: u32,
     /// Pixels, 1 to [`MAX_SIDE`](Self::MAX_SIDE).
     pub height: u32,
     pub coloring: Coloring,
-    /// Keep each picture as a numbered file beside `path` too
-    /// (`display-000001.png`). The newest value wins: what is replaced within
-    /// 1/`max_fps` s is not drawn.
+    /// Also keep each picture as a numbered file beside `path`
+    /// (`display-000001.png`). A picture that is replaced within 1/`max_fps` s
+    /// is not drawn.
     pub every_change: bool,
 }
 
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_device_could_be_is_told() {
+    fn impossible_options_are_refused() {
         let oled = OledOptions {
             address: 0x78,
             ..OledOptions::default()

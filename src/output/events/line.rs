@@ -1,4 +1,5 @@
-//! What an event says, and how it is written; the schema is in the module above.
+//! The contents of events and how they are written; the schema is in the module
+//! above.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,7 @@ use crate::output::{FaceReport, PausedBy};
 /// The version of the schema.
 pub const SCHEMA: u32 = 1;
 
-/// What the first line tells about the process.
+/// The contents of the first line, `hello`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// Which one of many this is; letters, digits, `-` and `_`.
@@ -36,22 +37,23 @@ pub struct Hello {
     pub model: String,
     /// The SHA-256 of the classifier's file.
     pub model_sha256: String,
-    /// What is driven besides events, such as `gpio` and `display`.
+    /// The outputs besides events, such as `gpio` and `display`.
     pub outputs: Vec<String>,
 }
 
-/// What the last line tells.
+/// The contents of the last line, `goodbye`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Goodbye {
     /// A signal's name, `end of recording`, an error.
     pub reason: String,
     /// Frames processed.
     pub frames: u64,
-    /// Anything else that was counted, by name, in the order to be written.
+    /// Other counts by name, in the order in which they are written.
     pub counters: Vec<(String, u64)>,
 }
 
-/// A line to be. Cheap to copy: what has no fixed size is shared.
+/// A line before it is written. Cheap to clone: parts without a fixed size are
+/// shared.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub time: Timestamp,
@@ -60,7 +62,7 @@ pub(super) struct Event {
     pub body: Body,
 }
 
-/// What `face` has only where it is asked for.
+/// The keys of `face` that are only written on request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Detail {
     pub landmarks: bool,
@@ -69,7 +71,7 @@ pub(super) struct Detail {
 
 #[derive(Clone, Debug)]
 pub(super) enum Body {
-    /// With the period, zero for none.
+    /// With the period; zero means none.
     Hello(Arc<(Hello, Duration)>),
     Face {
         face: FaceReport,
@@ -124,8 +126,7 @@ pub(super) enum Body {
 }
 
 impl Event {
-    /// Whether the line tells nothing new, so that it is the first to go when
-    /// some must.
+    /// Whether the line only repeats the state, so that it is dropped first.
     pub fn is_repetition(&self) -> bool {
         matches!(
             self.body,
@@ -141,8 +142,8 @@ impl Event {
     /// Appends the line with its end to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        // Maps with string keys into memory: there is nothing that could fail,
-        // and half a line would be worse than none.
+        // Maps with string keys, written into memory, cannot fail; and half a
+        // line would be worse than none.
         if serde_json::to_writer(&mut *out, self).is_err() {
             return out.truncate(start);
         }
@@ -165,8 +166,8 @@ impl Serialize for Event {
     }
 }
 
-/// The line of an event of a recording, as `affectd fatigue` prints it: that of
-/// the live daemon without `wall`.
+/// The line of an event of a recording, as `affectd fatigue` prints it: like
+/// the daemon's, without `wall`.
 #[derive(Clone, Copy, Debug)]
 pub struct FatigueLine {
     pub event: crate::decide::fatigue::Event,
@@ -299,8 +300,8 @@ impl Body {
     }
 }
 
-/// What is known of a face besides its expression; what is not known is left
-/// out.
+/// Writes the observations of a face besides its expression, without unknown
+/// ones.
 fn serialize_observed<M: SerializeMap>(
     map: &mut M,
     face: &FaceReport,

@@ -1,12 +1,12 @@
 //! Events as JSON Lines: on standard output, in a file, and on a Unix socket
 //! for several readers.
 //!
-//! Each of the three has a thread of its own and a bounded queue in front of it,
-//! because each can hang by itself: a pipe that nobody reads, a card that is
-//! busy, a reader that sleeps. The loop only puts events into queues.
+//! Each of the three has a thread of its own and a bounded queue in front of
+//! it, because each can hang: a pipe that nobody reads, a busy card, a reader
+//! that sleeps. The loop only puts events into queues.
 //!
-//! What follows is `docs/events.md`: the schema, and what happens when an output
-//! fails.
+//! The rest of this page is `docs/events.md`: the schema, and what happens when
+//! an output fails.
 //!
 #![doc = include_str!("../../../docs/events.md")]
 
@@ -39,17 +39,17 @@ pub use queue::QUEUE;
 pub use socket::{READER_QUEUE, READERS};
 
 /// How long [`Output::finish`] waits for lines to be written: long enough for
-/// every healthy output, short enough for SIGTERM.
+/// every output that works, short enough for SIGTERM.
 const FINISH_LIVE: Duration = Duration::from_millis(150);
 
-/// The same for a recording, where lines are worth more than time.
+/// The same for a recording, for which complete output matters more than time.
 const FINISH_RECORDED: Duration = Duration::from_secs(2);
 
 /// How long the loop waits for room in a queue, with a recording.
 const PATIENCE_RECORDED: Duration = Duration::from_secs(1);
 
-/// Opens the event file once, and makes the socket, to find out whether the
-/// daemon can. Leaves neither behind.
+/// Opens the event file and creates the socket, to check whether the daemon can
+/// do so. Removes both again.
 ///
 /// # Errors
 /// Each of the two that cannot be opened.
@@ -76,7 +76,8 @@ pub fn probe(options: &Options) -> Vec<Error> {
 #[derive(Debug)]
 pub struct Events {
     queues: Vec<Arc<Queue>>,
-    /// Nothing is ever sent: it reports that all threads have dropped their end.
+    /// Nothing is ever sent. It reports when all threads have dropped their
+    /// end.
     ended: mpsc::Receiver<()>,
     live: bool,
     period: Option<Duration>,
@@ -92,7 +93,7 @@ pub struct Events {
     frames: u64,
     goodbye: Option<Goodbye>,
     finished: bool,
-    /// Removed when nothing more is said.
+    /// Removed after the last line.
     socket_file: Option<unix_socket::SocketFile>,
 }
 
@@ -138,7 +139,7 @@ impl Announcer {
     }
 }
 
-/// What the last lines told, faces aside.
+/// The state in the last lines, without faces.
 #[derive(Clone, Debug, PartialEq)]
 enum Shown {
     Nothing,
@@ -148,7 +149,7 @@ enum Shown {
     Paused { since: Timestamp, by: PausedBy },
 }
 
-/// What the last line told about a face.
+/// The state of a face in its last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     label: Label,
@@ -157,10 +158,10 @@ struct Told {
 }
 
 impl Events {
-    /// Opens what `options` asks for and says hello there.
+    /// Opens the outputs in `options` and sends `hello` to them.
     ///
     /// # Errors
-    /// A file or a socket that cannot be made.
+    /// A file or a socket cannot be created.
     pub fn new(options: &Options, hello: Hello) -> Result<Self, Error> {
         let live = hello.live;
         let period = options.period.filter(|period| !period.is_zero());
@@ -196,7 +197,7 @@ impl Events {
             finished: false,
             socket_file: None,
         };
-        // Everything that can fail comes before the first thread.
+        // Everything that can fail comes before the first thread is started.
         let file = options
             .file
             .as_deref()
@@ -272,8 +273,8 @@ impl Events {
         });
     }
 
-    /// Whether the state is to be repeated now. A clock that was set back, by a
-    /// recording that starts again, begins a new period.
+    /// Whether the state must be repeated now. If the clock goes back, because
+    /// a recording starts again, a new period begins.
     fn is_due(&mut self) -> bool {
         if self.now < self.sent {
             self.sent = self.now;
@@ -285,7 +286,8 @@ impl Events {
     fn lost(&mut self, reason: &str) {
         let due = self.is_due();
         let (since, reason, change) = match &self.shown {
-            // The first reason is kept: later ones tell of attempts to reopen.
+            // The first reason is kept; later ones are about attempts to
+            // reopen.
             Shown::Lost { since, reason } => (*since, Arc::clone(reason), false),
             _ => (self.now, Arc::from(reason), true),
         };
@@ -386,8 +388,8 @@ impl Events {
         }
     }
 
-    /// Keeps what the last line is to say. Without it, that line gives the
-    /// reason `end`, counts the frames and has no counters.
+    /// Keeps the contents of the last line. Without them, the last line has the
+    /// reason `end`, the number of frames and no counters.
     fn note_shutdown(&mut self, shutdown: &Shutdown<'_>) {
         self.goodbye = Some(Goodbye {
             reason: shutdown.reason.to_owned(),
@@ -400,8 +402,8 @@ impl Events {
         });
     }
 
-    /// Says what happened to eyes. The times are those of the frames, also of
-    /// what the pipeline learned without one.
+    /// Sends the events about eyes. Their times are those of frames, also for
+    /// events that happened without a frame.
     fn fatigue(&mut self, report: &Report<'_>) {
         let Some(fatigue) = report.fatigue.filter(|fatigue| fatigue.is_new) else {
             return;
@@ -468,7 +470,7 @@ impl Output for Events {
         }
     }
 
-    /// Says goodbye and waits for what is queued to be written: with a live
+    /// Sends `goodbye` and waits until the queues are written: with a live
     /// source at most 150 ms, with a recording at most 2 s.
     fn finish(&mut self) {
         if self.finished {
@@ -493,8 +495,8 @@ impl Output for Events {
             } else {
                 FINISH_RECORDED
             };
-        // Ends with an error in either case: all threads are through, or the
-        // time is over. A thread that hangs in a write ends with the process.
+        // This always returns an error: all threads have ended, or the time is
+        // over. A thread that hangs in a write ends with the process.
         let _ = self
             .ended
             .recv_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -504,8 +506,8 @@ impl Output for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // Without a goodbye: whoever drops events without finishing them has
-        // run into an error.
+        // Without `goodbye`: if events are dropped without `finish`, there was
+        // an error.
         for queue in &self.queues {
             queue.close();
         }

@@ -13,11 +13,12 @@ pub struct Options {
     pub stdout: bool,
     /// A file that lines are appended to; created with mode 0640. Default: none.
     pub file: Option<PathBuf>,
-    /// The most bytes of the file, at least [`MAX_BYTES_LEAST`](Self::MAX_BYTES_LEAST):
-    /// a full one is renamed to `FILE.1`, in the place of the one before, and a
-    /// new one begins with `hello`. Default: no limit.
+    /// The largest size of the file in bytes, at least
+    /// [`MAX_BYTES_LEAST`](Self::MAX_BYTES_LEAST): a full file is renamed to
+    /// `FILE.1`, which replaces the earlier `FILE.1`, and a new file begins
+    /// with `hello`. Default: no limit.
     pub max_bytes: Option<u64>,
-    /// A Unix stream socket to make, with mode 0660. Default: none.
+    /// The path of a Unix stream socket, created with mode 0660. Default: none.
     pub socket: Option<PathBuf>,
     /// Repeat the state after this time without a change. Default: never.
     pub period: Option<Duration>,
@@ -28,20 +29,20 @@ pub struct Options {
 }
 
 impl Options {
-    /// The least that [`max_bytes`](Self::max_bytes) may be: a few lines.
+    /// The smallest [`max_bytes`](Self::max_bytes): a few lines.
     pub const MAX_BYTES_LEAST: u64 = 4096;
 
-    /// The file that the full one becomes, if it has a limit.
+    /// The name of the full file after it is replaced, if it has a limit.
     #[must_use]
     pub fn old_file(&self) -> Option<PathBuf> {
         self.max_bytes?;
         Some(old_file(self.file.as_deref()?))
     }
 
-    /// Checks the options by themselves, without touching a file.
+    /// Checks the options without opening a file.
     ///
     /// # Errors
-    /// The socket's path is longer than the kernel takes, or `max_bytes` is too
+    /// The socket's path is too long for the kernel, or `max_bytes` is too
     /// small.
     pub fn validate(&self) -> Result<(), Error> {
         if let Some(most) = self.max_bytes
@@ -65,7 +66,7 @@ pub enum Error {
         source: std::io::Error,
     },
     #[error(
-        "event file {}: max_bytes needs a folder that can be written to: {source}",
+        "event file {}: max_bytes needs a writable folder: {source}",
         .path.display()
     )]
     Folder {
@@ -73,7 +74,7 @@ pub enum Error {
         source: std::io::Error,
     },
     #[error(
-        "max_bytes is {most}; it is at least {}, or 0 for no limit",
+        "max_bytes is {most}, but must be at least {}, or 0 for no limit",
         Options::MAX_BYTES_LEAST
     )]
     MaxBytes { most: u64 },

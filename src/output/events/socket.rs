@@ -1,8 +1,8 @@
-//! A Unix socket with several readers, by one thread that never waits for any
-//! of them.
+//! A Unix socket with several readers. One thread serves them and never waits
+//! for any of them.
 //!
-//! Readers only read: what they send is not looked at. Who may connect is up to
-//! the socket file's mode, 0660, and its folder.
+//! Readers only read: affectd ignores what they send. The socket file's mode,
+//! 0660, and its folder decide who may connect.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -17,17 +17,18 @@ use super::line::{Body, Event};
 use super::queue::Queue;
 use crate::host::unix_socket::{Listener, SocketError, SocketFile};
 
-/// How many bytes may wait for a reader, beyond those that the kernel buffers
-/// for it, before it is dropped: some 150 lines.
+/// How many bytes may wait for a reader, in addition to the kernel's buffer,
+/// before it is disconnected: about 150 lines.
 pub const READER_QUEUE: usize = 64 * 1024;
 
 /// How many readers there may be at once.
 pub const READERS: usize = 16;
 
-/// How long readers have at the end to take what waits for them.
+/// How much time readers have at the end to take waiting lines.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
-/// A pause after a reader could not be accepted, for want of descriptors.
+/// The pause after a reader could not be accepted because there are no free
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A socket that readers can connect to.
@@ -66,7 +67,8 @@ impl Server {
                     latest.take(event);
                 }
             }
-            // After the events, so that a new reader begins with the present.
+            // After the events, so that a new reader begins with the present
+            // state.
             if waiting && !self.accept(&mut readers, &latest) {
                 pause_until = Some(Instant::now() + ACCEPT_PAUSE);
             }
@@ -78,20 +80,22 @@ impl Server {
         readers.finish();
     }
 
-    /// Accepts who waits; false if that failed for want of something.
+    /// Accepts waiting readers; false if there are no free resources.
     fn accept(&self, readers: &mut Readers, latest: &Latest) -> bool {
         loop {
             match self.listener.accept() {
                 Ok(socket) if readers.all.len() < READERS => {
                     let mut reader = Reader {
                         socket,
-                        // All that it may ever hold, and a line.
+                        // The largest number of waiting bytes, and a line.
                         unsent: VecDeque::with_capacity(READER_QUEUE + 4096),
                     };
                     latest.greet(&mut reader);
                     readers.all.push(reader);
                 }
-                Ok(_) => readers.refused.note("has as many readers as it may"),
+                Ok(_) => readers
+                    .refused
+                    .note("already has the largest number of readers"),
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => {
@@ -112,7 +116,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Sends what can be sent; false if the reader is gone.
+    /// Sends as much as possible; false if the reader is gone.
     fn send(&mut self) -> bool {
         while !self.unsent.is_empty() {
             let (bytes, _) = self.unsent.as_slices();
@@ -135,8 +139,9 @@ struct Readers {
 }
 
 impl Readers {
-    /// Waits for an event, somebody new (if `listener` is given) or a reader
-    /// that has room again or is gone. Tells of the first two.
+    /// Waits for an event, a new reader (if `listener` is given), or a reader
+    /// that has room again or is gone. Returns whether one of the first two
+    /// happened.
     fn poll(
         &mut self,
         queue: &Queue,
@@ -144,11 +149,11 @@ impl Readers {
         timeout: Option<Duration>,
     ) -> (bool, bool) {
         let count = 1 + self.all.len() + usize::from(listener.is_some());
-        // On the stack, as this is done for every event.
+        // On the stack, because this is done for every event.
         let mut polled: [PollFd<'_>; READERS + 2] = std::array::from_fn(|index| {
             let reader = index.checked_sub(1).and_then(|index| self.all.get(index));
             match (reader, listener) {
-                // Hanging up is always told.
+                // The end of a connection is always reported.
                 (Some(reader), _) if reader.unsent.is_empty() => {
                     PollFd::new(&reader.socket, PollFlags::empty())
                 }
@@ -172,7 +177,8 @@ impl Readers {
         (!happened[0].is_empty(), waiting)
     }
 
-    /// Puts a line into every reader's queue; who has no room for it is dropped.
+    /// Puts a line into every reader's queue; a reader without room is
+    /// disconnected.
     fn give(&mut self, line: &[u8]) {
         let slow = &mut self.slow;
         self.all.retain_mut(|reader| {
@@ -182,7 +188,7 @@ impl Readers {
             {
                 return true;
             }
-            slow.note("dropped a reader that was too slow");
+            slow.note("disconnected a reader that was too slow");
             false
         });
     }
@@ -191,7 +197,7 @@ impl Readers {
         self.all.retain_mut(Reader::send);
     }
 
-    /// Lets readers take what waits for them, for a short while.
+    /// Gives readers a short time to take waiting lines.
     fn finish(&mut self) {
         let deadline = Instant::now() + LAST_CALL;
         loop {
@@ -212,8 +218,8 @@ impl Readers {
     }
 }
 
-/// Something that is logged the first time and then counted, so that a reader
-/// that comes back for ever fills no log.
+/// An event that is logged the first time and then only counted, so that a
+/// reader that connects again and again does not fill the log.
 #[derive(Debug, Default)]
 struct Noted(u64);
 
@@ -226,7 +232,7 @@ impl Noted {
     }
 }
 
-/// What a new reader is to know: `hello` and the last lines that hold.
+/// The lines for a new reader: `hello` and the present state.
 #[derive(Debug, Default)]
 struct Latest {
     hello: Option<Event>,
@@ -234,7 +240,7 @@ struct Latest {
     /// While the machine is too hot.
     temperature: Option<Event>,
     health: Option<Event>,
-    /// For who connects while the process ends.
+    /// For readers that connect while the process ends.
     goodbye: Option<Event>,
 }
 

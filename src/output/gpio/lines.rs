@@ -1,4 +1,4 @@
-//! From reports to levels; see the module above for the rules.
+//! Turns reports into levels; the module above describes the rules.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::output::{Camera, Changes, Output, Report};
 
-/// The least time between two changes of a heartbeat line: it blinks once a
-/// second while frames are processed at 2 a second or more.
+/// The shortest time between two changes of a heartbeat line: it blinks once
+/// per second while at least 2 frames per second are processed.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// A frame that comes so long after it was taken does not set the clock back.
+/// A frame whose time is older by up to this does not set the clock back.
 const LATE: Duration = Duration::from_secs(1);
 
 /// Lines of a [`Bank`] that follow reports.
@@ -32,7 +32,7 @@ pub struct Lines<B: Bank> {
     switch: Option<Switch<B::Input>>,
     min_pulse: Duration,
     safe_after: Duration,
-    /// What the one-hot group shows, and since when it does.
+    /// The state that the one-hot group shows, and since when.
     shown: Shown,
     shown_since: Timestamp,
     face_since: Option<Timestamp>,
@@ -48,7 +48,7 @@ pub struct Lines<B: Bank> {
     edges: u64,
 }
 
-/// What the one-hot group shows.
+/// The state that the one-hot group shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     /// Nothing yet, or safe levels.
@@ -60,12 +60,12 @@ enum Shown {
 #[derive(Debug)]
 struct Line<P> {
     options: LineOptions,
-    /// `None` while the line cannot be had.
+    /// `None` while the line is not available.
     pin: Option<P>,
     on: bool,
     /// Since when the line follows its pattern.
     pattern_since: Option<Timestamp>,
-    /// The level is to be set even if it does not change.
+    /// The level must be set even if it does not change.
     suspect: bool,
     fault: FaultLog,
     retry_at: Timestamp,
@@ -92,10 +92,11 @@ impl<P> Line<P> {
 }
 
 impl<B: Bank> Lines<B> {
-    /// Takes each line of `options` from the bank, at its safe level.
+    /// Requests each line of `options` from the bank, at its safe level.
     ///
     /// # Errors
-    /// Every line that could not be had; the others are let go of again.
+    /// An error for each line that is not available; the others are released
+    /// again.
     pub fn new(mut bank: B, options: &Options) -> Result<Self, Vec<B::Error>> {
         let mut lines = Vec::with_capacity(options.lines.len());
         let mut errors = Vec::new();
@@ -162,22 +163,21 @@ impl<B: Bank> Lines<B> {
         self.switch.as_ref().is_some_and(Switch::is_on)
     }
 
-    /// How many times setting or getting a line failed.
+    /// How often setting or requesting a line failed.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.lines.iter().map(|line| line.fault.total()).sum()
     }
 
-    /// Lines that cannot be had at the moment.
+    /// Lines that are not available now.
     #[must_use]
     pub fn failing(&self) -> usize {
         self.lines.iter().filter(|line| line.pin.is_none()).count()
     }
 
-    /// The time of a report on a clock that does not go back a little: a
-    /// camera's frame was taken before it came, and perhaps before a report that
-    /// no frame had come. If the clock is set back, what was timed by the old
-    /// clock is timed from now.
+    /// The time of a report on a clock that does not go back by small steps: a
+    /// frame was taken before it arrived, perhaps also before the report that
+    /// no frame came. If the clock goes back by more, all times count from now.
     fn follow_clock(&mut self, now: Timestamp) -> Timestamp {
         if now < self.now {
             if self.now.since(now) <= LATE {
@@ -197,7 +197,7 @@ impl<B: Bank> Lines<B> {
         now
     }
 
-    /// Sets every line to its safe level, and forgets what was shown.
+    /// Sets every line to its safe level, and forgets the shown state.
     fn make_safe(&mut self) {
         self.shown = Shown::Nothing;
         self.face_since = None;
@@ -211,7 +211,8 @@ impl<B: Bank> Lines<B> {
         self.drive(|line| line.safe() || (is_paused && line.options.role == Role::Paused));
     }
 
-    /// Gives each line the level that `wanted` says, those that go off first.
+    /// Sets each line to the level that `wanted` gives; lines that go off come
+    /// first.
     fn drive(&mut self, wanted: impl Fn(&Line<B::Pin>) -> bool) {
         let mut lost = false;
         for pass in [false, true] {
@@ -227,8 +228,8 @@ impl<B: Bank> Lines<B> {
             }
         }
         if lost {
-            // Perhaps the whole chip went, and its other lines just have not
-            // been asked for anything yet.
+            // Perhaps the whole chip is gone, and its other lines were just not
+            // used yet.
             for line in &mut self.lines {
                 line.suspect = true;
             }
@@ -238,18 +239,17 @@ impl<B: Bank> Lines<B> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
-    /// The line had its level all along.
+    /// The line already had its level.
     Unchanged,
-    /// The line was given its level.
+    /// The line was set to its level.
     Changed,
     /// The line failed just now.
     Lost,
-    /// The line failed before, and cannot be had yet.
+    /// The line failed before, and is not available yet.
     Missing,
 }
 
-/// Brings one line to a level, by way of asking for the line again if it failed
-/// before.
+/// Sets a line to a level; requests it again first if it failed before.
 fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp) -> Set {
     let level = line.level(on);
     let needless = line.on == on && !line.suspect;
@@ -275,7 +275,7 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
             Err(error) => (Set::Missing, error.to_string()),
         },
     };
-    // The line is let go of, so that it can be asked for again.
+    // The line is released, so that it can be requested again.
     line.pin = None;
     line.fault.occurred(&error);
     line.retry_at = Timestamp(now.0.saturating_add(line.retry_after));
@@ -389,8 +389,7 @@ impl<B: Bank> Output for Lines<B> {
         }
     }
 
-    /// Sets safe levels and lets go of the lines. Makes one system call per
-    /// line.
+    /// Sets safe levels and releases the lines. Makes one system call per line.
     fn finish(&mut self) {
         if !self.finished {
             self.is_paused = false;
@@ -405,8 +404,9 @@ impl<B: Bank> Output for Lines<B> {
     }
 }
 
-/// Nothing that goes out of scope leaves lines as they were; nor does a panic
-/// where it unwinds. In a release it ends the process, and the kernel lets go.
+/// Lines that go out of scope get their safe levels, also in a panic that
+/// unwinds. In a release a panic ends the process, and the kernel releases the
+/// lines.
 impl<B: Bank> Drop for Lines<B> {
     fn drop(&mut self) {
         self.finish();

@@ -45,8 +45,8 @@ pub struct LineOptions {
     pub active_low: bool,
     /// Default: off; for `no_reading` on.
     pub safe: SafeLevel,
-    /// What the line does in place of being on. Safe levels are steady. Only
-    /// lines for states of fatigue follow one.
+    /// What the line does instead of being on. Safe levels are steady. Only
+    /// lines for states of fatigue can have a pattern.
     pub pattern: Option<Pattern>,
 }
 
@@ -77,18 +77,19 @@ pub struct InputOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The chip's label (`pinctrl-bcm2711`), its device's path
-    /// (`/dev/gpiochip0`) or its kernel name (`gpiochip0`). Labels stay the same
-    /// where numbers change from boot to boot.
+    /// (`/dev/gpiochip0`) or its kernel name (`gpiochip0`). Labels stay the
+    /// same, but numbers may change at each boot.
     pub chip: String,
     pub lines: Vec<LineOptions>,
-    /// The button that silences patterns until the state ends or becomes graver.
+    /// The button that silences patterns until the state ends or becomes more
+    /// severe.
     pub acknowledge: Option<InputOptions>,
     /// The switch that asks for a pause while it is on.
     pub pause: Option<InputOptions>,
-    /// A line that went on stays on at least so long. Default: 100 ms.
+    /// A line that went on stays on for at least this time. Default: 100 ms.
     pub min_pulse: Duration,
-    /// With no new frame for so long, lines go to their safe level. Default:
-    /// 500 ms.
+    /// Without a new frame for this time, lines go to their safe level.
+    /// Default: 500 ms.
     pub safe_after: Duration,
 }
 

@@ -16,7 +16,8 @@ use super::{EACH_FRAME, HAPPY, QUICK, photo, privilege, robot};
 
 const MANAGER: &str = "/tmp/reload-notify";
 
-/// The service manager, which is told when a reload begins and when it is over.
+/// The service manager, which is notified when a reload begins and when it is
+/// over.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -24,7 +25,7 @@ impl Manager {
         let _ = fs::remove_file(MANAGER);
         let socket = UnixDatagram::bind(MANAGER).expect(MANAGER);
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        // A daemon that is not root's may write to it.
+        // A daemon that does not run as root may write to it, too.
         fs::set_permissions(MANAGER, std::os::unix::fs::PermissionsExt::from_mode(0o666))
             .expect(MANAGER);
         Self(socket)
@@ -40,7 +41,8 @@ impl Manager {
         }
     }
 
-    /// Has the board file read again, and waits until that is over.
+    /// Makes the daemon read the board file again, and waits until that is
+    /// over.
     fn reload(&self, daemon: &Daemon) {
         daemon.signal(Signal::HUP);
         self.wait_for("RELOADING=1");
@@ -63,10 +65,10 @@ fn start(log: &str, board: &str, user: Option<(u32, u32)>) -> (Daemon, Manager) 
     (daemon, manager)
 }
 
-/// A line about a face in a later frame; nothing may end or begin before it.
-/// `greetings` is how often `hello` may come before that line.
+/// An event about the face in a later frame; no face may end or begin before
+/// it. `greetings` is how often `hello` may come before that event.
 fn goes_on(daemon: &mut Daemon, greetings: usize) -> Value {
-    // What came before says nothing about now.
+    // Earlier events do not count.
     let before = daemon.drain();
     let is_greeting = |event: &Value| event["type"] == "hello";
     let greeted = Cell::new(before.iter().filter(|event| is_greeting(event)).count());
@@ -96,8 +98,8 @@ fn opened(log: &str) -> usize {
     log.matches("] camera /dev/video").count()
 }
 
-/// Waits until the log holds a text so many times, and gives the log from the
-/// last of them on. The log is written a moment later.
+/// Waits until the log contains a text `times` times, and returns the log from
+/// the last of them on. The log is written with a small delay.
 fn log_says(log: &str, text: &str, times: usize) -> String {
     let mut rest = String::new();
     wait_until(text, || {
@@ -157,7 +159,7 @@ pub fn decide_alone() -> String {
     let mut greeted = 0;
     reader
         .by_ref()
-        // The socket's thread may still send what came before the first face.
+        // The socket's thread may still send earlier events.
         .skip_while(|event| event["frame"].as_u64() <= before["frame"].as_u64())
         .inspect(|event| match event["type"].as_str() {
             Some("face" | "health" | "reload") => {}
@@ -208,8 +210,8 @@ const REALTIME: (&str, &str) = (
     "[process]\nrealtime_priority = 10\nlock_memory = true\n\n[classify]",
 );
 
-/// Whatever is wrong with the new board file, the old one stays in force with
-/// all that belongs to it: scheduling, locked memory, lines, readers.
+/// If anything is wrong with the new board file, the old one stays in force,
+/// with its scheduling, locked memory, lines and readers.
 pub fn that_fails() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
     let board = robot(&[QUICK, EACH_FRAME, REALTIME]);
@@ -243,7 +245,7 @@ pub fn that_fails() -> String {
     }
     drop(held);
 
-    // One that is good starts a thread, which is an ordinary one.
+    // A good reload starts a thread, which must be an ordinary one.
     robot(&[
         QUICK,
         EACH_FRAME,
@@ -256,7 +258,7 @@ pub fn that_fails() -> String {
     manager.reload(&daemon);
     assert_eq!(only_the_loop_is_realtime(&daemon), threads + 1);
     assert!(locked_kib(&daemon) > 0);
-    // And one without the wish for them takes both back.
+    // A reload without these settings undoes both.
     robot(&[QUICK, EACH_FRAME]);
     manager.reload(&daemon);
     let policies = policies(daemon.pid());
@@ -265,13 +267,13 @@ pub fn that_fails() -> String {
         "{policies:?}"
     );
     assert_eq!(locked_kib(&daemon), 0);
-    // The reader was there all the time.
+    // The reader stayed connected all the time.
     drop(reader);
     daemon.stop();
     String::new()
 }
 
-/// A priority that the kernel refuses is refused before anything is touched.
+/// If the kernel refuses a priority, nothing else is changed.
 pub fn without_the_right() -> String {
     let _webcam = Webcam::plug(&photo(HAPPY));
     privilege::give_devices_to_the_group();
