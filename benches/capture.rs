@@ -1,5 +1,5 @@
-//! Pixel formats to luma, and turned pictures, for a frame of 640x480: the time
-//! of each, and its bytes of input per second.
+//! Pixel formats to luma, for a frame of 640x480: the time of each, and its bytes
+//! of input per second; and turned pictures of six sizes.
 //!
 //! Compare them with each other and with the copy: all of them depend on the
 //! machine's speed.
@@ -62,14 +62,26 @@ fn conversions(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Turning a picture; it should take at most three times as long as the copy.
+/// Turning pictures; it should take at most three times as long as the copy.
 fn turns(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("turn 640x480");
-    let (width, height) = (WIDTH as usize, HEIGHT as usize);
+    for (width, height) in [
+        (320, 240),
+        (640, 480),
+        (1024, 768),
+        (1280, 720),
+        (1920, 1080),
+        (2048, 1536),
+    ] {
+        turns_of(criterion, width, height);
+    }
+}
+
+fn turns_of(criterion: &mut Criterion, width: usize, height: usize) {
+    let mut group = criterion.benchmark_group(format!("turn {width}x{height}"));
     let pixels: Vec<u8> = (0..width * height)
         .map(|i| texture(i % width, i / width))
         .collect();
-    let view = LumaView::new(&pixels, WIDTH, HEIGHT, width).expect("a whole picture");
+    let view = LumaView::new(&pixels, width as u32, height as u32, width).expect("a whole picture");
     let mut out = LumaImage::default();
     for degrees in [0, 90, 180, 270] {
         let rotation = Rotation::from_degrees(degrees).expect("a quarter");

@@ -256,9 +256,22 @@ mod blocks {
     use super::{LumaView, Sideways};
 
     const BLOCK: usize = 16;
+    const CACHE_LINE: usize = 64;
 
-    /// Columns of a tile: a cache line of the source, so that each is read once.
-    const TILE: usize = 64;
+    /// Columns of a tile: three cache lines of the source. Many, because large
+    /// pictures have each row in another page of memory.
+    const TILE_COLUMNS: usize = 192;
+
+    /// Rows of a tile. Blocks below each other follow each other, so that most
+    /// cache lines of the result are written at once. Rows that are multiples of
+    /// 1024 bytes apart share few places of the cache: it keeps 48 of them where
+    /// it has 12 ways.
+    const TILE_ROWS: usize = 48;
+
+    /// The same where the rows of the result, but not those of the source, are so
+    /// far apart: a line of the result that is written in two parts would leave
+    /// the cache in between.
+    const TILE_ROWS_OF_LONG_COLUMNS: usize = 64;
 
     /// Transposes a picture of at least one block; false for smaller ones.
     pub(super) fn transpose(how: Sideways, from: LumaView<'_>, out: &mut [u8]) -> bool {
@@ -272,25 +285,41 @@ mod blocks {
         let (source, target) = (data.as_ptr(), out.as_mut_ptr());
         let source_step = step(stride, how.rows_backwards);
         let target_step = step(height, how.columns_backwards);
-        for tile in (0..width).step_by(TILE) {
-            for x in (0..height).step_by(BLOCK) {
-                // The last blocks overlap those before.
-                let x = x.min(height - BLOCK);
-                let row = how.row(x, height) * stride;
-                for left in (tile..(tile + TILE).min(width)).step_by(BLOCK) {
-                    let left = left.min(width - BLOCK);
-                    let to = how.column(left, width) * height + x;
-                    // SAFETY: The block is rows x to x + 15, below `height`, and
-                    // columns left to left + 15, below `width`, forwards or
-                    // backwards. The source has all of these, the target has
-                    // width rows of height bytes: see the assertions.
-                    unsafe {
-                        block(
-                            source.add(row + left),
-                            source_step,
-                            target.add(to),
-                            target_step,
-                        );
+        let tile_rows = if height.is_multiple_of(1024) && !stride.is_multiple_of(1024) {
+            TILE_ROWS_OF_LONG_COLUMNS
+        } else {
+            TILE_ROWS
+        };
+        let transpose_block = |left: usize, x: usize| {
+            // The last blocks overlap those before.
+            let last_left = left.min(width - BLOCK);
+            let x = x.min(height - BLOCK);
+            let row = how.row(x, height) * stride;
+            let to = how.column(last_left, width) * height + x;
+            // A cache line has four blocks: each fetches the next line of four rows.
+            let next_line = source.wrapping_add(row + left + CACHE_LINE);
+            let quarter = (left % CACHE_LINE / BLOCK * 4) as isize;
+            for k in quarter..quarter + 4 {
+                prefetch(next_line.wrapping_offset(source_step * k));
+            }
+            // SAFETY: The block is rows x to x + 15, below `height`, and columns
+            // last_left to last_left + 15, below `width`, forwards or backwards.
+            // The source has all of these, the target has width rows of height
+            // bytes: see the assertions.
+            unsafe {
+                block(
+                    source.add(row + last_left),
+                    source_step,
+                    target.add(to),
+                    target_step,
+                );
+            }
+        };
+        for tile in (0..width).step_by(TILE_COLUMNS) {
+            for top in (0..height).step_by(tile_rows) {
+                for left in (tile..(tile + TILE_COLUMNS).min(width)).step_by(BLOCK) {
+                    for x in (top..(top + tile_rows).min(height)).step_by(BLOCK) {
+                        transpose_block(left, x);
                     }
                 }
             }
@@ -339,16 +368,24 @@ mod blocks {
     }
 
     #[cfg(target_arch = "x86_64")]
-    use x86::{Lane, interleave, load, store_halves};
+    use x86::{Lane, interleave, load, prefetch, store_halves};
     /// SSE2, which every such processor has.
     #[cfg(target_arch = "x86_64")]
     mod x86 {
         use std::arch::x86_64::{
-            __m128i, _mm_castsi128_pd, _mm_loadu_si128, _mm_storeh_pd, _mm_storel_epi64,
-            _mm_unpackhi_epi8, _mm_unpacklo_epi8,
+            __m128i, _MM_HINT_T0, _mm_castsi128_pd, _mm_loadu_si128, _mm_prefetch, _mm_storeh_pd,
+            _mm_storel_epi64, _mm_unpackhi_epi8, _mm_unpacklo_epi8,
         };
 
         pub(super) type Lane = __m128i;
+
+        /// Fetches a cache line that is read soon, from any address.
+        #[inline(always)]
+        pub(super) fn prefetch(address: *const u8) {
+            // SAFETY: SSE belongs to x86_64. A prefetch reads nothing and does
+            // not fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
 
         /// # Safety
         /// 16 bytes can be read.
@@ -378,7 +415,7 @@ mod blocks {
     }
 
     #[cfg(target_arch = "aarch64")]
-    use arm::{Lane, interleave, load, store_halves};
+    use arm::{Lane, interleave, load, prefetch, store_halves};
     /// NEON, which every such processor has.
     #[cfg(target_arch = "aarch64")]
     mod arm {
@@ -387,6 +424,10 @@ mod blocks {
         };
 
         pub(super) type Lane = uint8x16_t;
+
+        /// Does nothing: stable Rust has no intrinsic for it.
+        #[inline(always)]
+        pub(super) const fn prefetch(_: *const u8) {}
 
         /// # Safety
         /// 16 bytes can be read.
@@ -469,6 +510,9 @@ mod tests {
             (40, 23),
             (64, 48),
             (7, 90),
+            (200, 100),
+            (385, 49),
+            (20, 1024),
         ] {
             for gap in [0, 5] {
                 let stride = width as usize + gap;
