@@ -1,13 +1,13 @@
-//! The daemon: builds every part from a board file, runs the loop, and lets a
-//! changed board file take effect while it runs.
+//! The daemon: builds every part from a board file, runs the loop, and applies
+//! a changed board file while it runs.
 //!
-//! A reload (SIGHUP) changes as little as it can. What takes long and may fail,
-//! reading the board file and loading models, happens on a thread of its own
-//! while the loop goes on. Then, between two frames, parts are exchanged: the
-//! source and the outputs only where their settings differ, the stages always,
-//! because the files of the models may have changed. The faces that are followed
-//! are kept. If any of it fails, what was exchanged is put back, and the daemon
-//! goes on with the old board file.
+//! A reload (SIGHUP) changes as little as possible. A thread of its own does
+//! the slow work that may fail: it reads the board file and loads models while
+//! the loop continues. Then, between two frames, parts are exchanged: the
+//! source and the outputs only if their settings differ, the stages always,
+//! because the files of the models may have changed. Followed faces are kept.
+//! If a step fails, exchanged parts are put back, and the daemon continues with
+//! the old board file.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -42,22 +42,22 @@ use crate::track::Tracker;
 /// An error of any part, from any thread.
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
-/// Reads the board file, with what the command line says instead.
+/// Reads the board file, with the settings that the command line replaces.
 pub type ReadBoard = dyn Fn() -> Result<Board, AnyError> + Send + Sync;
 
 /// Runs the daemon until a signal or the end of a recording. `print_stats`:
-/// whether the time of each stage is printed at the end and at each reload.
+/// print the time of each stage at the end and at each reload.
 ///
 /// # Errors
 /// A part cannot be built or opened at the start: see [`Board::load`],
-/// [`capture::open`], [`gpio::open`], [`Events::new`]. After a reload that
-/// failed: a part that was closed for it cannot be opened again.
+/// [`capture::open`], [`gpio::open`], [`Events::new`]. After a failed reload: a
+/// part that was closed for it cannot be opened again.
 pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError> {
     let signals = Signals::install()?;
     realtime::keep_pages_small();
     let mut notifier = Notifier::from_environment();
     let board = read_board()?;
-    // Before the loop gets a real-time priority, which threads inherit.
+    // Before the loop gets a real-time priority, which new threads inherit.
     let workshop = Workshop::start(read_board)?;
     let mut daemon = Daemon::start(board)?;
     notifier.ready();
@@ -115,10 +115,10 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
             Step::NoFrame if daemon.pipeline.is_waiting_for_camera() => {
                 notifier.status("waiting for the camera");
             }
-            // The loop is alive, and a source that delivers nothing reports its
-            // loss itself.
+            // The loop works; a source that delivers nothing reports its loss
+            // itself.
             Step::NoFrame => {}
-            // Frames that are only passed over must not feed the watchdogs.
+            // Frames that are only skipped must not feed the watchdogs.
             Step::PassedOver => continue,
             Step::Ended => break "end of recording",
         }
@@ -143,20 +143,20 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
     Ok(())
 }
 
-/// How far a reload is.
+/// The progress of a reload.
 enum Reload {
     None,
-    /// The workshop is at it.
+    /// The workshop prepares it.
     Preparing,
-    /// The same, and another one was asked for meanwhile.
+    /// The same, and another reload was requested meanwhile.
     Again,
 }
 
-/// The size of frames that is tried out where nothing says another.
+/// The frame size of the rehearsal if no other size is known.
 const USUAL_SIZE: (u32, u32) = (640, 480);
 
-/// The size of the frames to expect, after they were turned: as asked for, or as
-/// those that come now.
+/// The expected size of the frames, after they were turned: the requested one,
+/// or that of the present frames.
 fn expected_size(capture: &capture::Options, now: Option<(u32, u32)>) -> (u32, u32) {
     match (capture.size, now) {
         (Some(size), _) => capture.turn.size(size),
@@ -179,8 +179,8 @@ struct ModelIdentity {
     sha256: String,
 }
 
-/// Builds the stages of a board and tries them out on the worst frame of this
-/// size. A further model is loaded here and added as one more observer.
+/// Builds the stages of a board and rehearses them with the worst frame of this
+/// size. A further model is loaded here and added as another observer.
 fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     if let Err(error) = memory::reserve(board.process.arena) {
         warn!("the system gives no memory for the frame arena (process.arena_kib): {error}");
@@ -213,8 +213,8 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
         }
     } else if board.facing.is_some() {
         return Err(format!(
-            "the section [facing] needs a face net, and none is installed ({}.onnx): install it, \
-             name one as face.model, or take the section out",
+            "the section [facing] needs a face net, but none is installed ({}.onnx): install it, \
+             name one as face.model, or remove the section",
             assets::DEFAULT_FACE
         )
         .into());
@@ -227,9 +227,9 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     if let Some(fatigue) = &board.fatigue {
         if !matches!(board.face.files(), Some((_, Some(_)))) {
             return Err(format!(
-                "the section [fatigue] needs a face net and an eye net, and they are not installed \
-                 ({}.onnx, {}.onnx): install them, name others as face.model and face.eyes, or take \
-                 the section out",
+                "the section [fatigue] needs a face net and an eye net, but they are not installed \
+                 ({}.onnx, {}.onnx): install them, name others as face.model and face.eyes, or \
+                 remove the section",
                 assets::DEFAULT_FACE,
                 assets::DEFAULT_EYES
             )
@@ -253,13 +253,13 @@ struct Workshop {
 }
 
 enum Job {
-    /// Prepare the board file, for frames of this size.
+    /// Prepare the board file for frames of this size.
     Prepare(Option<(u32, u32)>),
-    /// Free what a reload has replaced. A model takes the system some time.
+    /// Free the stages that a reload replaced. Freeing a model takes some time.
     Discard(Box<Stages>),
 }
 
-/// Importing a network takes more stack than threads have by default.
+/// Importing a network needs more stack than the default.
 const WORKSHOP_STACK: usize = 8 << 20;
 
 impl Workshop {
@@ -317,13 +317,14 @@ enum OutputOptions {
     Display(display::Options),
     Record {
         options: record::Options,
-        /// Whether frames come in real time: then nothing waits for the file.
+        /// Whether frames come in real time: then the loop does not wait for
+        /// the file.
         is_live: bool,
     },
 }
 
-/// The outputs of a board in the order in which they get reports: GPIO first,
-/// because a robot waits for it.
+/// The outputs of a board in the order of their reports: GPIO first, because a
+/// robot waits for it.
 fn outputs_of(board: &Board, is_live: bool) -> Vec<OutputOptions> {
     let gpio = board.gpio.clone().map(OutputOptions::Gpio);
     let events = board
@@ -343,7 +344,7 @@ fn outputs_of(board: &Board, is_live: bool) -> Vec<OutputOptions> {
         .collect()
 }
 
-/// A board at work.
+/// The running parts of a board.
 struct Daemon {
     board: Board,
     model: ModelIdentity,
@@ -376,8 +377,8 @@ struct Daemon {
 impl Daemon {
     fn start(board: Board) -> Result<Self, AnyError> {
         memory::give_back_large_blocks();
-        // First of all, so that the lines have their safe levels while models
-        // are loaded and a camera is waited for.
+        // First, so that the lines have their safe levels while models are
+        // loaded and a camera is opened.
         let lines = board.gpio.as_ref().map(gpio::open).transpose()?;
         let size = expected_size(&board.capture, None);
         let Prepared {
@@ -434,9 +435,10 @@ impl Daemon {
         daemon.set_control(board.control.as_ref())?;
         daemon.set_outputs(&board, &daemon.model.clone())?;
         daemon.hello = Arc::new(daemon.hello(&board, &daemon.model));
-        // Now that all threads are started, which would inherit the priority.
+        // Only after all threads are started, because they would inherit the
+        // priority.
         realtime::change(&realtime::Options::default(), &board.process)?;
-        // Last: from here on it has to be fed.
+        // Last, because from here on it must be fed.
         daemon.set_watchdog(board.watchdog.as_ref())?;
         Ok(daemon)
     }
@@ -612,7 +614,7 @@ impl Daemon {
             self.pipeline.exchange_stages(&mut stages);
             if self.board.thermal != prepared.board.thermal {
                 self.thermometer = prepared.board.thermal.clone().map(Thermometer::new);
-                // A new one begins with a cool machine.
+                // A new thermal zone begins as cool.
                 if self.pipeline.is_hot() {
                     self.pipeline.set_hot(false, "[thermal] has changed");
                 }
@@ -638,8 +640,8 @@ impl Daemon {
         }
     }
 
-    /// Replaces what the new board wants otherwise, or leaves everything as it
-    /// was (the inner error).
+    /// Replaces the parts whose settings differ, or leaves everything as it was
+    /// (the inner error).
     ///
     /// # Errors
     /// A part of the old board that was closed cannot be opened again.
@@ -649,11 +651,11 @@ impl Daemon {
         model: &ModelIdentity,
     ) -> Result<Result<(), AnyError>, AnyError> {
         let (old, new) = (self.board.process, board.process);
-        // Whether the kernel allows it is known before anything is closed.
+        // If the kernel refuses this, nothing was closed yet.
         if let Err(error) = realtime::change(&old, &new) {
             return Ok(Err(error.into()));
         }
-        // Threads that are started below would inherit the priority.
+        // Threads that start below would inherit the priority.
         let ordinary = realtime::Options {
             realtime_priority: None,
             ..new
@@ -673,7 +675,7 @@ impl Daemon {
         in_force(realtime::change(&ordinary, &process));
         match (replaced, restored) {
             (Err(error), Err(worse)) => Err(format!(
-                "the new board file is not taken: {error}; and the old one cannot be put back \
+                "the new board file cannot be used: {error}; and the old one cannot be put back \
                  into force: {worse}"
             )
             .into()),
@@ -681,8 +683,8 @@ impl Daemon {
         }
     }
 
-    /// Brings each part into the state that a board asks for. An error leaves
-    /// parts of both boards, and some closed.
+    /// Brings each part into the state that a board describes. After an error
+    /// there are parts of both boards, and some are closed.
     fn set_parts(&mut self, board: &Board, model: &ModelIdentity) -> Result<(), AnyError> {
         self.set_watchdog(board.watchdog.as_ref())?;
         self.state.set_options(&board.state)?;
@@ -725,11 +727,11 @@ impl Daemon {
             self.pipeline.replace_source(Box::new(closed(wanted)));
             return Ok(());
         }
-        // Opening takes a moment, in which the lines are to be safe.
+        // Opening takes a moment, in which the lines must be safe.
         self.pipeline.suspend();
         let is_same = |old: &capture::Options| old.source == wanted.source;
         if self.capture.as_ref().is_some_and(is_same) {
-            // A camera can be open once only.
+            // A camera can be open only once.
             self.capture = None;
             let source = Closed::on_purpose("closed".to_owned(), true);
             self.pipeline.replace_source(Box::new(source));
@@ -741,8 +743,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Opens the outputs that a board asks for and that are not there, and
-    /// finishes those that it does not ask for.
+    /// Opens the outputs of a board that are missing, and finishes those that
+    /// the board does not have.
     fn set_outputs(&mut self, board: &Board, model: &ModelIdentity) -> Result<(), AnyError> {
         let is_live = self.pipeline.source().is_live();
         let wanted = outputs_of(board, is_live);
@@ -755,7 +757,8 @@ impl Daemon {
             let place = there.iter().position(|(old, _)| *old == options);
             kept.push((options, place.map(|place| there.remove(place).1)));
         }
-        // Before others are opened, which may need the same lines or socket.
+        // Before others are opened, because they may need the same lines or
+        // socket.
         for (options, output) in there {
             if matches!(options, OutputOptions::Events { .. }) {
                 self.announcer = None;
@@ -766,7 +769,7 @@ impl Daemon {
         for (options, output) in kept {
             let output = match output {
                 Some(output) => output,
-                // After an error only what is there is kept.
+                // After an error only the present outputs are kept.
                 None if result.is_err() => continue,
                 None => match self.open_output(&options, board, model) {
                     Ok(output) => output,
@@ -803,7 +806,7 @@ impl Daemon {
         })
     }
 
-    /// What readers of events are told at first.
+    /// The greeting for readers of events.
     fn hello(&self, board: &Board, model: &ModelIdentity) -> Hello {
         let gpio = board.gpio.iter().map(|_| "gpio".to_owned());
         let displays = board

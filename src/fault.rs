@@ -1,5 +1,5 @@
-//! Faults that go on for a while: logged once, then counted, so that a camera
-//! which is gone for a night leaves two lines in the log and not a million.
+//! Faults that last for a while: logged once, then counted. So a camera that is
+//! missing for a night leaves two lines in the log and not a million.
 
 use std::fmt;
 
@@ -35,8 +35,7 @@ impl FaultLog {
         first
     }
 
-    /// Ends a run, and logs how long it was if there was one. Tells whether
-    /// there was one.
+    /// Ends a run, and logs how many faults it had. True if there was a run.
     pub fn cleared(&mut self) -> bool {
         let run = std::mem::take(&mut self.count);
         match run {

@@ -15,8 +15,7 @@ pub const PERIOD: Duration = Duration::from_secs(10);
 /// Rates are not computed from less than this.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Knows when health is to be reported, and what was counted since the last
-/// regular report.
+/// Decides when health is reported, and counts since the last regular report.
 #[derive(Debug)]
 pub struct Monitor {
     started: Instant,
@@ -26,7 +25,7 @@ pub struct Monitor {
     reported: Health,
 }
 
-/// What others know.
+/// Values from other parts.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// Degrees Celsius.
@@ -62,8 +61,8 @@ impl Monitor {
         }
     }
 
-    /// The daemon's health if it is to be reported, and whether that is because of
-    /// a change: otherwise [`PERIOD`] has passed since the last regular report.
+    /// The daemon's health if a report is due, and whether a change is the
+    /// reason; otherwise [`PERIOD`] has passed since the last regular report.
     /// Allocates nothing.
     pub fn look(&mut self, pipeline: &mut Pipeline, known: &Known) -> Option<(Health, bool)> {
         let is_due = self.since.elapsed() >= PERIOD;

@@ -1,7 +1,7 @@
-//! What the loop knows after a frame: the record that [`pipeline`](crate::pipeline)
-//! fills and every [`output`](crate::output) reads.
+//! The report on a frame: [`pipeline`](crate::pipeline) fills it and every
+//! [`output`](crate::output) reads it.
 //!
-//! It belongs to neither, so that neither needs to know the other.
+//! It has a module of its own, so that neither of them depends on the other.
 
 use serde::ser::{Serialize, Serializer};
 
@@ -11,7 +11,7 @@ use crate::frame::{Rect, Timestamp};
 use crate::observe::Observations;
 use crate::track::{FaceKey, Slot};
 
-/// What the loop knows after a frame, or after waiting for one in vain.
+/// What the loop knows after a frame, or after a wait without a frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report<'a> {
     /// The frame's time, or the time of the wait, on the source's clock.
@@ -25,7 +25,7 @@ pub struct Report<'a> {
     pub frame_size: (u32, u32),
     /// The faces that count, the leading one first; none without a camera.
     pub faces: &'a [FaceReport],
-    /// What is decided of eyes, if they are watched.
+    /// The decisions about eyes, if `[fatigue]` is on.
     pub fatigue: Option<FatigueReport<'a>>,
     /// Since when there is no face, if frames come and there is none.
     pub nobody_since: Option<Timestamp>,
@@ -42,7 +42,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Everything that is known of a face that counts.
+/// Everything that is known about a face that counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceReport {
     /// Counts up from 1; stays with a face for as long as it is followed.
@@ -60,12 +60,13 @@ pub struct FaceReport {
     /// An estimate of the distance in metres; `None` without a field of view, or
     /// where this frame does not show the face.
     pub distance: Option<f32>,
-    /// What holds of the face over time.
+    /// The decisions about the face over time.
     pub decision: FaceDecision,
 }
 
 impl FaceReport {
-    /// Which face it is, for what an output remembers of it.
+    /// Which face this is. An output uses it to find what it remembers of the
+    /// face.
     #[must_use]
     pub const fn key(&self) -> FaceKey {
         FaceKey {
@@ -75,10 +76,11 @@ impl FaceReport {
     }
 }
 
-/// What is decided of the eyes of those who are watched.
+/// The decisions about the eyes of the watched persons.
 #[derive(Clone, Copy, Debug)]
 pub struct FatigueReport<'a> {
-    /// Of the watched person, or of the gravest of several.
+    /// About the watched person; of several, about the one in the most severe
+    /// state.
     pub decision: &'a FatigueDecision,
     /// What happened in this frame; empty unless the report is new.
     pub events: &'a [fatigue::Event],
@@ -95,7 +97,7 @@ pub struct FatigueReport<'a> {
 /// Whether frames come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Camera<'a> {
-    /// Not a single frame yet.
+    /// No frame has come yet.
     #[default]
     Starting,
     Streaming,
@@ -162,8 +164,7 @@ impl CameraState {
     }
 }
 
-/// Whether the machine is too hot, so that about every other frame is passed
-/// over.
+/// Whether the machine is too hot, so that about every other frame is skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heat<'a> {
     pub is_hot: bool,

@@ -57,18 +57,18 @@ complete -c affectd -n "__fish_affectd_using_subcommand image" -l model -d 'Clas
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
-complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-neighbors -d 'How many windows must agree on a face. A larger number gives fewer false faces; 0 shows every window' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l min-size -d 'Smallest face in pixels, as 30 or 30x40 [default: the cascade\'s window]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
-complete -c affectd -n "__fish_affectd_using_subcommand image" -l no-verify -d 'Take every box of the cascade for a face, also those that the face net refuses'
+complete -c affectd -n "__fish_affectd_using_subcommand image" -l no-verify -d 'Accept every box of the cascade as a face, also those that the face net rejects'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand image" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
-complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
+complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-neighbors -d 'How many windows must agree on a face. A larger number gives fewer false faces; 0 shows every window' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l min-size -d 'Smallest face in pixels, as 30 or 30x40 [default: the cascade\'s window]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand detect" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
@@ -81,8 +81,8 @@ haar\t''"
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l usage -d 'Use only the rows with this usage, such as PublicTest (fer2013.csv and mosaic)' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l labels -d 'Which labels count as the truth (mosaic)' -r -f -a "fer2013\t'FER2013\'s own'
 ferplus\t'The majority of FER+\'s ten taggers: the winner among the seven expressions, contempt left out, where it has more than half of all votes. Images without such a winner are left out'"
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folder -d 'The class of a folder with another name, or skip to leave it out; can be repeated' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l subjects -d 'Also report how accuracy differs between people. The person is read from the file names of this data set (class folders)' -r -f -a "ckplus\t'CK+ (Lucey et al. 2010): `S010_004_00000017.png`, subject `S010`'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folder -d 'The class of a folder with another name, or skip to leave the folder out; can be repeated' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l subjects -d 'Also report how accuracy differs between people. The file names of this data set name the person (class folders)' -r -f -a "ckplus\t'CK+ (Lucey et al. 2010): `S010_004_00000017.png`, subject `S010`'
 jaffe\t'JAFFE (Lyons et al. 1998): `KA.AN1.39.png`, subject `KA`'
 kdef\t'KDEF (Lundqvist et al. 1998): `AF01ANS.JPG`, subject `F01` in both sessions'"
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l folds -d 'The number of folds to divide the people into' -r
@@ -91,24 +91,24 @@ complete -c affectd -n "__fish_affectd_using_subcommand eval" -l predictions -d 
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l rotation -d 'Rotate clockwise by 0, 90, 180 or 270 degrees' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l cascade -d 'Cascade in OpenCV\'s XML format: a path, or the name of a shipped one' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l scale-factor -d 'Factor between two face sizes of the search, 1.01 to 10. A smaller factor finds more faces and takes longer' -r
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-neighbors -d 'How many windows must agree on a face. More gives fewer false faces; 0 shows every window' -r
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-neighbors -d 'How many windows must agree on a face. A larger number gives fewer false faces; 0 shows every window' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l min-size -d 'Smallest face in pixels, as 30 or 30x40 [default: the cascade\'s window]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l max-size -d 'Largest face in pixels, as 300 or 300x400 [default: the picture]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l enhance -d 'Contrast enhancement before the search, for dark or infra-red pictures: off, equalize or clahe' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l without-copies -d 'Leave out copies and near copies of training images, and images that exist only as a lossy JPEG (mosaic)'
-complete -c affectd -n "__fish_affectd_using_subcommand eval" -l no-verify -d 'Take every box of the cascade for a face, also those that the face net refuses'
+complete -c affectd -n "__fish_affectd_using_subcommand eval" -l no-verify -d 'Accept every box of the cascade as a face, also those that the face net rejects'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -l mirror -d 'Exchange left and right, after the rotation'
 complete -c affectd -n "__fish_affectd_using_subcommand eval" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l plot -d 'Also draw openness, closures, PERCLOS and states to this PNG file' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l open -d 'The value that open eyes usually have in the file [default: 1]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l shut -d 'The value that shut eyes usually have in the file [default: 0.05 times the open one]' -r
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l drowsy -d 'PERCLOS over 60 s from which a person counts as drowsy' -r
-complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l microsleep-ms -d 'How long a microsleep is at least, in milliseconds' -r
-complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l asleep-ms -d 'How long sleep is at least, in milliseconds' -r
-complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l unresponsive-ms -d 'After how long with shut eyes a person does not respond, in milliseconds' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l microsleep-ms -d 'Shortest microsleep, in milliseconds' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l asleep-ms -d 'Shortest sleep, in milliseconds' -r
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l unresponsive-ms -d 'Eyes shut for this long mean that the person does not respond, in milliseconds' -r
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
-complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l json -d 'Print events as JSON Lines in place of the timeline'
+complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l json -d 'Print events as JSON Lines instead of the timeline'
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
@@ -138,7 +138,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_see
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "fatigue" -d 'Take a recording of eyes through the fatigue rules, and show what came of it'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "fatigue" -d 'Apply the fatigue rules to a recording of eye measurements'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "check" -d 'Report everything that is wrong with a board file'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'

@@ -1,17 +1,17 @@
-//! What only one part of a board can use: a GPIO line, an address on a bus, a
-//! device, a file.
+//! Finds things that two parts of a board want to use: a GPIO line, an address
+//! on a bus, a device, a file.
 //!
-//! The reader notes each such thing with the key that names it. Two keys that
-//! name the same thing by the same text are a problem of the board file. Two
-//! texts can also mean one thing (`19` and `"GPIO19"`, a label and a path, a
-//! link): [`clashes`] asks this machine.
+//! The reader notes each such thing with the key that names it. If two keys
+//! name the same thing with the same text, the reader reports a problem. Two
+//! texts can also mean the same thing (`19` and `"GPIO19"`, a label and a path,
+//! a link): only this machine knows, and [`clashes`] asks it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::output::gpio::{self, LineId};
 
-/// A thing that one part of a board uses alone.
+/// A thing that only one part of a board can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     Line { chip: String, line: LineId },
@@ -31,9 +31,8 @@ impl fmt::Display for Resource {
 }
 
 impl Resource {
-    /// The name by which this machine knows the thing; `self` where there is
-    /// none, because it is missing or cannot be opened: that is reported when it
-    /// is opened.
+    /// The thing's unique name on this machine; `self` if it is missing or
+    /// cannot be opened, which is reported when affectd opens it.
     fn resolved(&self) -> Self {
         match self {
             Self::Line { chip, line } => match gpio::locate(chip, line) {
@@ -52,7 +51,8 @@ impl Resource {
     }
 }
 
-/// A path without links; of a file that does not exist yet, the folder's.
+/// The path without links; for a file that does not exist yet, only its
+/// folder's links are resolved.
 fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| {
         let folder = match path.parent() {
@@ -87,7 +87,7 @@ impl Claim {
     }
 }
 
-/// Each claim to something that an earlier one has, with that one.
+/// Each claim to a thing that an earlier claim has, with the earlier claim.
 pub(super) fn repeated(
     claims: &[Claim],
     thing: impl Fn(&Claim) -> Resource,
@@ -99,7 +99,7 @@ pub(super) fn repeated(
     })
 }
 
-/// Claims that mean the same thing on this machine, one text for each.
+/// A message for each pair of claims that mean the same thing on this machine.
 #[must_use]
 pub fn clashes(claims: &[Claim]) -> Vec<String> {
     repeated(claims, |claim| claim.resource.resolved())

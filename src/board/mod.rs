@@ -1,5 +1,5 @@
-//! The board file: what is wired where, and how the stages are set, in a few
-//! lines of TOML.
+//! The board file: what is connected where, and the settings of the stages, in
+//! a few lines of TOML.
 //!
 //! Each key is optional unless said otherwise, unknown keys are errors, and all
 //! problems are reported at once with their lines. `boards/example.toml` shows
@@ -34,7 +34,7 @@ pub enum BoardError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The file is not UTF-8 text, and what it is instead.
+    /// The file is not UTF-8 text; `found` says what it is.
     Encoding { path: PathBuf, found: String },
     /// What is wrong with it, all of it, by line.
     Problems {
@@ -101,7 +101,7 @@ impl Board {
     /// Checks a board file's text; relative paths in it start from `directory`.
     ///
     /// # Errors
-    /// Everything that is wrong with it, by line.
+    /// All errors, by line.
     ///
     /// ```
     /// use affectd::board::Board;
@@ -166,10 +166,10 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a board file, or what the bytes are instead of UTF-8.
+/// The text of a board file, or an error that says what the bytes are.
 fn text(bytes: &[u8]) -> Result<&str, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    // Without a mark at its start, UTF-16 has a zero in every other byte.
+    // UTF-16 without a byte order mark has a zero in every other byte.
     let utf16 = bytes.starts_with(b"\xff\xfe")
         || bytes.starts_with(b"\xfe\xff")
         || matches!(bytes, [0, letter, ..] | [letter, 0, ..] if *letter != 0);
@@ -213,7 +213,7 @@ mod tests {
     const CAMERA: &str = "[capture]\nsource = '/dev/video0'\n";
 
     #[test]
-    fn every_shipped_board_is_good() {
+    fn every_shipped_board_is_valid() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards");
         let mut count = 0;
         for entry in std::fs::read_dir(&directory).unwrap() {
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once_with_their_lines() {
+    fn all_problems_are_reported_at_once_with_their_lines() {
         let text = "\
 [capture]
 source = '/dev/video0'
@@ -328,7 +328,7 @@ angry = 7
             "5: face.eyes: needs a face net",
             "7: facing: needs the pose that a face net measures",
             "8: facing.cone_deg: must be a number from 5 to 60, is 90",
-            "10: decide.baseline.mode: needs the quiet frames",
+            "10: decide.baseline.mode: needs a face net to find quiet frames",
             "11: decide.baseline.strength: must be a number from 0 to 1, is 2",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
@@ -372,7 +372,7 @@ angry = 7
     }
 
     #[test]
-    fn wrong_fatigue_settings_are_told_with_their_lines() {
+    fn wrong_fatigue_settings_are_reported_with_their_lines() {
         let section = |text: &str| problems(&format!("{CAMERA}[fatigue]\n{text}\n"));
         for (text, expected) in [
             (
@@ -427,7 +427,7 @@ angry = 7
     }
 
     #[test]
-    fn wrong_patterns_are_told_with_their_lines() {
+    fn wrong_patterns_are_reported_with_their_lines() {
         let gpio = "[fatigue]\n[gpio]\nchip = 'x'\n[gpio.lines]\nasleep = 5\n";
         for (text, expected) in [
             (
@@ -499,7 +499,7 @@ angry = 7
     }
 
     #[test]
-    fn what_raw_frames_need_is_asked_for() {
+    fn raw_frames_need_format_and_size() {
         let told = problems("[capture]\nsource = '-'\nformat = 'nv12'\n");
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("capture.size: is missing"));
@@ -511,7 +511,7 @@ angry = 7
         assert!(told[0].contains("1920 bytes"), "{told:?}");
         let told = problems("[capture]\nsource = '/dev/video0'\nstride = 640\n");
         assert!(told[0].contains("a pipe"), "{told:?}");
-        // JPEGs and Y4M say it themselves.
+        // JPEGs and Y4M contain format and size.
         for text in [
             "source = '-'\nformat = 'mjpg'",
             "source = '-'",
@@ -535,7 +535,8 @@ angry = 7
             source("command = ['rpicam-vid', '-o', '-']"),
             command(&["rpicam-vid", "-o", "-"])
         );
-        // Its own path starts from the file, its arguments do not.
+        // The program's path starts from the board file's directory; its
+        // arguments stay as they are.
         assert_eq!(
             source("command = ['./camera', './x']"),
             command(&["/etc/affectd/./camera", "./x"])
@@ -544,7 +545,7 @@ angry = 7
             ("command = []", "must name a program"),
             ("command = 'rpicam-vid -o -'", "a list of strings"),
             ("command = ['x', 3]", "a list of strings"),
-            ("source = '-'\ncommand = ['x']", "beside source"),
+            ("source = '-'\ncommand = ['x']", "source is also given"),
         ] {
             let told = problems(&format!("[capture]\n{text}\n"));
             assert_eq!(told.len(), 1, "{told:?}");
@@ -660,7 +661,7 @@ angry = 7
             assert_eq!((problems[0].line, &*problems[0].key), (line, key));
             assert!(problems[0].message.contains(says), "{problems:?}");
         }
-        // The same numbers elsewhere are other things.
+        // The same numbers on another chip or bus are other things.
         let text = "[gpio]\nchip = 'd'\n[gpio.lines]\nhappy = 1\n\
                     [[display]]\nkind = 'ssd1306'\n\
                     [[display]]\nkind = 'ssd1306'\naddress = 0x3d\n\

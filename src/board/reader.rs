@@ -1,8 +1,9 @@
 //! Reads a TOML table key by key and collects every problem with its line.
 //!
-//! serde stops at the first error. Who edits a board file over a slow link wants
-//! all of them at once, so each key is read on its own, problems go into a common
-//! list, and a key that no getter asked for is unknown.
+//! serde stops at the first error. A user who edits a board file over a slow
+//! connection wants to see all errors at once. So each key is read separately,
+//! problems go into a common list, and a key that no getter asked for is
+//! unknown.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
@@ -15,7 +16,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::claims::{Claim, Resource, repeated};
 
-/// One thing that is wrong with a board file.
+/// One error of a board file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The line in the file, from 1.
@@ -36,7 +37,7 @@ impl Display for Problem {
     }
 }
 
-/// A key that has another name than in an earlier version.
+/// A key that had another name in an earlier version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renamed {
     /// The section, with those above it (`gpio.lines`); empty for the top.
@@ -59,12 +60,12 @@ pub struct Reader<'t> {
     known: RefCell<Vec<String>>,
 }
 
-/// What reading a file left over.
+/// The notes from reading a file.
 #[derive(Debug)]
 pub struct Notes {
-    /// What makes the file unusable, by line.
+    /// Errors that make the file unusable, by line.
     pub problems: Vec<Problem>,
-    /// What should be changed, by line.
+    /// Keys that should be changed, by line.
     pub warnings: Vec<Problem>,
     pub claims: Vec<Claim>,
 }
@@ -97,7 +98,7 @@ impl<'t> Reader<'t> {
         table
     }
 
-    /// The root section over a parsed table.
+    /// The root section of a parsed table.
     pub fn root<'r>(&'r self, table: &'r Spanned<DeTable<'t>>) -> Section<'r, 't> {
         Section {
             reader: self,
@@ -167,15 +168,15 @@ impl<'t> Reader<'t> {
             .map(|renamed| renamed.old)
     }
 
-    /// Every key that was asked for, for the test that holds the commented
-    /// example against the code.
+    /// Every key that was asked for, for the test that compares the example
+    /// with the code.
     #[cfg(test)]
     pub fn known_keys(&self) -> Vec<String> {
         self.known.borrow().clone()
     }
 }
 
-/// A table of the file, of which keys are taken one by one.
+/// A table of the file, whose keys are read one by one.
 pub struct Section<'r, 't> {
     reader: &'r Reader<'t>,
     path: String,
@@ -184,7 +185,7 @@ pub struct Section<'r, 't> {
     asked: Vec<String>,
 }
 
-/// A value that was found, with what is needed to complain about it later.
+/// A value, with its place in the file for later error messages.
 pub struct Found<'r, 't, T> {
     reader: &'r Reader<'t>,
     key: String,
@@ -226,7 +227,9 @@ impl<'r, 't> Section<'r, 't> {
             let span = self.table.get(old)?.span();
             let now = self.join(key);
             if value.is_some() {
-                let message = format_args!("is the old name of '{now}', which is given as well");
+                let message = format_args!(
+                    "is the old name of '{now}', which is also given; remove this line"
+                );
                 self.reader.problem(span, &self.join(old), message);
             } else {
                 let message = format_args!("is now called '{now}'");
@@ -280,7 +283,7 @@ impl<'r, 't> Section<'r, 't> {
         })
     }
 
-    /// A string that another type reads.
+    /// A string that another type parses.
     pub fn parsed<T>(&mut self, key: &str) -> Option<T>
     where
         T: FromStr,
@@ -315,7 +318,7 @@ impl<'r, 't> Section<'r, 't> {
         .map(|found| found.value)
     }
 
-    /// One of these whole numbers.
+    /// A whole number from a list.
     pub fn integer_of(&mut self, key: &str, allowed: &[u32]) -> Option<u32> {
         let names: Vec<String> = allowed.iter().map(u32::to_string).collect();
         let expected = format!("one of {}", names.join(", "));
@@ -326,7 +329,7 @@ impl<'r, 't> Section<'r, 't> {
         .map(|found| found.value)
     }
 
-    /// A number in a range; whole numbers will do.
+    /// A number in a range, with or without decimals.
     pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         let expected = format!("a number from {} to {}", range.start(), range.end());
         self.typed(key, expected, |value| {
@@ -420,8 +423,8 @@ impl<'r, 't> Section<'r, 't> {
         sections
     }
 
-    /// The keys that stand in this section, for those whose names the file
-    /// chooses (V4L2 controls).
+    /// The keys of this section, for sections whose key names are free (V4L2
+    /// controls).
     pub fn keys(&self) -> Vec<String> {
         self.table
             .keys()
@@ -429,14 +432,14 @@ impl<'r, 't> Section<'r, 't> {
             .collect()
     }
 
-    /// The value of `key` as a section, if it is one: for keys that may hold
-    /// a short form instead.
+    /// Whether the value of `key` is a section, for keys that may also have a
+    /// short form.
     pub fn is_section(&self, key: &str) -> bool {
         self.value(key)
             .is_some_and(|value| value.get_ref().is_table())
     }
 
-    /// Whether the key stands in this section, readable or not.
+    /// Whether this section has the key, valid or not.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
@@ -462,8 +465,8 @@ impl<'r, 't> Section<'r, 't> {
         self.reader.problem(self.span.clone(), &self.path, message);
     }
 
-    /// Notes that a key uses something that no other key may use. Where the key
-    /// is not given, so that its default is used, the section stands for it.
+    /// Notes that a key uses something that no other key may use. If the key is
+    /// missing and its default is used, the claim has the place of the section.
     pub fn claim(&self, key: &str, resource: Resource) {
         self.reader
             .claim(&self.place(key), &self.join(key), resource);
@@ -475,7 +478,7 @@ impl<'r, 't> Section<'r, 't> {
             .problem(self.place(key), &self.join(key), message);
     }
 
-    /// Where a key stands, or its section if it is not given.
+    /// The place of a key in the file, or of its section if the key is missing.
     fn place(&self, key: &str) -> Range<usize> {
         self.value(key)
             .map_or_else(|| self.span.clone(), Spanned::span)
@@ -503,7 +506,7 @@ impl<'r, 't> Section<'r, 't> {
     }
 }
 
-/// A value that is either.
+/// A whole number or a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IntegerOrString {
     Integer(i64),

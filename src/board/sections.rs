@@ -1,5 +1,5 @@
-//! From the sections of a board file to each stage's options: one function a
-//! section, keys in the order of `boards/example.toml`.
+//! Reads the sections of a board file into the options of the stages: one
+//! function per section, keys in the order of `boards/example.toml`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -147,10 +147,10 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
     let has_source = section.has("source");
     if let Some(mut found) = section.strings("command") {
         if has_source {
-            found.reject("stands beside source: frames come from one of them");
+            found.reject("source is also given: remove one of them");
         }
         match found.value.first_mut() {
-            None => found.reject("must name a program, is an empty list"),
+            None => found.reject("must name a program, but is an empty list"),
             Some(program) => {
                 if program.contains('/') {
                     *program = directory.join(&*program).display().to_string();
@@ -210,14 +210,16 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
     options
 }
 
-/// What raw frames do not say themselves.
+/// Checks format and size, which raw frames do not contain.
 fn raw_frames(section: &Section<'_, '_>, options: &capture::Options) {
     let is_stream = matches!(
         options.source,
         SourceSpec::Stdin | SourceSpec::Command(_) | SourceSpec::Replay(_)
     );
     if options.stride.is_some() && !is_stream {
-        section.reject("stride is for raw frames from a pipe: a camera's driver says it itself");
+        section.reject(
+            "stride is only for raw frames from a pipe: a camera's driver gives it by itself",
+        );
     }
     let Some(format) = options.format.filter(|&format| format != PixelFormat::Mjpg) else {
         return;
@@ -228,11 +230,11 @@ fn raw_frames(section: &Section<'_, '_>, options: &capture::Options) {
                 section.reject(error);
             }
         }
-        // A recording, unlike a FIFO, says it itself.
+        // A recording, unlike a FIFO, contains its size.
         None if matches!(options.source, SourceSpec::Stdin | SourceSpec::Command(_))
             && !section.has("size") =>
         {
-            section.missing("size", "raw frames do not say how large they are");
+            section.missing("size", "raw frames do not contain their size");
         }
         None => {}
     }
@@ -358,7 +360,7 @@ fn face_section(
     if options.model == ModelChoice::None && matches!(options.eyes, ModelChoice::File(_)) {
         section.reject_key(
             "eyes",
-            "needs a face net, but model is \"none\": name one, or leave this key out",
+            "needs a face net, but model is \"none\": name one, or remove this key",
         );
     }
     section.finish();
@@ -432,8 +434,8 @@ fn baseline_section(mut section: Section<'_, '_>, face: &FaceOptions) -> decide:
     if options.mode != decide::baseline::Mode::Off && face.model == ModelChoice::None {
         section.reject_key(
             "mode",
-            "needs the quiet frames that a face net tells, but face.model is \"none\": take that \
-             key out, or set mode = \"off\"",
+            "needs a face net to find quiet frames, but face.model is \"none\": remove that \
+             key, or set mode = \"off\"",
         );
     }
     section.finish();
@@ -451,8 +453,8 @@ fn facing_section(mut section: Section<'_, '_>, face: &FaceOptions) -> decide::F
     set(&mut options.dwell, section.millis("dwell_ms", 0..=HOUR_MS));
     if face.model == ModelChoice::None {
         section.reject(
-            "needs the pose that a face net measures, but face.model is \"none\": take that key \
-             out, or this section",
+            "needs the pose that a face net measures, but face.model is \"none\": remove that key \
+             or this section",
         );
     }
     section.finish();
@@ -476,7 +478,8 @@ fn fatigue_section(
             .number("keep_calibration_s", Rules::KEEP_CALIBRATION_S)
             .map(Duration::from_secs_f64),
     );
-    // As written, without what the conversion from f32 adds.
+    // The number as written, without the digits that the conversion from f32
+    // adds.
     let widened = |bound: f32| bound.to_string().parse().unwrap_or(f64::from(bound));
     let drowsy = widened(*Rules::DROWSY.start())..=widened(*Rules::DROWSY.end());
     set(
@@ -497,12 +500,12 @@ fn fatigue_section(
     );
     if face.model == ModelChoice::None || face.eyes == ModelChoice::None {
         section.reject(
-            "needs the face net and the eye net, but face.model or face.eyes is \"none\": take that \
-             key out, or this section",
+            "needs the face net and the eye net, but face.model or face.eyes is \"none\": remove that \
+             key or this section",
         );
     }
     if let Err(error) = rules.validate() {
-        // A wrong order may come from the shorter one alone.
+        // If the order is wrong, perhaps only the shorter time is in the file.
         let key = [error.key(), "microsleep_ms", "asleep_ms", "watch"]
             .into_iter()
             .find(|key| section.has(key));
@@ -597,7 +600,7 @@ fn gpio_section(mut section: Section<'_, '_>, watches_eyes: bool) -> Option<gpio
     Some(options)
 }
 
-/// A button: a line's offset or name, or a section with more.
+/// A button: a line's offset or name, or a section with more keys.
 fn input(section: &mut Section<'_, '_>, key: &str, chip: &str) -> Option<gpio::InputOptions> {
     if !section.is_section(key) {
         let line = line_id(section, key, chip)?;
@@ -686,7 +689,7 @@ fn thermal_section(mut section: Section<'_, '_>, directory: &Path) -> thermal::O
     let limit = section.number("limit", 0.0..=150.0);
     section.finish();
     thermal::Options {
-        // Who names the firmware's file alone need not have a zone.
+        // With only the firmware's file, no zone is read.
         zone: zone.or_else(|| throttled.is_none().then(|| thermal::Options::ZONE.into())),
         throttled,
         limit: limit.map_or(thermal::Options::LIMIT, |limit| limit as f32),

@@ -25,10 +25,10 @@ const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// Report everything that is wrong with a board file
 ///
 /// Reads the board file, the model and the cascade, and tries the privileges
-/// that the section [process] needs. Touches no hardware, unless --hardware is
-/// given: then it also opens everything that `run` opens. GPIO lines go to their
-/// safe level, displays are set up and stay dark, and files and sockets that it
-/// made are removed.
+/// that the section [process] needs. Uses no hardware unless you give
+/// --hardware: then it also opens everything that `run` opens. GPIO lines go to
+/// their safe level, displays are set up and stay dark, and files and sockets
+/// that the check created are removed.
 #[derive(clap::Args)]
 #[allow(
     rustdoc::broken_intra_doc_links,
@@ -150,11 +150,11 @@ fn watchdog(device: &Path) -> Result<String, Box<dyn Error>> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", device.display());
     let found = std::fs::metadata(device).map_err(|error| failed(&error))?;
     if !found.file_type().is_char_device() {
-        return Err(failed(&"this is not a device").into());
+        return Err(failed(&"this is not a device file").into());
     }
     access(device, Access::WRITE_OK).map_err(|error| {
         failed(&format_args!(
-            "{error}; the user needs the right to write to it"
+            "{error}; give the user the right to write to it"
         ))
     })?;
     Ok(format!("{} can be written", device.display()))
@@ -182,7 +182,7 @@ fn model(board: &Board) -> Result<String, Box<dyn Error>> {
     Ok(classifier.manifest().name.clone())
 }
 
-/// What verifies boxes.
+/// Which face networks verify boxes.
 fn face(board: &Board) -> Result<String, Box<dyn Error>> {
     match board.face.files() {
         Some((face, eyes)) => {
@@ -210,13 +210,13 @@ fn cascade(board: &Board) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Where the program lies that writes the frames.
+/// The path of the program that writes the frames.
 fn producer(command: &[String]) -> Result<String, Box<dyn Error>> {
     let program = command.first().ok_or("the list is empty")?;
     Ok(capture::find_program(program)?.display().to_string())
 }
 
-/// Tries what the process asks of the kernel, with the rights of this user.
+/// Tries the settings of `[process]` with the rights of this user.
 fn privileges(options: &realtime::Options) -> Result<String, Box<dyn Error>> {
     let mut granted = vec![format!("frame arena of {} KiB", options.arena >> 10)];
     if options.lock_memory {

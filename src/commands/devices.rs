@@ -1,4 +1,5 @@
-//! `affectd devices`: lists this machine's devices by their board file names.
+//! `affectd devices`: lists this machine's devices under the names that a board
+//! file uses.
 
 use std::process::ExitCode;
 

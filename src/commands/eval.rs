@@ -59,13 +59,13 @@ pub struct Args {
     #[arg(long)]
     pub without_copies: bool,
 
-    /// The class of a folder with another name, or skip to leave it out; can be
-    /// repeated
+    /// The class of a folder with another name, or skip to leave the folder
+    /// out; can be repeated
     #[arg(long = "folder", value_name = "NAME=CLASS", value_parser = folder)]
     pub folders: Vec<(String, Option<Expression>)>,
 
-    /// Also report how accuracy differs between people. The person is read from
-    /// the file names of this data set (class folders)
+    /// Also report how accuracy differs between people. The file names of this
+    /// data set name the person (class folders)
     #[arg(long, value_enum, value_name = "DATASET")]
     pub subjects: Option<Naming>,
 
@@ -314,7 +314,7 @@ fn answer(
 }
 
 fn progress(images: usize) -> ProgressBar {
-    // Hides itself where standard error is no terminal.
+    // The bar is hidden if standard error is not a terminal.
     let style = "{bar:40} {pos}/{len} images, {per_sec}, {eta} left";
     let bar = ProgressBar::new(images as u64);
     match ProgressStyle::with_template(style) {
@@ -367,7 +367,7 @@ fn write_json(file: File, json: &Json<'_>) -> io::Result<()> {
     out.flush()
 }
 
-/// The file of `--predictions`.
+/// The file that `--predictions` names.
 struct Predictions {
     path: PathBuf,
     writer: csv::Writer<File>,
@@ -390,7 +390,7 @@ impl Predictions {
         Ok(predictions)
     }
 
-    /// A row; the fields of the answer are empty if no face was found.
+    /// Writes a row; the fields of the answer are empty if no face was found.
     fn add(&mut self, name: &str, truth: Expression, answer: Option<Answer>) -> Result<(), String> {
         let mut row = vec![name.to_owned(), truth.to_string()];
         if let Some((rect, probabilities)) = answer {

@@ -1,5 +1,5 @@
-//! What the commands on pictures do with a box of the cascade: they verify it as
-//! the daemon does.
+//! Verifies the cascade's boxes for the commands on pictures, as the daemon
+//! does.
 
 use crate::assets::{self, ModelChoice};
 use crate::detect::{Detection, Detector};
@@ -12,8 +12,8 @@ use crate::track;
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Verify faces")]
 pub struct VerifyArgs {
-    /// Take every box of the cascade for a face, also those that the face net
-    /// refuses
+    /// Accept every box of the cascade as a face, also those that the face net
+    /// rejects
     #[arg(long)]
     pub no_verify: bool,
 }
@@ -34,10 +34,10 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// The verifier asked for.
+    /// Loads the verifier that the options ask for.
     ///
     /// # Errors
-    /// A face network is there, but cannot be used.
+    /// A face network is installed, but cannot be used.
     pub fn load(
         args: VerifyArgs,
         workspace: &Workspace,
@@ -77,7 +77,7 @@ impl Verifier {
         if !self.thresholds.accepts(first.presence) {
             return Ok(None);
         }
-        // As in a video's next frame: upright by the roll that was seen.
+        // As in the next frame of a video: upright, by the roll just measured.
         let upright = FaceBox {
             rect: detection.rect,
             roll: first.roll,

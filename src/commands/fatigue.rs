@@ -1,4 +1,5 @@
-//! `affectd fatigue`: takes a recording of eyes through the rules again.
+//! `affectd fatigue`: applies the rules of `[fatigue]` to a recording of eye
+//! measurements.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -28,7 +29,7 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Print events as JSON Lines in place of the timeline
+    /// Print events as JSON Lines instead of the timeline
     #[arg(long)]
     pub json: bool,
 
@@ -49,15 +50,16 @@ pub struct Args {
     #[arg(long, value_name = "SHARE")]
     pub drowsy: Option<f32>,
 
-    /// How long a microsleep is at least, in milliseconds
+    /// Shortest microsleep, in milliseconds
     #[arg(long, value_name = "MS")]
     pub microsleep_ms: Option<u64>,
 
-    /// How long sleep is at least, in milliseconds
+    /// Shortest sleep, in milliseconds
     #[arg(long, value_name = "MS")]
     pub asleep_ms: Option<u64>,
 
-    /// After how long with shut eyes a person does not respond, in milliseconds
+    /// Eyes shut for this long mean that the person does not respond, in
+    /// milliseconds
     #[arg(long, value_name = "MS")]
     pub unresponsive_ms: Option<u64>,
 }
@@ -77,7 +79,7 @@ const LONGEST: u64 = 1 << 30;
 /// Runs the command.
 ///
 /// # Errors
-/// The file cannot be read or is no recording, an option is out of range, or
+/// The file cannot be read or is not a recording, an option is out of range, or
 /// the plot or standard output cannot be written.
 pub fn run(args: &Args) -> CommandResult {
     let name = args.file.display();
@@ -172,7 +174,7 @@ fn write_json(out: &mut impl Write, event: Event, frame: u64) -> io::Result<()> 
     out.write_all(b"\n")
 }
 
-/// Writes a line of the timeline for what is worth one.
+/// Writes the timeline's line for an event, if it has one.
 fn write_line(out: &mut impl Write, event: &Event) -> io::Result<()> {
     let time = event.time.0.as_secs_f64();
     match event.what {
@@ -209,7 +211,7 @@ fn write_line(out: &mut impl Write, event: &Event) -> io::Result<()> {
     }
 }
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Default)]
 struct Course {
     points: Vec<Point>,

@@ -70,7 +70,7 @@ struct Line<'a> {
     width: u32,
     height: u32,
     faces: Vec<Face>,
-    /// Boxes of the cascade that the face net refused.
+    /// Boxes of the cascade that the face net rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_a_face: Option<usize>,
 }
@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> CommandResult {
     ended(result, &failures)
 }
 
-/// What a picture goes through.
+/// The stages that a picture passes through.
 struct Stages<'a> {
     detector: &'a mut Detector,
     verifier: &'a mut Verifier,

@@ -72,7 +72,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// Why the command failed, as a message for the user.
+    /// The message says to the user why the command failed.
     pub fn run(self) -> CommandResult {
         match &self.command {
             Command::Run(args) => run::run(args),

@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> CommandResult {
     network.profile(args.runs.min(10))?;
     let steps = network.profile(args.runs)?;
     match write(&mut io::stdout().lock(), &network, &steps, args.runs) {
-        // The reader of the pipe has closed it, as `head` does.
+        // The reader of the pipe closed it, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => result?,
     }
@@ -70,7 +70,7 @@ impl Network {
         }
     }
 
-    /// Name, licence, and what goes in and comes out.
+    /// Prints name, licence, input and outputs.
     fn describe(&self, out: &mut impl Write) -> io::Result<()> {
         let (name, licence, input, answers) = match self {
             Self::Expression(classifier) => {
@@ -145,7 +145,7 @@ fn write(
         ),
         None => writeln!(
             out,
-            "tract runs all or some of it and allocates in each run"
+            "tract runs all or some steps, and allocates memory in each run"
         ),
     }
 }

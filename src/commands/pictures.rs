@@ -27,8 +27,8 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FACTOR", default_value_t = Options::default().scale_factor)]
     pub scale_factor: f64,
 
-    /// How many windows must agree on a face. More gives fewer false faces; 0
-    /// shows every window
+    /// How many windows must agree on a face. A larger number gives fewer false
+    /// faces; 0 shows every window
     #[arg(long, value_name = "N", default_value_t = Options::default().min_neighbors)]
     pub min_neighbors: u32,
 
@@ -47,7 +47,7 @@ pub struct DetectArgs {
 }
 
 impl DetectArgs {
-    /// The detector asked for.
+    /// The detector with these options.
     ///
     /// # Errors
     /// The cascade is missing or invalid, or an option is out of range.
@@ -65,7 +65,7 @@ impl DetectArgs {
     }
 }
 
-/// How pictures are turned before faces are looked for.
+/// How pictures are turned before the search for faces.
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Turn the picture")]
 pub struct TurnArgs {

@@ -17,8 +17,8 @@ use crate::image::turn::Rotation;
 /// Run the daemon: frames in, GPIO lines, displays and events out
 ///
 /// Runs until SIGTERM or SIGINT, or until a recording ends. SIGHUP reads the
-/// board file again; if the file has errors, they are logged and the settings in
-/// force stay.
+/// board file again; if the file has errors, they are logged and the old
+/// settings stay in force.
 #[derive(Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -75,19 +75,19 @@ Examples:
 /// Runs the daemon.
 ///
 /// # Errors
-/// The daemon cannot start: the board file cannot be used, a model is refused,
-/// the camera cannot do what is asked of it, a GPIO line is in use.
+/// The daemon cannot start: the board file or a model cannot be used, the
+/// camera does not support the settings, or a GPIO line is in use.
 pub fn run(args: &Args) -> CommandResult {
     let stats = args.stats;
     let args = args.clone();
-    // Without the marker traits, which `?` does not take off.
+    // The error without `Send` and `Sync`, which `?` does not remove.
     daemon::run(Arc::new(move || args.board()), stats)
         .map_err(|error| -> Box<dyn Error> { error })?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl Args {
-    /// The board file with what the command line says instead.
+    /// The board file, with the settings that the command line replaces.
     fn board(&self) -> Result<Board, AnyError> {
         let mut board = Board::load(&self.board)?;
         for warning in &board.warnings {

@@ -1,15 +1,16 @@
-//! Baseline: how a person looks at rest, taken off what the classifier says.
+//! Baseline: removes a person's resting expression from the classifier's
+//! answer.
 //!
-//! The classifier compares every face with the average one: somebody whose
-//! resting mouth turns down is "sad" all day. This file estimates the resting
-//! expression of each face from its quiet frames, and takes a part of what
-//! distinguishes it from an average neutral face off the log probabilities,
-//! before they are smoothed.
+//! The classifier compares every face with the average one: a person whose
+//! mouth points down at rest is "sad" all day. This file estimates the resting
+//! expression of each face from its quiet frames. It subtracts a part of the
+//! difference to an average neutral face from the log probabilities, before
+//! they are smoothed.
 //!
 //! A frame is quiet if the face looks towards the camera with open eyes, a shut
-//! mouth and no smile, as the face networks see it and not the classifier whose
-//! answer is to be corrected, and if the classifier's answer has not just
-//! changed. So a smile that is held for a minute is not taken for rest.
+//! mouth and no smile, by the face networks and not by the classifier, whose
+//! answer is corrected, and if the classifier's answer has not just changed. So
+//! a smile that lasts a minute does not count as rest.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -31,13 +32,13 @@ const QUIET_SMILE: f32 = 0.3;
 /// last second, in nats.
 const QUIET_CHANGE: f32 = 0.7;
 
-/// The time constant of the answer to which a frame is compared.
+/// The time constant of the mean answer with which a frame is compared.
 const RECENT: Duration = Duration::from_secs(1);
-/// Quiet time until the estimate counts in full; before, its share grows with
-/// the quiet time.
+/// Quiet time until the estimate has its full weight; before, its weight grows
+/// with the quiet time.
 const LEARNED: Duration = Duration::from_secs(20);
-/// The time constant of the estimate once it counts in full: it follows slow
-/// changes, such as those of light, and no mood of some minutes.
+/// The time constant of the estimate after it has its full weight: it follows
+/// slow changes, such as those of light, but not a mood of some minutes.
 const SLOW: Duration = Duration::from_secs(300);
 /// A longer step between two frames says nothing about the time between them.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
@@ -57,14 +58,14 @@ const AVERAGE_REST: Logs = [-3.43, -5.0, -3.02, -4.13, -2.68, -4.68, -0.51];
 /// Where a baseline comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// None: everybody is compared with the average face.
+    /// None: every face is compared with the average one.
     #[default]
     Off,
-    /// Each face's own, from its quiet frames.
+    /// Each face's own baseline, from its quiet frames.
     Auto,
 }
 
-/// The name of an unknown mode.
+/// The name is not a mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown baseline mode '{0}'; modes are off and auto")]
 pub struct UnknownMode(pub String);
@@ -86,13 +87,13 @@ impl FromStr for Mode {
 pub struct BaselineOptions {
     /// Default: off.
     pub mode: Mode,
-    /// How much of the difference is taken off, 0 to 1. Default: 0.5: more helps
-    /// resting faces further and costs angry and sad ones.
+    /// How much of the difference is removed, 0 to 1. Default: 0.5. More helps
+    /// resting faces, but harms angry and sad ones.
     pub strength: f32,
 }
 
 impl BaselineOptions {
-    /// The strengths that there are.
+    /// The range of `strength`.
     pub const STRENGTH_RANGE: std::ops::RangeInclusive<f64> = 0.0..=1.0;
 }
 
@@ -127,7 +128,7 @@ pub struct Baselines {
 }
 
 impl Baselines {
-    /// Knows no face.
+    /// A baseline estimator without faces.
     #[must_use]
     pub fn new(options: BaselineOptions) -> Self {
         Self {
@@ -137,7 +138,7 @@ impl Baselines {
         }
     }
 
-    /// Corrects by other options from now on, and keeps what is known of faces.
+    /// Uses other options from now on, and keeps the state of faces.
     pub fn set_options(&mut self, options: BaselineOptions) {
         self.options = options;
     }
@@ -155,9 +156,9 @@ impl Baselines {
         self.memory.keep_only(faces);
     }
 
-    /// Takes a face's answer into account, and gives it with the baseline taken
-    /// off; `None` if there is no baseline to take off: it is switched off, or
-    /// the face was never seen quiet.
+    /// Adds a face's answer to the estimate, and returns it without the
+    /// baseline; `None` if there is no baseline: it is switched off, or the
+    /// face was never quiet.
     pub fn correct(
         &mut self,
         face: FaceKey,
@@ -173,7 +174,7 @@ impl Baselines {
         let logs = answer.0.map(|p| p.max(FLOOR).ln());
         let step = self.clock.step().min(LONGEST_STEP);
         let Some(memory) = self.memory.of(face) else {
-            // The time before its first frame is not the face's own.
+            // The time before its first frame does not belong to the face.
             *self.memory.of(face) = Some(Memory {
                 recent: logs,
                 rest: logs,
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smile_that_is_held_is_not_rest() {
+    fn a_long_smile_is_not_rest() {
         let mut face = Face::new(Mode::Auto, 1.0);
         face.rest(30);
         let smiling = FaceObservation {
@@ -359,7 +360,7 @@ mod tests {
             assert_eq!(top(face.look(HAPPY, smiling)), Expression::Happy);
         }
         assert_eq!(top(face.look(REST, quiet())), Expression::Neutral);
-        // One who is never seen without a smile has no baseline.
+        // A face that always smiles has no baseline.
         let mut face = Face::new(Mode::Auto, 1.0);
         for _ in 0..600 {
             assert_eq!(face.look(HAPPY, smiling), None);
@@ -410,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_person_starts_anew() {
+    fn the_next_person_starts_without_a_baseline() {
         let mut face = Face::new(Mode::Auto, 1.0);
         face.rest(30);
         let next = FaceKey { id: 2, ..FACE };

@@ -1,10 +1,10 @@
 //! The log on standard error, written by a thread of its own.
 //!
-//! A pipe that nobody reads makes whoever writes to it wait for ever. The loop
-//! must not wait: it may be about to set a GPIO line to its safe level. So a
-//! line that is logged goes into a bounded queue, from which the thread writes.
-//! When the queue is full, further lines are left out and counted, and the
-//! count is logged when there is room again.
+//! A thread that writes to a pipe which nobody reads waits for ever. The loop
+//! must not wait: it may be about to set a GPIO line to its safe level. So each
+//! log line goes into a bounded queue, and the thread writes from it. When the
+//! queue is full, further lines are dropped and counted, and the count is
+//! logged when there is room again.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::memory;
 
-/// How many lines wait to be written before further ones are left out.
+/// How many lines may wait to be written before further lines are dropped.
 pub const QUEUE: usize = 512;
 
 /// How long [`flush`] waits without any line being written.
@@ -28,14 +28,14 @@ const STUCK: Duration = Duration::from_millis(300);
 
 static STANDARD_ERROR: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Starts the thread and makes it the target of the crate `log`, with lines of
-/// this level and above; and of panics.
+/// Starts the thread. From then on it writes the lines of the crate `log` from
+/// this level on, and the messages of panics.
 ///
-/// To be called once, before any other thread is started: threads inherit the
-/// scheduling of the one that starts them, and this one is to be ordinary.
+/// Call this once, before any other thread starts: a thread inherits the
+/// scheduling of the thread that starts it, and this one must be ordinary.
 pub fn start(level: LevelFilter) {
     let Ok(queue) = standard_error() else {
-        // Without a thread or a descriptor there is still the plain way.
+        // Without a thread or a descriptor, lines are written directly.
         builder(level).init();
         return;
     };
@@ -47,8 +47,8 @@ pub fn start(level: LevelFilter) {
     if log::set_boxed_logger(Box::new(Logger(inner))).is_ok() {
         log::set_max_level(most);
     }
-    // A panic that waits for its message to be read would never end the
-    // process, and what watches over it would not start it again.
+    // A panic that waits until its message is read would never end the process,
+    // so the service manager would not start it again.
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed");
@@ -65,12 +65,12 @@ fn builder(level: LevelFilter) -> env_logger::Builder {
     let mut builder = env_logger::Builder::new();
     builder
         .filter_module("affectd", level)
-        // What tract logs at the level info is for its own developers.
+        // tract's lines of the level info are for its own developers.
         .filter_level(level.min(LevelFilter::Warn));
     builder
 }
 
-/// Writes text to standard error by way of the queue, as if it were one line.
+/// Writes text to standard error through the queue, as if it were one line.
 pub fn print(text: fmt::Arguments<'_>) {
     match STANDARD_ERROR.get() {
         Some(queue) => queue.push(text.to_string().as_bytes()),
@@ -78,8 +78,8 @@ pub fn print(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Waits until all lines are written, or until none has been written for
-/// 300 ms. To be called before the process ends.
+/// Waits until all lines are written, or until none has been written for 300
+/// ms. Call this before the process ends.
 pub fn flush() {
     if let Some(queue) = STANDARD_ERROR.get() {
         queue.flush(STUCK);
@@ -116,8 +116,8 @@ impl io::Write for Line {
 }
 
 fn standard_error() -> io::Result<Arc<Queue>> {
-    // Not std's handle: its lock would be held for as long as a write lasts,
-    // and whoever uses eprintln would wait for it.
+    // Not std's handle: a write that blocks would hold its lock, and every
+    // eprintln would wait for that lock.
     let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     Queue::written_to(file)
 }
@@ -181,7 +181,7 @@ impl Queue {
     fn push(&self, line: &[u8]) {
         let line = line.to_vec();
         let mut state = self.lock();
-        // Two places: one for what is to be said about those left out.
+        // Two places: one for the line that counts the dropped ones.
         if state.lines.len() + 2 > QUEUE {
             state.left_out += 1;
             return;
@@ -194,7 +194,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until every line is written, or until none has been for `stuck`.
+    /// Waits until every line is written, or until none has been written for
+    /// `stuck`.
     fn flush(&self, stuck: Duration) {
         let mut state = self.lock();
         while !state.is_done() {
@@ -235,15 +236,15 @@ impl Queue {
 }
 
 /// Writes a line, however long that takes. A line that cannot be written is
-/// lost: there is no place to say so.
+/// lost: there is nowhere to report it.
 fn write_out(mut file: &File, mut line: &[u8]) {
     while !line.is_empty() {
         match file.write(line) {
             Ok(0) => return,
             Ok(count) => line = &line[count..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another process may have made the descriptor, which it shares
-            // with us, one that does not wait.
+            // The descriptor is shared with other processes, and one of them
+            // may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let _ = poll(&mut [PollFd::new(file, PollFlags::OUT)], None);
             }

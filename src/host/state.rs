@@ -1,4 +1,4 @@
-//! What outlasts a restart: small texts by name, each a file in one directory.
+//! Texts that outlast a restart, each in a file of one directory.
 //!
 //! A text is read once and then kept in memory, so that affectd goes on with it
 //! where the directory cannot be written: the text then lasts until the process
@@ -22,8 +22,8 @@ use crate::fault::FaultLog;
 /// The board file's `[state]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The directory; it is made if it is missing. `None`: the one that the
-    /// service manager gives (`StateDirectory=` in a unit).
+    /// The directory; it is created if it is missing. `None`: the service
+    /// manager's directory (`StateDirectory=` in a unit).
     pub directory: Option<PathBuf>,
 }
 
@@ -51,9 +51,9 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct State {
     options: Options,
-    /// `None` where nothing is written.
+    /// `None` if nothing is written.
     writer: Option<Writer>,
-    /// Every text that was asked for or set; `None`: there is none.
+    /// Every text that was read or set; `None`: there is none.
     texts: BTreeMap<&'static str, Option<String>>,
 }
 
@@ -65,7 +65,7 @@ struct Writer {
     done: Receiver<()>,
 }
 
-/// A file to write, or without a text to remove.
+/// A file to write, or to remove if it has no text.
 #[derive(Debug)]
 struct Job {
     name: &'static str,
@@ -76,7 +76,7 @@ impl State {
     /// Starts the thread that writes. Reads nothing yet.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// No thread can be started.
     pub fn open(options: &Options) -> io::Result<Self> {
         Ok(Self {
             options: options.clone(),
@@ -91,15 +91,15 @@ impl State {
         &self.options
     }
 
-    /// Where texts are written; `None`: they last until the process ends.
+    /// The directory of the texts; `None`: they last until the process ends.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.writer.as_ref().map(|writer| &*writer.directory)
     }
 
-    /// A text: as it was last set, or from its file. Reads the disk at the first
-    /// call for a name. A file that cannot be read counts as missing, with a
-    /// warning.
+    /// A text: the one set last, or the contents of its file. Reads the disk at
+    /// the first call for a name. A file that cannot be read counts as missing,
+    /// with a warning.
     pub fn get(&mut self, name: &'static str) -> Option<&str> {
         let directory = self.writer.as_ref().map(|writer| &writer.directory);
         let text = self.texts.entry(name).or_insert_with(|| {
@@ -158,7 +158,7 @@ impl State {
         }
     }
 
-    /// Goes on in the directory of other options, and takes along what was set.
+    /// Continues in the directory of other options, with all texts.
     ///
     /// # Errors
     /// The system gives no thread; the old options stay in force.
@@ -201,7 +201,7 @@ impl Writer {
                         }
                     }
                 }
-                // Nobody waits if the process ends otherwise.
+                // Without a receiver, the process ends in another way.
                 let _ = finished.send(());
             })?;
         Ok(Self {
@@ -222,7 +222,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
-        // A disk that hangs must not keep the process from ending.
+        // A disk that hangs must not block the end of the process.
         let _ = self.done.recv_timeout(LAST_WRITES);
     }
 }
@@ -262,7 +262,7 @@ pub fn write(directory: &Path, name: &str, text: Option<&str>) -> io::Result<()>
     let part = directory.join(format!(".{name}.part"));
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
-    // Else a power cut may leave an empty file under the name.
+    // Otherwise a power cut may leave an empty file.
     file.sync_all()?;
     fs::rename(&part, &path)
 }
@@ -304,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        // Below a file no directory can be made, not even by root.
+        // No directory can be created below a file, not even by root.
         let mut state = State::open(&options(&file.join("state"))).unwrap();
         state.set("pause", "button".to_owned());
         assert_eq!(state.get("pause"), Some("button"));
@@ -321,13 +321,13 @@ mod tests {
         assert_eq!(state.get("baseline"), None);
         assert!(folder.path().join("baseline.damaged").exists());
         assert!(!folder.path().join("baseline").exists());
-        // What is longer than any text is not read into memory.
+        // A file that is too long is not read into memory.
         fs::write(folder.path().join("pause"), vec![b'x'; 70_000]).unwrap();
         assert_eq!(state.get("pause"), None);
     }
 
     #[test]
-    fn other_options_take_along_what_was_set() {
+    fn other_options_keep_all_texts() {
         let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut state = State::open(&options(old.path())).unwrap();
         state.set("pause", "button".to_owned());

@@ -1,9 +1,9 @@
-//! The loop: takes the newest frame, or learns that there is none, takes it
-//! through all [`Stages`], and reports to the outputs.
+//! The loop: takes the newest frame, if there is one, passes it through all
+//! [`Stages`], and reports to the outputs.
 //!
-//! This is the only module that knows all stages. What is slow or may fail runs
-//! beside the loop behind one call: capture gets a lost camera back, and slow
-//! devices have threads of their own.
+//! Only this module knows all stages. Slow work and work that may fail runs
+//! outside of the loop: capture reopens a lost camera, and slow devices have
+//! threads of their own.
 
 mod arena;
 mod stages;
@@ -22,18 +22,18 @@ use stats::{Stage, Stats};
 pub use arena::ArenaTooSmall;
 pub use stages::Stages;
 
-/// How long a step waits for a frame. Signals are noticed and safe levels set
-/// between two waits, so this bounds how late they are.
+/// How long a step waits for a frame. The loop handles signals and sets safe
+/// levels between two waits, so this limits their delay.
 pub const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What a step of the loop did.
+/// The result of a step of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A frame went through all stages.
     Frame,
-    /// A frame was passed over because the machine is too hot.
+    /// A frame was skipped because the machine is too hot.
     PassedOver,
-    /// No frame came, and the outputs were told so.
+    /// No frame came, and the outputs got a report about that.
     NoFrame,
     /// The recording is over.
     Ended,
@@ -56,11 +56,11 @@ pub struct Pipeline {
     arena: ArenaWatch,
 }
 
-/// What the last frame left, for reports while no frame comes.
+/// The last frame's values, for reports while no frame comes.
 struct Last {
     timestamp: Timestamp,
     frame: u64,
-    /// Frames passed over since then, which are not to count as dropped.
+    /// Frames skipped since then, which do not count as dropped.
     passed_over: u64,
     frame_size: (u32, u32),
     camera: CameraState,
@@ -73,8 +73,7 @@ struct Last {
 }
 
 impl Pipeline {
-    /// A pipeline of parts that are ready. Outputs get their reports in this
-    /// order.
+    /// A pipeline from its parts. Outputs get their reports in this order.
     #[must_use]
     pub fn new(source: Box<dyn Source>, stages: Stages, outputs: Vec<Box<dyn Output>>) -> Self {
         Self {
@@ -213,7 +212,7 @@ impl Pipeline {
         &self.last.lost_reason
     }
 
-    /// Puts every output into its safe state and says why. To be called once,
+    /// Puts every output into its safe state, with the reason. Call this once,
     /// at the end.
     pub fn finish(&mut self, reason: &str) {
         let mut outputs = self.take_outputs();
@@ -221,7 +220,7 @@ impl Pipeline {
         self.outputs = outputs;
     }
 
-    /// Puts these outputs into their safe state and says why.
+    /// Puts these outputs into their safe state, with the reason.
     fn finish_outputs(&mut self, outputs: &mut [Box<dyn Output>], reason: &str) {
         let counts = self.counts();
         let counters = [
@@ -230,7 +229,7 @@ impl Pipeline {
             ("frames_dark", counts.dark),
             ("not_a_face", self.stages.refused().unwrap_or_default()),
         ];
-        // Only a face network refuses faces.
+        // Only a face network rejects boxes.
         let counted = counters.len() - usize::from(self.stages.refused().is_none());
         let report = Report {
             shutdown: Some(Shutdown {
@@ -248,8 +247,8 @@ impl Pipeline {
         });
     }
 
-    /// Passes over about every other frame from now on, or no longer, and
-    /// reports why.
+    /// Starts or stops skipping about every other frame, and reports the
+    /// reason.
     pub fn set_hot(&mut self, hot: bool, reason: &str) {
         self.rate.set(hot);
         self.last.is_hot = hot;
@@ -265,7 +264,7 @@ impl Pipeline {
         tell(&mut self.outputs, &report, &mut self.stats, None);
     }
 
-    /// Lets the outputs open their files again.
+    /// Makes the outputs open their files again.
     pub fn reopen_files(&mut self) {
         for output in &mut self.outputs {
             output.reopen_files();
@@ -301,20 +300,21 @@ impl Pipeline {
         self.last.camera != CameraState::Streaming
     }
 
-    /// Runs what is not a frame's work on the loop's thread
+    /// Runs work of the loop's thread that does not belong to a frame
     /// ([`Stats::between_frames`]).
     pub fn between_frames<T>(&mut self, work: impl FnOnce() -> T) -> T {
         self.stats.between_frames(work)
     }
 
-    /// What was measured so far.
+    /// The statistics so far.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// Leaves the allocations of this thread out of the count of frames', those
-    /// since [`Usage::system_here`](crate::host::memory::Usage::system_here) was
+    /// Does not count this thread's allocations as those of frames, from the
+    /// moment at which
+    /// [`Usage::system_here`](crate::host::memory::Usage::system_here) was
     /// `before`.
     pub fn leave_out_allocations_since(&mut self, before: u64) {
         self.stats.leave_out_allocations_since(before);
@@ -338,7 +338,7 @@ impl Pipeline {
         (self.last.timestamp, self.last.frame)
     }
 
-    /// Whether about every other frame is passed over.
+    /// Whether about every other frame is skipped.
     #[must_use]
     pub const fn is_hot(&self) -> bool {
         self.last.is_hot
@@ -370,25 +370,25 @@ impl Pipeline {
         };
     }
 
-    /// Goes on with other stages, and leaves what they replace in `next`. The
-    /// faces that are followed are kept, with what was decided about them.
+    /// Exchanges the stages with `next`. Followed faces are kept, with the
+    /// decisions about them.
     pub fn exchange_stages(&mut self, next: &mut Stages) {
         self.stages.exchange(next);
     }
 
-    /// Takes out all outputs, in their order. Without any, frames still go
-    /// through the stages.
+    /// Removes and returns all outputs, in their order. Without outputs, frames
+    /// still pass through the stages.
     pub fn take_outputs(&mut self) -> Vec<Box<dyn Output>> {
         std::mem::take(&mut self.outputs)
     }
 
-    /// Adds an output, which gets its reports after those that are there.
+    /// Adds an output, which gets its reports after the others.
     pub fn add_output(&mut self, output: Box<dyn Output>) {
         self.outputs.push(output);
     }
 
-    /// Puts an output that was taken out into its safe state, says why, and
-    /// drops it.
+    /// Puts a removed output into its safe state, with the reason, and drops
+    /// it.
     pub fn dismiss(&mut self, mut output: Box<dyn Output>, reason: &str) {
         self.finish_outputs(std::slice::from_mut(&mut output), reason);
     }
@@ -423,8 +423,8 @@ impl Last {
         }
     }
 
-    /// Takes a frame as the last one; tells how many the source dropped
-    /// between it and the one before.
+    /// Notes a frame as the last one. Returns how many frames the source
+    /// dropped before it.
     fn advance(&mut self, frame: &Frame<'_>) -> u64 {
         let dropped = match self.camera {
             CameraState::Streaming => frame

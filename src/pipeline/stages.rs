@@ -1,4 +1,4 @@
-//! The stages between the source and the outputs: what becomes of a frame.
+//! The stages between the source and the outputs, in their order.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ use crate::track::{BySlot, FaceKey, Prediction, SLOTS, Track, Tracker};
 
 /// Finds, follows, observes and decides on the faces of each frame.
 ///
-/// It is the only place where something learned late in a frame goes back to an
-/// earlier stage: what the verifier saw of a face reaches the tracker as a
-/// [`Prediction`] with the next frame.
+/// Only here a result of a later stage goes back to an earlier one: the
+/// verifier's result for a face reaches the tracker as a [`Prediction`] with
+/// the next frame.
 pub struct Stages {
     search: Search,
     tracker: Tracker,
@@ -34,13 +34,13 @@ pub struct Stages {
     /// The frame size that the observers have their buffers for.
     reserved_for: (u32, u32),
     expected: Vec<Expected>,
-    /// What the verifier saw of faces in the last frame.
+    /// The verifier's results for the faces of the last frame.
     learned: BySlot<Option<Prediction>>,
     faces: Vec<FaceReport>,
 }
 
 impl Stages {
-    /// Stages that have seen nothing yet and observe nothing yet.
+    /// Stages without observers, before the first frame.
     #[must_use]
     pub fn new(search: Search, tracker: Tracker, decider: Decider) -> Self {
         Self {
@@ -58,9 +58,9 @@ impl Stages {
         }
     }
 
-    /// Adds an observer of every face that counts. `interval` is the least time
-    /// between two observations of the same face; with zero, every frame in
-    /// which it is found is observed.
+    /// Adds an observer of every face that counts. `interval` is the shortest
+    /// time between two observations of the same face; zero: in every frame in
+    /// which it is found.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer + 'static, interval: Duration) -> Self {
         self.observers
@@ -68,42 +68,42 @@ impl Stages {
         self
     }
 
-    /// Takes an observer that fills in [`Observations::face`] as the verifier. It
-    /// looks at each box before it becomes a face, and then in every frame,
-    /// before the other observers, at each face that counts. The others see the
-    /// face where the verifier sees it, and are spared a box that it does not
-    /// take for a face. The detector is spared the faces that it follows.
+    /// Uses an observer that fills in [`Observations::face`] as the verifier.
+    /// It checks each box before the box becomes a face. Then it observes each
+    /// face that counts in every frame, before the other observers. They get
+    /// the face's place from the verifier, and do not run on a box that it
+    /// rejects. The detector does not search around the faces that it follows.
     #[must_use]
     pub fn with_verifier(mut self, verifier: impl Observer + 'static) -> Self {
         self.verifier = Some(Watch::new(Box::new(verifier), Duration::ZERO));
         self
     }
 
-    /// Estimates how far away the faces are that the verifier sees.
+    /// Also estimates the distance of the faces that the verifier sees.
     #[must_use]
     pub const fn with_field_of_view(mut self, view: FieldOfView) -> Self {
         self.field_of_view = Some(view);
         self
     }
 
-    /// Watches the eyes of the faces that are followed, from what the verifier
-    /// sees of them.
+    /// Also watches the eyes of the followed faces, from the verifier's
+    /// results.
     #[must_use]
     pub fn with_fatigue(mut self, options: fatigue::Options) -> Self {
         self.eyes = Some(Eyes::new(options));
         self
     }
 
-    /// Boxes that the verifier refused since the start; `None` without a
+    /// Boxes that the verifier rejected since the start; `None` without a
     /// verifier.
     #[must_use]
     pub fn refused(&self) -> Option<u64> {
         self.verifier.as_ref().map(|_| self.tracker.refused())
     }
 
-    /// Does once what libraries do in the worst frame of this size: decodes a
-    /// JPEG and runs every network. Leaves every buffer of the detector and the
-    /// observers in its size.
+    /// Does the work of the worst frame of this size once: decodes a JPEG and
+    /// runs every network. After this every buffer of the detector and the
+    /// observers has its final size.
     ///
     /// # Errors
     /// The frame arena is too small for it.
@@ -114,8 +114,8 @@ impl Stages {
         let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
         let mut pixels = Vec::new();
         let picture = jpeg::blank(side(width), side(height));
-        // A size that no JPEG has is no worse case, and no network refuses a
-        // gray picture.
+        // A size that no JPEG can have is not a worse case, and no network
+        // refuses a gray picture.
         if jpeg::luma(&picture, &mut pixels).is_ok()
             && let Ok(view) = LumaView::new(&pixels, width, height, width as usize)
         {
@@ -127,7 +127,7 @@ impl Stages {
             }
         }
         let usage = memory::usage();
-        // This thread's alone: the loop may be at work meanwhile.
+        // Only this thread's, because the loop may run meanwhile.
         if usage.arena > 0 && usage.overflows_here > before.overflows_here {
             return Err(ArenaTooSmall {
                 width,
@@ -208,7 +208,7 @@ impl Stages {
         self.eyes = Some(eyes);
     }
 
-    /// Asks the verifier about a face that does not count.
+    /// Runs the verifier on a face that does not count.
     fn verify(&mut self, luma: &LumaView<'_>, track: &Track, stats: &mut Stats) -> Observations {
         let mut seen = Observations::default();
         let face = FaceBox {
@@ -222,8 +222,8 @@ impl Stages {
         seen
     }
 
-    /// Notes that no frames come. Returns whether that changed anything, or a
-    /// second is over.
+    /// Notes that no frames come. Returns true if that changed something, or if
+    /// a second has passed.
     pub fn lose_camera(&mut self, now: Timestamp) -> bool {
         self.eyes.as_mut().is_some_and(|eyes| {
             eyes.samples.clear();
@@ -231,7 +231,8 @@ impl Stages {
         })
     }
 
-    /// What is decided of eyes; `is_new`: whether since the last report.
+    /// The decisions about eyes; `is_new`: whether they are new since the last
+    /// report.
     #[must_use]
     pub fn fatigue(&self, is_new: bool) -> Option<FatigueReport<'_>> {
         self.eyes.as_ref().map(|eyes| FatigueReport {
@@ -253,7 +254,7 @@ impl Stages {
         }
     }
 
-    /// Forgets what is known of eyes, as for frames with another clock.
+    /// Forgets the state of eyes, for example before frames with another clock.
     pub fn forget_eyes(&mut self) {
         if let Some(eyes) = &mut self.eyes {
             eyes.fatigue.clear();
@@ -261,9 +262,9 @@ impl Stages {
         }
     }
 
-    /// Takes the detector, the observers and the options of `next`, and leaves
-    /// its own there. The faces that are followed are kept, with what was decided
-    /// about them and when they were last observed.
+    /// Exchanges the detector, the observers and the options with `next`.
+    /// Followed faces are kept, with the decisions about them and the times of
+    /// their last observations.
     pub fn exchange(&mut self, next: &mut Self) {
         std::mem::swap(&mut self.search, &mut next.search);
         std::mem::swap(&mut self.verifier, &mut next.verifier);
@@ -276,7 +277,7 @@ impl Stages {
         if options(&self.eyes) != options(&next.eyes) {
             std::mem::swap(&mut self.eyes, &mut next.eyes);
         }
-        // A verifier always looks, so that it alone has nothing to keep.
+        // A verifier runs in every frame, so it has no times to keep.
         let watches = self.observers.iter_mut().zip(&mut next.observers);
         for (now, before) in watches {
             std::mem::swap(&mut now.last_observed, &mut before.last_observed);
@@ -289,7 +290,7 @@ impl Stages {
         &self.faces
     }
 
-    /// Forgets all faces, as after the camera was gone.
+    /// Forgets all faces, for example after the camera was lost.
     pub fn forget(&mut self) {
         self.tracker.clear();
         self.decider.clear();
@@ -309,7 +310,7 @@ impl Stages {
         }
     }
 
-    /// Searches the frame and brings the tracks up to date.
+    /// Searches the frame and updates the tracks.
     fn follow(&mut self, luma: &LumaView<'_>, now: Timestamp, stats: &mut Stats) {
         for (face, prediction) in self.learned.iter() {
             if let Some(prediction) = prediction {
@@ -339,8 +340,8 @@ impl Stages {
         stats.note(Stage::Track, start.elapsed().saturating_sub(verifying));
     }
 
-    /// Asks every observer that is due about a face. Returns what they saw, and
-    /// the face's box: where the verifier saw it, or else the track's.
+    /// Runs every observer that is due on a face. Returns their results, and
+    /// the face's box: the verifier's, or else the track's.
     fn observe(
         &mut self,
         luma: &LumaView<'_>,
@@ -354,7 +355,7 @@ impl Stages {
             roll: track.roll,
         };
         let mut seen = Observations::default();
-        // Where the face is thought to be is not good enough to judge it by.
+        // An expected place alone is not accurate enough for the observers.
         let mut is_there = track.found || track.predicted;
         if let Some(verifier) = &mut self.verifier {
             stats.time(Stage::Observe, || verifier.look(luma, face, &mut seen));
@@ -368,7 +369,7 @@ impl Stages {
                 }
             }
             if !is_there {
-                // What was measured of something else than a face means nothing.
+                // Measurements on something that is not a face mean nothing.
                 seen.face = None;
             }
         }
@@ -390,7 +391,7 @@ impl Stages {
 /// The eyes that are watched.
 struct Eyes {
     fatigue: Fatigue,
-    /// What the last frame shows of all faces.
+    /// The eyes of all faces in the last frame.
     samples: Vec<FaceSample>,
 }
 
@@ -403,8 +404,8 @@ impl Eyes {
     }
 }
 
-/// What the verifier saw of a face, as the rules about eyes take it. `size` is
-/// that of the frame.
+/// The verifier's result for a face, as a sample for the rules about eyes.
+/// `size` is the frame's.
 fn sample(rect: Rect, size: (u32, u32), seen: &Observations) -> EyeSample {
     let of = |pixels: f64, side: u32| (pixels / f64::from(side)) as f32;
     let rect = [
@@ -424,7 +425,7 @@ fn sample(rect: Rect, size: (u32, u32), seen: &Observations) -> EyeSample {
     EyeSample {
         left: face.left_eye.openness(),
         right: face.right_eye.openness(),
-        // An eye that is covered says nothing of the gaze.
+        // A covered eye says nothing about the gaze.
         gaze_down: eyes
             .iter()
             .filter(|eye| eye.openness().is_some())
@@ -442,7 +443,7 @@ fn sample(rect: Rect, size: (u32, u32), seen: &Observations) -> EyeSample {
     }
 }
 
-/// What an observer saw of a face, as the tracker takes it.
+/// An observer's result for a face, as a prediction for the tracker.
 fn prediction(seen: FaceObservation) -> Prediction {
     Prediction {
         centre: seen.centre,
@@ -452,7 +453,7 @@ fn prediction(seen: FaceObservation) -> Prediction {
     }
 }
 
-/// An observer with when it looked at which face.
+/// An observer, with the times at which it observed the faces.
 struct Watch {
     observer: Box<dyn Observer>,
     interval: Duration,
@@ -475,13 +476,13 @@ impl Watch {
         last.is_none_or(|last| now.since(last) >= self.interval)
     }
 
-    /// Looks at a face; tells whether it could.
+    /// Runs the observer on a face. Returns whether that succeeded.
     fn look(&mut self, luma: &LumaView<'_>, face: FaceBox, seen: &mut Observations) -> bool {
         let result = self.observer.observe(luma, face, seen);
         self.note(&result)
     }
 
-    /// Looks whether a box holds a face; tells whether it could.
+    /// Runs the observer as a verifier. Returns whether that succeeded.
     fn verify(&mut self, luma: &LumaView<'_>, face: FaceBox, seen: &mut Observations) -> bool {
         let result = self.observer.verify(luma, face, seen);
         self.note(&result)

@@ -1,4 +1,4 @@
-//! affectd itself: started with a board file, listened to, ended.
+//! Starts affectd with a board file, reads its events and ends it.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,7 +15,7 @@ use crate::guest::{PATIENCE, wait_until};
 
 const AFFECTD: &str = "/bin/affectd";
 
-/// Whatever of affectd is not `run`.
+/// A command of affectd other than `run`.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(AFFECTD);
     command.args(args).stdin(Stdio::null());
@@ -25,32 +25,32 @@ pub fn command(args: &[&str]) -> Command {
 /// A running `affectd run`.
 pub struct Daemon {
     child: Child,
-    /// The child's, or its child's where another program runs affectd.
+    /// The child, or the child's child if another program runs affectd.
     pid: Pid,
     events: Receiver<Value>,
-    /// What was read of the events, for a failure's message.
+    /// The events read so far, for the message of a failure.
     heard: Vec<String>,
-    /// Keeps the pipe of a log that nobody reads from breaking.
+    /// Keeps the pipe of an unread log open.
     _unread: Option<File>,
 }
 
-/// How to start one.
+/// How to start a daemon.
 pub struct Start<'a> {
     pub board: &'a str,
     pub args: &'a [&'a str],
     pub env: &'a [(&'a str, &'a str)],
-    /// A program that runs it, with arguments.
+    /// A program that runs affectd, with its arguments.
     pub under: &'a [&'a str],
-    /// User and group, where it is not root's.
+    /// User and group, if not root.
     pub user: Option<(u32, u32)>,
     /// The log goes to a file of this name in /out.
     pub log: &'a str,
-    /// The log goes into a pipe that is full and that nobody reads instead.
+    /// The log goes into a full pipe that nobody reads instead.
     pub is_log_unread: bool,
 }
 
 impl<'a> Start<'a> {
-    /// robot.toml as it is.
+    /// With robot.toml unchanged.
     pub fn new(log: &'a str) -> Self {
         Self {
             board: "/rig/robot.toml",
@@ -146,7 +146,7 @@ impl Daemon {
         self.pid
     }
 
-    /// Reads events until one is as wanted.
+    /// Reads events until one meets a condition.
     pub fn expect(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
@@ -207,7 +207,7 @@ impl Daemon {
         }
     }
 
-    /// Ends it by SIGTERM and hears its last words.
+    /// Ends it by SIGTERM and returns its last event.
     pub fn stop(mut self) -> Value {
         self.signal(Signal::TERM);
         let goodbye = self.expect_type("goodbye");

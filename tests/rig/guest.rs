@@ -1,4 +1,5 @@
-//! The machine that the scenarios run on, as far as they look at it.
+//! The state of the machine that the scenarios run on: lines, cameras,
+//! processes.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-/// Long enough for the emulated processor; a failure takes so long, a success
-/// never.
+/// Long enough for the emulated processor. Only a failure takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until a condition holds, and tells how long that took.
@@ -73,13 +73,13 @@ pub fn states_on() -> Vec<u32> {
         .collect()
 }
 
-/// Whether every line of robot.toml but the heartbeat is at its safe level.
+/// Whether every line of robot.toml except the heartbeat is at its safe level.
 pub fn all_safe() -> bool {
     // `face` is active low, so off is high.
     states_on().is_empty() && level(lines::FACE)
 }
 
-/// The video nodes there are.
+/// The existing video nodes.
 pub fn cameras() -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir("/dev")
         .expect("/dev")
@@ -90,7 +90,7 @@ pub fn cameras() -> Vec<String> {
     names
 }
 
-/// The screen /dev/fb0, where the kernel has a driver for one.
+/// The size of the screen /dev/fb0, if the kernel has a driver for it.
 pub const SCREEN: (usize, usize) = (320, 240);
 
 pub fn has_screen() -> bool {
@@ -109,17 +109,17 @@ pub fn set(path: impl AsRef<Path>, value: &str) {
     fs::write(path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// What a process has in use.
+/// The resources that a process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     pub descriptors: usize,
     pub threads: usize,
-    /// In KiB, what is its own: heap, stacks, what it wrote to. Pages of the
-    /// program and its libraries are not, which come when code first runs. From
-    /// the page tables: the sums of `status` lag behind by up to 64 pages a
-    /// thread.
+    /// The process's own memory in KiB: heap, stacks and written pages, but not
+    /// the pages of the program and its libraries, which are loaded when code
+    /// first runs. From the page tables, because the sums in `status` lag
+    /// behind by up to 64 pages per thread.
     pub memory: u64,
-    /// In KiB, what the kernel has put into huge pages of it.
+    /// How much of it is in huge pages, in KiB.
     pub huge: u64,
 }
 

@@ -64,7 +64,7 @@ pub fn write_header(out: &mut impl Write, options: &Options) -> io::Result<()> {
     writeln!(out, "{}", COLUMNS.join(","))
 }
 
-/// What a row tells.
+/// The contents of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Row {
     Face(FaceSample),
@@ -129,23 +129,23 @@ pub fn write_row(out: &mut impl Write, time: Timestamp, frame: u64, row: &Row) -
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     pub time: Timestamp,
-    /// The frame's number; counted from 0 if the file does not say it.
+    /// The frame's number; counted from 0 if the file does not have it.
     pub number: u64,
     /// Its faces, in [`Trace::faces`].
     faces: std::ops::Range<usize>,
     pub camera_lost: bool,
 }
 
-/// A recording that was read.
+/// A recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
-    /// The settings in the file's comments; the defaults for others.
+    /// The settings in the file's comments, with defaults for missing ones.
     pub options: Options,
     pub frames: Vec<Frame>,
     faces: Vec<FaceSample>,
 }
 
-/// Something that is wrong with a recording.
+/// An error in a recording.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct TraceError {
@@ -154,7 +154,7 @@ pub struct TraceError {
     pub problem: Problem,
 }
 
-/// What is wrong in a line.
+/// The error in a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("unknown column '{name}'{}; columns are {} and {VALID}",
@@ -192,7 +192,7 @@ impl Trace {
     /// Reads a recording.
     ///
     /// # Errors
-    /// The first thing that is wrong with it, with its line.
+    /// The first error, with its line.
     ///
     /// ```
     /// use affectd::decide::fatigue::trace::Trace;
@@ -241,7 +241,7 @@ impl Trace {
         &self.faces[frame.faces.clone()]
     }
 
-    /// Takes all frames through the rules, and calls `each` after each.
+    /// Applies the rules to all frames, and calls `each` after each frame.
     pub fn replay(&self, options: Options, mut each: impl FnMut(&Frame, &Fatigue)) {
         let mut fatigue = Fatigue::new(options);
         for frame in &self.frames {
@@ -304,8 +304,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// Splits a line into its fields. The reader of csv would not count the lines of
-/// comments.
+/// Splits a line into its fields. The csv reader would not count comment lines.
 fn split(line: u64, text: &[u8], record: &mut csv::StringRecord) -> Result<(), TraceError> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -347,8 +346,7 @@ fn settings(bytes: &[u8]) -> Result<Options, TraceError> {
     Ok(options)
 }
 
-/// Takes a setting; `None` if its value cannot be read. Other keys are passed
-/// over.
+/// Takes a setting; `None` if its value is invalid. Other keys are ignored.
 fn set(options: &mut Options, key: &str, value: &str) -> Option<()> {
     let millis = || value.parse().ok().map(Duration::from_millis);
     match key {
@@ -425,7 +423,7 @@ impl Columns {
         self.places[index]
     }
 
-    /// The time, the frame's number and what else is in a row.
+    /// The time, the frame's number and the other contents of a row.
     fn row(&self, record: &csv::StringRecord) -> Result<(Timestamp, Option<u64>, Row), Problem> {
         if record.len() != self.count {
             return Err(Problem::Fields {
@@ -484,7 +482,7 @@ impl Columns {
         }
         let track = match (self.place("track"), whole("track")?) {
             (Some(_), None) => return Ok((time, frame, Row::NoFace)),
-            // Without the column it is always the same face.
+            // Without this column it is always the same face.
             (None, _) => 1,
             (Some(_), Some(track)) => u32::try_from(track)
                 .map_err(|_| wrong("track", &track.to_string(), "a face's number"))?,
@@ -556,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn errors_are_reported_with_their_line() {
         for (text, expected) in [
             ("", "line 1: the file has no rows"),
             ("time,left\n", "line 1: the file has no rows"),

@@ -1,6 +1,6 @@
 //! Memory that starts on a cache line.
 
-/// A slice on a cache line's border, for vector loads.
+/// A slice that starts on a cache line, for vector loads.
 #[derive(Debug, Default)]
 pub struct Aligned<T> {
     data: Vec<T>,

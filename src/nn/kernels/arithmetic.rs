@@ -1,4 +1,5 @@
-//! What the kernels compute: how a sum becomes a byte, and a number a byte.
+//! The definition of the kernels' arithmetic: how sums and numbers become
+//! bytes.
 
 /// Scale and zero point of a quantized tensor: a byte `q` stands for
 /// `(q - zero) * scale`.
@@ -16,18 +17,18 @@ pub type Range = std::ops::RangeInclusive<u8>;
 /// From an exact sum to an output byte, channel by channel:
 /// `clamp(round(fma(sum as f32, scale, offset)) + zero)`, rounding half to even.
 ///
-/// `scale` is `s_x * s_w / s_y`; a bias that is a whole number of `s_x * s_w`,
-/// as the standard asks, is part of the sum, and only another one needs
+/// `scale` is `s_x * s_w / s_y`; a bias that is a whole multiple of `s_x *
+/// s_w`, as the standard requires, is part of the sum; only another bias needs
 /// `offset`. Without an offset this is what ONNX Runtime computes for
 /// QLinearConv, to the bit (`scripts/compare-onnxruntime` shows it).
 ///
-/// For the same layer between DequantizeLinear and QuantizeLinear ONNX Runtime
-/// sums products in f32, each sum rounded. Where that rounding error crosses the
-/// middle between two quanta the two differ by one, and what follows from that
-/// byte differs in turn.
+/// For the same layer between DequantizeLinear and QuantizeLinear, ONNX Runtime
+/// adds the products in f32 and rounds each sum. If that rounding error crosses
+/// the middle between two quanta, the results differ by one, and so may all
+/// later layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requantizer {
-    /// Where the sum starts: the bias, less the input's zero point times the
+    /// Where the sum starts: the bias minus the input's zero point times the
     /// sum of the weights.
     pub(super) bias: Vec<i32>,
     pub(super) scale: Vec<f32>,
@@ -36,8 +37,8 @@ pub struct Requantizer {
     pub(super) range: Range,
 }
 
-/// Sums below 2^31 and results far from where f32 to i32 conversion saturates:
-/// then no kernel needs a special case.
+/// Sums stay below 2^31, and results far below the limit at which the
+/// conversion from f32 to i32 saturates, so no kernel needs a special case.
 const MAX_SUM: f64 = 2_147_483_647.0;
 
 impl Requantizer {
@@ -62,7 +63,8 @@ impl Requantizer {
             let sum: i64 = row.iter().map(|&w| i64::from(w)).sum();
             let size: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
             let start = i64::from(bias[channel]) - i64::from(input_zero) * sum;
-            // 256: one kernel takes inputs less 128 and adds 128 times the weights.
+            // 256: one kernel subtracts 128 from its inputs and adds 128 times
+            // the weights.
             let largest = start.abs() as f64 + 256.0 * size as f64;
             let result =
                 largest * f64::from(scale[channel]).abs() + f64::from(offset[channel]).abs();
@@ -109,10 +111,10 @@ pub(super) fn clamp(value: i32, range: &Range) -> u8 {
     value.clamp(i32::from(*range.start()), i32::from(*range.end())) as u8
 }
 
-/// The byte for a number: `clamp(round(value / scale) + zero)`, rounding half to
-/// even; the lowest of the range for what is no number.
+/// The byte for a number: `clamp(round(value / scale) + zero)`, rounding half
+/// to even; the lowest of the range for NaN.
 #[must_use]
-#[expect(clippy::manual_clamp, reason = "clamp keeps what is no number")]
+#[expect(clippy::manual_clamp, reason = "clamp keeps NaN")]
 pub fn quantize(value: f32, to: Quantization, range: &Range) -> u8 {
     // Far outside of any byte, and far inside of i32.
     let steps = (value / to.scale).max(-65536.0).min(65536.0);
@@ -167,7 +169,7 @@ impl Pool {
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub zero: i16,
-    /// Whether the range is less than what a byte can hold.
+    /// Whether the range is smaller than that of a byte.
     #[cfg(target_arch = "x86_64")]
     pub limited: bool,
     pub low: u8,

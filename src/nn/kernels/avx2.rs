@@ -1,11 +1,11 @@
-//! AVX2: sixteen products an instruction, exactly.
+//! AVX2: sixteen exact products per instruction.
 //!
 //! `vpmaddubsw` multiplies bytes by bytes but saturates its sums of two
-//! products; `vpmaddwd` on 16-bit values never does, and because the former
-//! needs a second multiplication to widen its sums, both cost the same. So
-//! bytes are widened to i16 once, and everything is exact. Weights stay bytes in
-//! memory: a small network's last layers are read from beyond the second cache,
-//! and widening them on the way costs less than reading twice as much.
+//! products. `vpmaddwd` on 16-bit values never saturates, and costs the same,
+//! because `vpmaddubsw` needs a second multiplication to widen its sums. So
+//! bytes are widened to i16 once, and everything is exact. Weights stay bytes
+//! in memory: a small network's last layers are read from beyond the second
+//! cache, and widening them on the way costs less than reading twice as much.
 //!
 //! A lane of `vpmaddwd` is one channel, its two products are two neighbouring
 //! inputs (or two taps of a window). Packing two vectors of eight i32 to
@@ -48,7 +48,7 @@ impl Instructions for Avx2 {
     }
 
     fn lay_out(self, input: &[u8], row: &mut [u8]) {
-        // SAFETY: `self` proves that AVX2 is there.
+        // SAFETY: `self` proves that the processor has AVX2.
         unsafe { widen(input, row) };
     }
 
@@ -125,7 +125,7 @@ impl Instructions for Avx2 {
                 let bytes = if VECTORS == 2 {
                     finish(first, round(sums[1], scale[1], offset[1]), block.ends)
                 } else {
-                    // Both halves one after the other, as natural order wants it.
+                    // Both halves one after the other, for the natural order.
                     finish_natural(first, block.ends)
                 };
                 store(bytes, output.add(position * block.outputs), block.channels);
@@ -211,11 +211,11 @@ fn limit(bytes: __m128i, ends: Ends) -> __m128i {
     _mm_min_epu8(bytes, _mm_set1_epi8(ends.high.cast_signed()))
 }
 
-/// The weights of a depthwise convolution with a window of 3 x 3, for eight
-/// channels after eight; what remains is computed by [`super::scalar`].
+/// The weights of a depthwise convolution with a window of 3 x 3, eight
+/// channels at a time; [`super::scalar`] computes the rest.
 ///
-/// A pair of products is two rows of one column: two outputs one above the
-/// other need four rows, and each column of pairs serves three outputs side by
+/// A pair of products takes two rows of one column. Two outputs, one above the
+/// other, need four rows, and each column of pairs serves three outputs side by
 /// side.
 #[derive(Debug)]
 pub struct Depthwise {
@@ -235,8 +235,7 @@ struct Column([__m256i; 2]);
 
 /// Column `x` of rows 0 and 1 and of rows 2 and 3 (`FOUR`) or 2 alone.
 ///
-/// # Safety
-/// There are eight channels from `channel` on in each position.
+/// # Safety There are eight channels from `channel` on in each position.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn column<const FOUR: bool>(rows: &Rows<'_, 4>, x: isize, channel: usize) -> Column {
@@ -451,11 +450,11 @@ impl Depthwise {
     }
 }
 
-/// `round(value / scale)` where that is far outside of a byte, its sign.
+/// `round(value / scale)`; a result far outside of a byte keeps only its sign.
 #[target_feature(enable = "avx2,fma")]
 fn steps(values: __m256, scale: __m256) -> __m256i {
     let steps = _mm256_div_ps(values, scale);
-    // The second operand is taken where the first is no number.
+    // The instruction gives the second operand if the first is NaN.
     let steps = _mm256_max_ps(steps, _mm256_set1_ps(-65536.0));
     let steps = _mm256_min_ps(steps, _mm256_set1_ps(65536.0));
     _mm256_cvtps_epi32(steps)

@@ -1,15 +1,15 @@
-//! AVX-512 with VNNI: 64 products an instruction, exactly.
+//! AVX-512 with VNNI: 64 exact products per instruction.
 //!
 //! `vpdpbusd` multiplies four unsigned bytes by four signed ones and adds the
-//! products to an i32, without saturating anywhere: what the scalar kernel does,
-//! sixteen channels at a time. So bytes stay bytes from layer to layer, and the
-//! inputs of a matrix product are read from where they are.
+//! products to an i32, and never saturates, like the scalar kernel, for sixteen
+//! channels at a time. So bytes stay bytes from layer to layer, and a matrix
+//! product reads its inputs where they are.
 //!
-//! The processor's other instructions become the cost then. Packing four
-//! vectors of i32 to one of bytes works on each 128 bits by itself; in a matrix
-//! product the channels of a block are laid out such that the result is in
-//! natural order, and in a depthwise convolution it undoes the interleaving of
-//! rows, which works in the same way.
+//! So the other instructions determine the time. Packing four vectors of i32 to
+//! one of bytes works on each 128 bits by itself; in a matrix product the
+//! channels of a block are laid out such that the result is in natural order,
+//! and in a depthwise convolution it undoes the interleaving of rows, which
+//! works in the same way.
 
 use std::arch::x86_64::*;
 
@@ -19,8 +19,8 @@ use super::dense::{self, Block, Instructions};
 use super::geometry::{Geometry, Picture, Rows};
 use crate::isa::Avx512Vnni;
 
-/// The channel in a block of `vectors` x 16 that a lane of them belongs to, such
-/// that packing puts channels into their natural order.
+/// The channel of a lane in a block of `vectors` x 16, chosen so that packing
+/// puts channels into their natural order.
 const fn channel_of(lane: usize, vectors: usize) -> usize {
     let (vector, lane) = (lane / 16, lane % 16);
     4 * vectors * (lane / 4) + 4 * vector + lane % 4
@@ -41,8 +41,7 @@ impl Instructions for Avx512Vnni {
     const STEP: usize = 4;
     const IN_PLACE: bool = true;
     const LESS: i32 = 0;
-    /// As little as there can be: rows are laid out for odd numbers of inputs
-    /// only.
+    /// The smallest chunk: rows are laid out only for odd numbers of inputs.
     const CHUNK: usize = 0;
 
     /// 24 sums, which leaves 8 of 32 registers to weights and inputs.
@@ -219,13 +218,13 @@ fn bytes(first: __m512i, second: __m512i, ends: Ends) -> __m512i {
     _mm512_min_epu8(bytes, _mm512_set1_epi8(ends.high.cast_signed()))
 }
 
-/// A depthwise convolution with a window of 3 x 3, for 64 channels after 64, with
-/// zeros for those that are not there.
+/// A depthwise convolution with a window of 3 x 3, 64 channels at a time, with
+/// zeros for missing ones.
 ///
-/// The four factors of a lane are a column of four rows: the three of a
-/// window, and one that serves the window below with a stride of 1 and has a
-/// weight of zero otherwise. Each column serves up to three outputs side by
-/// side.
+/// The four factors of a lane are a column of four rows: the three rows of a
+/// window, and a fourth. With a stride of 1 the fourth row belongs to the
+/// window below; otherwise its weight is zero. Each column serves up to three
+/// outputs side by side.
 #[derive(Debug)]
 pub struct Depthwise {
     blocks: usize,
@@ -234,7 +233,7 @@ pub struct Depthwise {
     packed: Aligned<i32>,
 }
 
-/// i32 of one vector's part of [`Depthwise::packed`].
+/// Length of one vector's part of [`Depthwise::packed`].
 const fn part(rows_at_once: usize) -> usize {
     16 * (3 + 3 * rows_at_once)
 }
@@ -401,7 +400,8 @@ impl Depthwise {
     }
 }
 
-/// The outputs of two windows side by side, in one of the rows made at once.
+/// The outputs of two windows side by side, in one of the rows computed at
+/// once.
 ///
 /// # Safety
 /// `parts` are a block of [`Depthwise::packed`].
@@ -432,9 +432,9 @@ unsafe fn outputs<const OUTPUTS: usize>(
     }
 }
 
-/// The same number, about which the compiler knows nothing. It would load what
-/// lies there before the loop, find too few registers for that, and keep it on
-/// the stack instead, across the borders of cache lines.
+/// Returns the same number, but hides its value from the compiler. Otherwise
+/// the compiler loads the data before the loop, has too few registers for it,
+/// and keeps it on the stack, across cache lines.
 #[inline(always)]
 fn opaque(mut number: usize) -> usize {
     // SAFETY: does nothing.
@@ -478,11 +478,11 @@ unsafe fn vector<const OUTPUTS: usize, const VECTOR: usize>(
     }
 }
 
-/// `round(value / scale)` where that is far outside of a byte, its sign.
+/// `round(value / scale)`; a result far outside of a byte keeps only its sign.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
 fn steps(values: __m512, scale: __m512) -> __m512i {
     let steps = _mm512_div_ps(values, scale);
-    // The second operand is taken where the first is no number.
+    // The instruction gives the second operand if the first is NaN.
     let steps = _mm512_max_ps(steps, _mm512_set1_ps(-65536.0));
     let steps = _mm512_min_ps(steps, _mm512_set1_ps(65536.0));
     _mm512_cvtps_epi32(steps)

@@ -1,9 +1,10 @@
 //! A matrix product, written once for all instruction sets.
 //!
-//! Outputs are computed in blocks of a few vectors, positions in tiles: the sums
-//! of a tile stay in registers while all inputs pass by. [`Instructions`] is what
-//! differs: how many products an instruction makes, how wide the inputs must be
-//! for it, and how sums become bytes.
+//! Outputs are computed in blocks of a few vectors, and positions in tiles: the
+//! sums of a tile stay in registers while the loop reads all inputs.
+//! [`Instructions`] contains what differs between instruction sets: how many
+//! products an instruction computes, how wide its inputs are, and how sums
+//! become bytes.
 
 use std::fmt::Debug;
 
@@ -21,36 +22,38 @@ pub(super) trait Instructions: Copy + Debug {
     type Sums: Copy;
 
     const LANES: usize;
-    /// Vectors in a block of outputs: at least, and at most.
+    /// Smallest and largest number of vectors in a block of outputs.
     const VECTORS: (usize, usize);
     /// Bytes of an input in a row that [`multiply`](Self::multiply) reads.
     const WIDTH: usize;
-    /// Inputs whose weights for one output lie side by side.
+    /// Number of inputs whose weights for one output are stored side by side.
     const GROUP: usize;
     /// Inputs that one pass of the loop in [`multiply`](Self::multiply) takes.
     const STEP: usize;
-    /// Whether rows can be read from where the inputs are.
+    /// Whether [`multiply`](Self::multiply) can read the inputs directly,
+    /// without [`lay_out`](Self::lay_out).
     const IN_PLACE: bool;
     /// What [`lay_out`](Self::lay_out) subtracts from each input.
     const LESS: i32;
-    /// Bytes of rows that are laid out at once, to stay in the first cache.
+    /// Bytes of rows that are laid out at once; they should fit into the first
+    /// cache.
     const CHUNK: usize;
 
-    /// Positions in a tile, for blocks of so many vectors: with the sums there
-    /// must be registers for weights and inputs.
+    /// Positions in a tile, for blocks of `vectors` vectors: beside the sums
+    /// there must be registers for weights and inputs.
     fn tile(vectors: usize) -> usize;
 
-    /// The output in a block that a lane stands for, such that `finish` puts the
-    /// outputs into their order.
+    /// The output of a block that a lane holds, chosen so that `finish` writes
+    /// the outputs in order.
     fn output_of(lane: usize, vectors: usize) -> usize;
 
     /// Writes inputs as `multiply` reads them: `WIDTH` bytes for each.
     fn lay_out(self, input: &[u8], row: &mut [u8]);
 
-    /// Calls [`tiles_of`] in a function that is compiled for the instruction set.
-    /// In most sets each size of tile needs a function of its own: in one for all
-    /// of them the compiler would compute the addresses of all sizes before the
-    /// loops, and have too few registers for them.
+    /// Calls [`tiles_of`] in a function that is compiled for the instruction
+    /// set. In most sets each size of tile needs a function of its own: in a
+    /// common function the compiler would compute the addresses of all sizes
+    /// before the loops and run out of registers.
     fn tiles_of<const POSITIONS: usize, const VECTORS: usize>(
         self,
         block: &Block<'_>,
@@ -64,8 +67,8 @@ pub(super) trait Instructions: Copy + Debug {
     /// As for the trait, and `LANES` numbers are there.
     unsafe fn load(from: *const i32) -> Self::Sums;
 
-    /// Adds the products of all inputs to the sums of each position: the loop
-    /// that a network spends its time in.
+    /// Adds the products of all inputs to the sums of each position. A network
+    /// spends most of its time in this loop.
     ///
     /// # Safety
     /// As for the trait; there are `POSITIONS` rows of `stride` inputs, a multiple
@@ -117,8 +120,9 @@ impl Parameters {
     }
 }
 
-/// Some vectors of outputs of a matrix product. Only [`Packed::block`] makes one:
-/// there are as many parameters as lanes, and `stride` weights for each lane.
+/// A block of outputs of a matrix product, some vectors wide. Only
+/// [`Packed::block`] makes one, so there are as many parameters as lanes, and
+/// `stride` weights for each lane.
 pub(super) struct Block<'a> {
     vectors: usize,
     /// Inputs in a row: a multiple of `STEP`.
@@ -130,12 +134,12 @@ pub(super) struct Block<'a> {
     pub ends: Ends,
     /// Bytes from one position of the output to the next.
     pub outputs: usize,
-    /// Those of the block that exist.
+    /// How many channels of the block exist.
     pub channels: usize,
 }
 
-/// A matrix product's weights: block by block of outputs, in it `GROUP` inputs
-/// of each output after `GROUP`.
+/// A matrix product's weights, block by block. A block stores `GROUP` inputs of
+/// each output, then the next `GROUP`, and so on.
 #[derive(Debug)]
 pub(super) struct Packed<I> {
     instructions: I,
@@ -195,7 +199,7 @@ impl<I: Instructions> Packed<I> {
         self.weights.len()
     }
 
-    /// Vectors for a block of outputs: no more than `outputs` need.
+    /// Number of vectors in a block: no more than `outputs` need.
     #[inline(always)]
     fn vectors(outputs: usize) -> usize {
         let mut vectors = I::VECTORS.1;
@@ -228,7 +232,7 @@ impl<I: Instructions> Packed<I> {
         self.chunk() * self.line()
     }
 
-    /// From `positions x inputs` to `positions x outputs`.
+    /// Computes `positions x outputs` from `positions x inputs`.
     pub fn run(
         &self,
         requantizer: &Requantizer,
@@ -295,7 +299,7 @@ impl<I: Instructions> Packed<I> {
                 }
                 let now;
                 (now, rows) = rows.split_at(tiles * size * line);
-                // What the conditions rule out is not compiled.
+                // Sizes that an instruction set does not use are not compiled.
                 macro_rules! tiles_of {
                     ($($vectors:literal: $($size:literal)*;)*) => {
                         match (block.vectors, size) {
@@ -336,8 +340,8 @@ pub(super) unsafe fn tiles_of<I: Instructions, const POSITIONS: usize, const VEC
     assert!(block.vectors == VECTORS);
     let tiles = rows.chunks_exact(POSITIONS * block.stride * I::WIDTH);
     for (rows, output) in tiles.zip(output.chunks_mut(POSITIONS * block.outputs)) {
-        // SAFETY: the caller guarantees the instruction set; vectors and rows are
-        // as many as that function says.
+        // SAFETY: the caller guarantees the instruction set; the numbers of
+        // vectors and rows are those that the function requires.
         unsafe { tile_of::<I, POSITIONS, VECTORS>(block, rows, output) };
     }
 }
@@ -355,8 +359,8 @@ unsafe fn tile_of<I: Instructions, const POSITIONS: usize, const VECTORS: usize>
     rows: &[u8],
     output: &mut [u8],
 ) {
-    // Not the block's: because of the division the compiler knows that addresses
-    // do not overflow, and takes shorter instructions for them.
+    // Not the block's stride: after the division the compiler knows that
+    // addresses do not overflow, and uses shorter instructions for them.
     let stride = rows.len() / (POSITIONS * I::WIDTH);
     assert!(rows.len() == POSITIONS * stride * I::WIDTH && stride.is_multiple_of(I::STEP));
     assert!(output.len() >= (POSITIONS - 1) * block.outputs + block.channels);

@@ -1,5 +1,5 @@
-//! The kernels as the rest of the engine calls them: each runs the one that was
-//! written for the instruction set.
+//! The kernels that the rest of the engine calls. Each one calls the variant
+//! for the instruction set.
 
 use super::arithmetic::{Pool, Quantization, Range, Requantizer, Sum};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -16,8 +16,9 @@ use crate::isa::{Avx2, Avx512Vnni};
 #[cfg(target_arch = "aarch64")]
 use crate::isa::{Neon, NeonDot};
 
-/// A matrix product: every output of a position is a sum over all its inputs.
-/// A 1x1 convolution is one, and any other after its inputs are gathered.
+/// A matrix product: every output of a position is a sum over all its inputs. A
+/// 1x1 convolution is a matrix product; any other convolution becomes one after
+/// its inputs are gathered.
 #[derive(Debug)]
 pub struct Dense {
     inputs: usize,
@@ -102,7 +103,7 @@ impl Dense {
         }
     }
 
-    /// From `positions x inputs` to `positions x outputs`.
+    /// Computes `positions x outputs` from `positions x inputs`.
     pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         let outputs = self.requantizer.outputs();
         let positions = output.len() / outputs;
@@ -210,10 +211,11 @@ impl Depthwise {
         }
     }
 
-    /// Rows of outputs from `first` on, as many as `output` has room for.
+    /// Computes rows of outputs from `first` on, as many as `output` has room
+    /// for.
     ///
-    /// `input` is the picture, or as many rows of it as fit: row `y` is in the
-    /// place `y` modulo their number. The rows that the outputs see are there.
+    /// `input` is the picture, or a part of its rows: row `y` is stored at `y`
+    /// modulo their number. It must contain the rows that the outputs need.
     pub fn run(&self, first: usize, input: &[u8], output: &mut [u8]) {
         let geometry = &self.geometry;
         let line = geometry.width * geometry.channels;
@@ -285,7 +287,7 @@ impl Add {
         }
     }
 
-    /// All three of one length.
+    /// All three slices have the same length.
     pub fn run(&self, a: &[u8], b: &[u8], output: &mut [u8]) {
         assert_eq!((a.len(), b.len()), (output.len(), output.len()));
         match self.isa {
@@ -293,7 +295,7 @@ impl Add {
             Isa::Avx2(isa) => avx2::add(isa, &self.sum, a, b, output),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni(isa) => avx512::add(isa, &self.sum, a, b, output),
-            // For NEON the compiler makes vectors of it by itself.
+            // For NEON the compiler vectorizes the scalar code by itself.
             _ => scalar::add(&self.sum, a, b, output),
         }
     }
@@ -312,7 +314,7 @@ pub fn quantize_all(isa: Isa, to: Quantization, input: &[f32], output: &mut [u8]
 }
 
 impl Pool {
-    /// From `positions x channels` to `channels`.
+    /// Computes `channels` from `positions x channels`.
     pub fn run(&self, isa: Isa, input: &[u8], output: &mut [u8]) {
         assert_eq!(output.len(), self.channels);
         assert_eq!(input.len(), self.positions * self.channels);

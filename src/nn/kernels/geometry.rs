@@ -1,4 +1,4 @@
-//! Windows over a picture: where they lie, and what they see.
+//! Windows of a convolution: their positions, and the inputs that they cover.
 
 /// The geometry of a convolution with a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl Geometry {
         rows * self.out_width * self.gathered_inputs()
     }
 
-    /// The rows of the input, from the first on, that the rows of outputs up to
-    /// `out_row` see.
+    /// How many rows of the input, from the first on, the rows of outputs up to
+    /// `out_row` need.
     #[must_use]
     pub fn rows_for(&self, out_row: usize) -> usize {
         (out_row * self.stride[0] + self.window[0])
@@ -64,8 +64,8 @@ impl Geometry {
 }
 
 /// Lays out the inputs of each output of a convolution one after another
-/// (`outputs x gathered inputs`, which are `taps x channels` and up to three that
-/// mean nothing), so that a matrix product can go on. `zero` is the padding, `first` the
+/// (`outputs x gathered inputs`: `taps x channels` and up to three filler
+/// bytes), as a matrix product reads them. `zero` is the padding, `first` the
 /// first row of outputs; there are as many as `output` has room for.
 pub fn gather(geometry: &Geometry, zero: u8, first: usize, input: &[u8], output: &mut [u8]) {
     let channels = geometry.channels;
@@ -76,8 +76,8 @@ pub fn gather(geometry: &Geometry, zero: u8, first: usize, input: &[u8], output:
     let out_line = geometry.out_width * inputs;
     assert!(output.len().is_multiple_of(out_line));
     let [down, _] = geometry.window;
-    // A word is copied faster than three bytes. What is one too many is
-    // overwritten by the next row of the window, or means nothing.
+    // Copying a word is faster than copying three bytes. The surplus byte is
+    // overwritten by the next row of the window, or is a filler byte.
     let words = across <= 4 && (down - 1) * across + 4 <= inputs;
     let read = if words { 4 } else { across };
     // Columns for which that much is inside of the picture, and where it begins.
@@ -132,8 +132,8 @@ pub fn gather(geometry: &Geometry, zero: u8, first: usize, input: &[u8], output:
     }
 }
 
-/// The input of a depthwise convolution, or those rows of it that are needed:
-/// row `y` is in the place `y` modulo their number.
+/// The input of a depthwise convolution, or only the rows that are needed: row
+/// `y` is stored at `y` modulo their number.
 #[derive(Clone, Copy)]
 pub(super) struct Picture<'a> {
     pub data: &'a [u8],
@@ -142,7 +142,7 @@ pub(super) struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    /// The row of the picture that a row of an output's window is.
+    /// The row of the picture under a row of an output's window.
     fn row(&self, geometry: &Geometry, out_row: usize, row: usize) -> &'a [u8] {
         let line = geometry.width * geometry.channels;
         let y = (out_row * geometry.stride[0] + row).checked_sub(geometry.pad[0]);
@@ -152,7 +152,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// What a tap of an output's window sees.
+    /// The channels under a tap of an output's window.
     pub fn position(&self, geometry: &Geometry, row: usize, column: usize, tap: usize) -> &'a [u8] {
         let [_, across] = geometry.window;
         let row = self.row(geometry, row, tap / across);
@@ -163,7 +163,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// The first `N` rows that the windows of a row of outputs see.
+    /// The first `N` rows under the windows of a row of outputs.
     pub fn rows<const N: usize>(&self, geometry: &Geometry, out_row: usize) -> Rows<'a, N> {
         Rows {
             rows: std::array::from_fn(|row| self.row(geometry, out_row, row)),
@@ -174,7 +174,7 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// Rows that a window sees.
+/// The rows under a window.
 pub(super) struct Rows<'a, const N: usize> {
     /// Each of `width` positions.
     rows: [&'a [u8]; N],

@@ -39,7 +39,7 @@ mod tests {
     use crate::isa::Isa;
     use proptest::prelude::*;
 
-    /// Bytes with many extremes among them.
+    /// Bytes, with many extreme values.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![2 => any::<u8>(), 1 => Just(0), 1 => Just(255)]
     }
@@ -59,8 +59,8 @@ mod tests {
         (1e-4f32..10.0, byte()).prop_map(|(scale, zero)| Quantization { scale, zero })
     }
 
-    /// How sums become bytes: scales around what spreads `inputs` random
-    /// products over a byte, and exact powers of two, where ties are.
+    /// Requantizers with scales that spread `inputs` random products over a
+    /// byte, and with exact powers of two, which give ties.
     fn requantizer(
         weights: Vec<i8>,
         outputs: usize,
@@ -194,7 +194,7 @@ mod tests {
                 .collect();
             let padding = vec![zero; geometry.width * geometry.channels];
             let picture = Picture { data: &input, padding: &padding };
-            // The last row alone, and all.
+            // The last row alone, then all rows.
             for first in [geometry.out_height - 1, 0] {
                 let mut output = vec![77; geometry.gathered(geometry.out_height - first)];
                 gather(&geometry, zero, first, &input, &mut output);

@@ -1,11 +1,12 @@
 //! NEON, with and without its dot product.
 //!
 //! Cortex-A76 and A78 (Raspberry Pi 5, Jetson Orin) have `sdot`: sixteen signed
-//! products an instruction. It takes inputs less 128, which the bias makes up
-//! for. Cortex-A53, A57 and A72 (Zero 2 W, Jetson Nano, Pi 4) have not: there
-//! `smlal` multiplies four widened values at a time. Both are exact.
+//! products per instruction. Its inputs are signed, so 128 is subtracted from
+//! them, and the bias corrects for that. Cortex-A53, A57 and A72 (Zero 2 W,
+//! Jetson Nano, Pi 4) do not have it: there `smlal` multiplies four widened
+//! values at a time. Both are exact.
 //!
-//! `sdot` is written as assembly because its intrinsic is not in stable Rust.
+//! `sdot` is written in assembly because stable Rust has no intrinsic for it.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -28,7 +29,7 @@ macro_rules! blocks_of_eight {
         /// Half of a 32 KiB cache.
         const CHUNK: usize = 16 * 1024;
 
-        /// 8 x 2 sums, which leaves half of the 32 registers to inputs and weights.
+        /// 8 x 2 sums leave half of the 32 registers to inputs and weights.
         #[inline(always)]
         fn tile(_: usize) -> usize {
             8
@@ -269,8 +270,8 @@ impl Finish {
     }
 }
 
-/// The weights of a depthwise convolution with a window of 3 x 3: eight
-/// channels after eight, in them tap by tap, as i16.
+/// The weights of a depthwise convolution with a window of 3 x 3, as i16: in
+/// blocks of eight channels, tap by tap.
 #[derive(Debug)]
 pub struct Depthwise {
     blocks: usize,
@@ -395,12 +396,13 @@ impl Depthwise {
     }
 }
 
-/// A depthwise convolution with a window of 3 x 3 by `sdot`, for sixteen channels
-/// after sixteen.
+/// A depthwise convolution with a window of 3 x 3 with `sdot`, sixteen channels
+/// at a time.
 ///
-/// The four factors of a lane are a column of four rows: the three of a window,
-/// and one that serves the window below with a stride of 1 and has a weight of
-/// zero otherwise. Each column serves up to three outputs side by side.
+/// The four factors of a lane are a column of four rows: the three rows of a
+/// window, and a fourth. With a stride of 1 the fourth row belongs to the
+/// window below; otherwise its weight is zero. Each column serves up to three
+/// outputs side by side.
 #[derive(Debug)]
 pub struct DotDepthwise {
     /// Block by block, in it for each row of outputs made at once, in it column by

@@ -1,8 +1,8 @@
 //! The drawn faces and signs, in units of the face's radius, y downwards.
 //!
 //! Each expression differs from every other in its brows, its eyes and its
-//! mouth, so that it can be told from across a room at 60 pixels and one bit.
-//! What marks each follows the drawings that people read most surely: wide eyes
+//! mouth, so that people recognise it across a room at 60 pixels and one bit.
+//! The features are those of drawings that people read most reliably: wide eyes
 //! and a round mouth for surprise, inner brows raised for sadness and fear, the
 //! tongue for disgust, clenched teeth for anger.
 
@@ -11,7 +11,7 @@ use crate::observe::expression::Expression;
 use crate::draw::paint::{Layers, Place, Shape};
 use crate::draw::palette::{Mood, Part, Theme};
 
-/// Where a picture goes: its centre and the face's radius in pixels.
+/// The place of a picture: its centre and the face's radius in pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Spot {
     pub centre: Place,
@@ -78,7 +78,7 @@ impl<C: Theme> Pen<'_, C> {
         );
     }
 
-    /// What two ellipses, each of a centre and radii, have in common.
+    /// The intersection of two ellipses, each with a centre and radii.
     fn lens(&mut self, part: Part, a: (Place, Place), b: (Place, Place)) {
         let spot = self.spot;
         let scaled = |(centre, radii): (Place, Place)| {
@@ -146,14 +146,14 @@ impl<C: Theme> Pen<'_, C> {
         self.both(|pen, side| pen.ellipse(Part::Feature, side * 0.36, -0.16, rx, ry));
     }
 
-    /// Wide open, with the white around the pupil.
+    /// Eyes wide open, with the white around the pupil.
     fn wide_eyes(&mut self, radius: f32, pupil: f32) {
         let line = self.width * 0.8 / self.spot.radius;
         self.both(|pen, side| {
             let x = side * 0.38;
             pen.ellipse(Part::Feature, x, -0.16, radius, radius * 1.12);
             pen.ellipse(Part::White, x, -0.16, radius - line, radius * 1.12 - line);
-            // At one bit and this size a pupil would run into the ring.
+            // At one bit and this size a pupil would touch the ring.
             if !C::ONE_BIT || pen.spot.radius >= 22.0 {
                 pen.ellipse(Part::Feature, x, -0.16, pupil, pupil);
             }
@@ -161,8 +161,9 @@ impl<C: Theme> Pen<'_, C> {
     }
 }
 
-/// The width of lines for a radius: a whole number of pixels at one bit, where
-/// a line of 2.4 pixels would be 2 here and 3 there.
+/// The width of lines for a radius: a whole number of pixels at one bit,
+/// because a line of 2.4 pixels would be 2 pixels wide in some places and 3 in
+/// others.
 fn line_width<C: Theme>(radius: f32) -> f32 {
     if C::ONE_BIT {
         (radius * 0.075).round().max(1.0)
@@ -214,7 +215,7 @@ pub fn expression<C: Theme>(layers: &mut Layers<C>, spot: Spot, expression: Expr
         Expression::Fear => {
             pen.wide_eyes(0.19, 0.07);
             pen.both(|pen, s| pen.bend(f, (s * 0.62, -0.48), (s * 0.34, -0.54), (s * 0.16, -0.70)));
-            // A trembling mouth, in two strokes to be smooth.
+            // A wavy mouth, in two strokes so that it is smooth.
             for half in [-1.0, 0.0] {
                 let spot = pen.spot;
                 let wave = Shape::curve(pen.width, |t| {
@@ -234,7 +235,7 @@ pub fn expression<C: Theme>(layers: &mut Layers<C>, spot: Spot, expression: Expr
             pen.both(|pen, s| pen.bend(f, (s * 0.56, -0.46), (s * 0.38, -0.60), (s * 0.22, -0.50)));
             pen.bowl(f, 0.0, 0.18, 0.54, 0.54, 0.18);
             if !C::ONE_BIT {
-                // The tongue stays within the mouth.
+                // The tongue stays inside of the mouth.
                 pen.lens(
                     Part::Tongue,
                     ((0.0, 0.18), (0.48, 0.48)),
@@ -286,7 +287,7 @@ pub fn nobody<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     }
 }
 
-/// A camera, struck through.
+/// A crossed-out camera.
 pub fn no_camera<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let mut pen = pen(layers, spot);
     let line = pen.width / pen.spot.radius;
@@ -302,7 +303,7 @@ pub fn no_camera<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     );
     pen.ellipse(q, 0.0, 0.06, 0.32, 0.32);
     pen.ellipse(Part::Ground, 0.0, 0.06, 0.32 - line, 0.32 - line);
-    // The stroke, in a gap of its own so that it stands off from the camera.
+    // The stroke, with a gap around it that separates it from the camera.
     let width = pen.width;
     pen.width = width * 3.0;
     pen.line(Part::Ground, &[(-0.72, 0.78), (0.72, -0.66)]);
@@ -310,7 +311,7 @@ pub fn no_camera<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     pen.line(Part::Text, &[(-0.78, 0.84), (0.78, -0.72)]);
 }
 
-/// Beads on a circle, from large to small: wait.
+/// Dots on a circle, from large to small: wait.
 pub fn starting<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let mut pen = pen(layers, spot);
     const BEADS: u32 = 8;

@@ -1,8 +1,8 @@
-//! The screen: one design for every display, laid out from the target's size.
+//! The screen: one design for every display, which adapts to the target's size.
 //!
-//! Beside each other where the target is wide, below each other where it is
-//! not: the face; what it is called; how sure that is; and, where there is
-//! room, a bar for each class. What does not fit is left out from the end.
+//! The parts are the face, its label, the confidence and, if there is room, a
+//! bar for each class: side by side on wide targets, otherwise one below the
+//! other. Parts that do not fit are left out, the last one first.
 
 use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{Point, Size};
@@ -39,7 +39,7 @@ where
     draw_on(target, view, Outline::Rectangle)
 }
 
-/// Draws a view over the whole target, within the outline of the glass.
+/// Draws a view over the whole target, within the outline of the display.
 ///
 /// # Errors
 /// The target's errors.
@@ -91,7 +91,7 @@ const fn has_bars(view: &View) -> bool {
     matches!(view, View::Expression { .. } | View::Uncertain { .. })
 }
 
-/// Where things go. An empty rectangle is left out.
+/// The places of the parts. A part with an empty rectangle is left out.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     face: Rectangle,
@@ -101,15 +101,16 @@ struct Layout {
     align: Align,
 }
 
-/// The narrowest that text makes sense in: 9 characters of 4 pixels.
+/// The smallest width for text: 9 characters of 4 pixels.
 const NARROWEST: i32 = 36;
 
-/// The lowest bar that shows anything.
+/// The smallest useful height of a bar.
 const LOWEST: i32 = 6;
 
 impl Layout {
     fn new(bounds: Rectangle, has_bars: bool) -> Self {
-        // Sides beyond this hold nothing more; arithmetic stays within i32.
+        // Larger sides would show nothing more; so the arithmetic stays within
+        // i32.
         let side = |length: u32| length.min(1 << 20) as i32;
         let (w, h) = (side(bounds.size.width), side(bounds.size.height));
         if w * 10 >= h * 13 && w - h.min(w / 2) >= NARROWEST {
@@ -120,12 +121,12 @@ impl Layout {
     }
 
     /// The face at the top of a circle, then the label and the gauge, each as
-    /// wide as the circle is there. There is no room for bars.
+    /// wide as the circle at that height. There is no room for bars.
     fn round(bounds: Rectangle, has_bars: bool) -> Self {
         let side = |length: u32| length.min(1 << 20) as i32;
         let (w, h) = (side(bounds.size.width), side(bounds.size.height));
         let corner = bounds.top_left;
-        // A row that lies within the ellipse with these sides.
+        // A row that fits into the ellipse with these sides.
         let row = |top: i32, bottom: i32| {
             let far = (2 * top - h).abs().max((2 * bottom - h).abs()) as f32 / h.max(1) as f32;
             let width = (w as f32 * (1.0 - far * far).max(0.0).sqrt()) as i32;
@@ -158,8 +159,8 @@ impl Layout {
         let face = even((h - 2 * margin).min((w - 3 * margin) * 48 / 100));
         let left = margin + face + (2 * margin + 1).max(3);
         let width = w - left - margin.max(1);
-        // On tall targets the panel is somewhat higher than the face, not as
-        // high as the target.
+        // On tall targets the panel is a little higher than the face, but not
+        // as high as the target.
         let height = (h - 2 * margin).min(face * 7 / 5);
         let mut rows = Rows::new(corner + Point::new(left, (h - height) / 2), width, height);
         let space = (height / 20).max(1);
@@ -234,7 +235,7 @@ fn area(corner: Point, width: i32, height: i32) -> Rectangle {
     Rectangle::new(corner, Size::new(width as u32, height as u32))
 }
 
-/// Hands out a column's height from the top.
+/// Divides the height of a column, from the top.
 struct Rows {
     corner: Point,
     width: i32,
@@ -250,7 +251,7 @@ impl Rows {
         }
     }
 
-    /// The next rows with a space below them; nothing if there are too few.
+    /// The next rows, with a space below them; empty if there are too few.
     fn next(&mut self, height: i32, space: i32) -> Rectangle {
         if height > self.height {
             return NOWHERE;
@@ -261,7 +262,7 @@ impl Rows {
         taken
     }
 
-    /// What is left; nothing if that is less than `least` rows.
+    /// The remaining rows; empty if there are less than `least`.
     fn rest(&self, least: i32) -> Rectangle {
         if self.height < least {
             return NOWHERE;
@@ -330,8 +331,8 @@ where
     style.line(target, label, Part::Text, area, layout.align)
 }
 
-/// How many faces there are beyond the one shown: "+2" in the corner that the
-/// round face leaves free.
+/// The number of further faces, such as "+2", in the free corner beside the
+/// round face.
 fn draw_others<D>(target: &mut D, others: u8, layout: &Layout) -> Result<(), D::Error>
 where
     D: DrawTarget,
@@ -368,8 +369,8 @@ where
     let label_height = style.height();
     let gap = label_height / 4;
     let below = height.saturating_sub(label_height + gap);
-    // The largest font that gives a reason three lines of a dozen characters, or
-    // what there is room for.
+    // The largest font with which a reason has three lines of a dozen
+    // characters, or as much as fits.
     let small = [(12, 3), (9, 2)].into_iter().find_map(|(columns, lines)| {
         text::font_fitting(Weight::Plain, columns, lines, width, below)
     });
@@ -405,7 +406,7 @@ where
     Ok(())
 }
 
-/// The confidence: a bar, and its number where there is room.
+/// The confidence: a bar, and its number if there is room.
 fn draw_gauge<D>(
     target: &mut D,
     confidence: Level,
@@ -419,7 +420,7 @@ where
     let area = layout.gauge;
     let Size { width, height } = area.size;
     let mut bar = area;
-    // Numbers have nothing below the line: they may be a little larger.
+    // Digits have no parts below the base line, so they may be a little larger.
     let room = height + height / 3;
     if let Some(style) = Style::fitting::<D::Color>(Weight::Plain, &["100%"], width / 3, room) {
         let mut digits = [0; 4];
@@ -445,15 +446,15 @@ fn percent(level: Level, digits: &mut [u8; 4]) -> &str {
     std::str::from_utf8(&digits[first..]).unwrap_or_default()
 }
 
-/// Which way a bar grows.
+/// The direction in which a bar grows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Right,
     Up,
 }
 
-/// A bar filled to a share of its length: in colour a round track with a round
-/// filling, at one bit an outline with a filling.
+/// A bar, filled up to a share of its length: in colour a round background with
+/// a round filling, at one bit an outline with a filling.
 fn draw_bar<D>(
     target: &mut D,
     area: Rectangle,
@@ -471,8 +472,9 @@ where
     }
     let fill = D::Color::of(Part::Fill(mood));
     if D::Color::ONE_BIT {
-        // An outline where a line, a gap and a filling of three fit in; else a
-        // line to the end, or at the foot, so that an empty bar is still seen.
+        // An outline, if a line, a gap and a filling of three pixels fit in;
+        // otherwise a line along the bar or at its foot, so that an empty bar
+        // is still visible.
         let mut inner = area;
         match way {
             Way::Right if height >= 7 && width >= 7 => {
@@ -506,8 +508,8 @@ where
     }
     let (left, top) = (area.top_left.x as f32, area.top_left.y as f32);
     let (w, h) = (width as f32, height as f32);
-    // Half round where the bar is long, hardly where it is short and broad: a
-    // low column must not look like a ball.
+    // The ends are half round if the bar is long, and almost straight if it is
+    // short and wide, so that a low column does not look like a ball.
     let rounding = match way {
         Way::Right => w.min(h) / 2.0,
         Way::Up => w.min(h) / 5.0,
@@ -517,7 +519,8 @@ where
         half: (w / 2.0, h / 2.0),
         rounding,
     };
-    // The filling is the same shape up to the share: its ends follow the track's.
+    // The filling has the same shape up to the share, with the ends of the
+    // background.
     let part = match way {
         Way::Right => Rectangle::new(area.top_left, Size::new((w * share).round() as u32, height)),
         Way::Up => {
@@ -551,7 +554,7 @@ where
 {
     let Size { width, height } = layout.bars.size;
     let row = height / Expression::COUNT as u32;
-    // Below the face the room is broad and low: columns fill it better.
+    // The room below the face is wide and low, so columns fill it better.
     let least = match layout.align {
         Align::Left => 8,
         Align::Centre | Align::Right => 14,
@@ -568,7 +571,7 @@ fn names() -> [&'static str; Expression::COUNT] {
     Expression::ALL.map(Expression::name)
 }
 
-/// A row a class: its name and a bar to the right of it.
+/// A row for each class: its name, and a bar to the right of it.
 fn draw_list<D>(
     target: &mut D,
     levels: &Levels,
@@ -601,7 +604,7 @@ where
     Ok(())
 }
 
-/// A column a class, with as much of its name below as there is room for.
+/// A column for each class, with as much of its name below it as fits.
 fn draw_columns<D>(
     target: &mut D,
     levels: &Levels,
@@ -659,7 +662,7 @@ where
     Ok(())
 }
 
-/// The class that is shown stands out from the others.
+/// The parts for a class's text and bar: the shown class is highlighted.
 fn emphasis(expression: Expression, shown: Option<Expression>) -> (Part, Mood) {
     if shown == Some(expression) {
         (Part::Text, Mood::Of(expression))

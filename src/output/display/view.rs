@@ -1,9 +1,10 @@
-//! What the screen is to show, boiled down from the loop's reports so that two
-//! views are equal exactly when their pictures are.
+//! The contents of the screen, reduced from the loop's reports so that two
+//! views are equal exactly if their pictures are equal.
 //!
-//! Probabilities wobble by a per mille a frame. They are rounded to steps of
-//! 2%, and a shown value keeps its step until the real one has clearly left it:
-//! otherwise a value on the border between two steps would redraw at every frame.
+//! Probabilities change a little in every frame. They are rounded to steps of
+//! 2%, and a shown value keeps its step until the real value has clearly left
+//! it. Otherwise a value at the border between two steps would cause a redraw
+//! in every frame.
 
 use std::fmt;
 
@@ -16,20 +17,20 @@ use crate::output::{Camera, Report};
 pub struct Level(u8);
 
 impl Level {
-    /// The number of steps from nothing to all.
+    /// The number of steps from 0 to 1.
     pub const STEPS: u8 = 50;
     /// One step, as a share.
     pub const STEP: f32 = 1.0 / Self::STEPS as f32;
 
-    /// The nearest step; what is outside of 0 to 1, or no number, is brought inside.
+    /// The nearest step; values outside of 0 to 1 are clamped, and NaN gives 0.
     #[must_use]
     pub fn nearest(share: f32) -> Self {
         // NaN becomes 0 by the cast, which saturates.
         Self((share.clamp(0.0, 1.0) * f32::from(Self::STEPS)).round() as u8)
     }
 
-    /// The level to show for a share when `self` is shown: `self` unless the
-    /// share is more than three quarters of a step away.
+    /// The level to show for a share while `self` is shown: `self`, unless the
+    /// share differs by more than three quarters of a step.
     #[must_use]
     pub fn follow(self, share: f32) -> Self {
         if (share - self.share()).abs() <= 0.75 * Self::STEP {
@@ -63,11 +64,11 @@ pub struct Note {
 }
 
 impl Note {
-    /// The most characters; longer texts are cut and end in "...".
+    /// The largest number of characters; longer texts are cut and end in "...".
     pub const LENGTH: usize = 96;
 
-    /// Cuts and cleans a text: what is not printable ASCII becomes '?', white
-    /// space of any kind one space.
+    /// Cuts and cleans a text: characters that are not printable ASCII become
+    /// '?', and any white space becomes one space.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut note = Self {
@@ -122,7 +123,7 @@ pub enum View {
     /// Frames come, without a face.
     NoFace,
     /// A face, but no expression passes its threshold; `confidence` is that of
-    /// the likeliest. `others` counts further faces.
+    /// the most probable one. `others` counts further faces.
     Uncertain {
         confidence: Level,
         levels: Levels,
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn wobble_does_not_change_the_view() {
+    fn small_changes_do_not_change_the_view() {
         let mut viewer = Viewer::default();
         let mut view_of = |happy: f32| {
             let mut probabilities = [(1.0 - happy) / 6.0; 7];

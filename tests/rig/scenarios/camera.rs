@@ -1,4 +1,4 @@
-//! What a camera can do to a program that runs for a year.
+//! Faults of a camera.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use crate::webcam::{Fault, Webcam};
 
 use super::{HAPPY, QUICK, photo, robot};
 
-/// Outputs are at their safe level so soon after the last good frame, and
-/// frames go through so soon after the camera's return.
+/// Longest time from the last good frame to safe levels, and from the camera's
+/// return to the first frame.
 const SAFE: Duration = Duration::from_secs(1);
 const BACK: Duration = Duration::from_secs(2);
 
@@ -33,7 +33,8 @@ fn sees_a_face(daemon: &mut Daemon) {
     wait_until("the face line", face_line);
 }
 
-/// Waits for safe levels and the event; gives how long the levels took.
+/// Waits for safe levels and the event; returns the time until the levels were
+/// safe.
 fn is_lost(daemon: &mut Daemon) -> (Duration, String) {
     let safe = wait_until("safe levels", all_safe);
     assert!(safe < SAFE, "safe after {safe:?}");
@@ -98,7 +99,7 @@ pub fn errors() -> String {
     fails("camera-errors", "yuyv", Fault::Errors)
 }
 
-/// Noise is a picture to YUYV, and a broken file to MJPG.
+/// Noise is a valid picture in YUYV, and a broken file in MJPG.
 pub fn noise() -> String {
     fails("camera-noise", "mjpg", Fault::Noise)
 }
@@ -109,8 +110,8 @@ pub fn half_frames() -> String {
     format!("{yuyv}; mjpg{mjpg}")
 }
 
-/// The camera stays plugged in, delivers nothing good for a while, and then
-/// does again.
+/// The camera stays plugged in, delivers no good frame for a while, and then
+/// works again.
 fn fails(log: &str, format: &str, fault: Fault) -> String {
     let webcam = Webcam::plug(&photo(HAPPY));
     let mut daemon = start(log, format);
@@ -127,8 +128,8 @@ fn fails(log: &str, format: &str, fault: Fault) -> String {
     )
 }
 
-/// Somebody holds the old node open, so that the camera comes back as another
-/// one.
+/// Another program holds the old node open, so that the camera comes back under
+/// another number.
 pub fn renumbered() -> String {
     let picture = photo(HAPPY);
     let webcam = Webcam::plug(&picture);
@@ -169,8 +170,9 @@ pub fn thousand_cycles() -> String {
     cycles(1000)
 }
 
-/// The cable is pulled and plugged in over and over. Descriptors and threads
-/// are as many as before; memory has its size after the first few cycles.
+/// The cable is pulled and plugged in again and again. The numbers of
+/// descriptors and threads do not grow, and memory does not grow after the
+/// first few cycles.
 fn cycles(count: u32) -> String {
     const WARM: u32 = 3;
     let picture = photo(HAPPY);
@@ -197,7 +199,7 @@ fn cycles(count: u32) -> String {
     );
     assert_eq!(after.threads, before.threads, "{before:?} {after:?}");
     assert_eq!(after.huge, 0, "{before:?} {after:?}");
-    // A few pages of the heap that no cycle touched before.
+    // A few pages of the heap that no cycle has used before.
     assert!(after.memory <= before.memory + 64, "{before:?} {after:?}");
     format!(
         ": {} descriptors, {} threads; memory {} KiB, then {} KiB",

@@ -1,4 +1,4 @@
-//! What affectd has to do, one function a story.
+//! The scenarios: one function for each.
 
 mod camera;
 mod clocks;
@@ -13,10 +13,11 @@ use std::path::Path;
 
 use crate::webcam::Picture;
 
-/// A story with a name. What it returns is printed behind it.
+/// A scenario with its name. The text that it returns is printed after the
+/// name.
 pub struct Scenario {
     pub name: &'static str,
-    /// Whether it is part of the short set, and of the few for another
+    /// Whether it is part of the short set, and of the small set for another
     /// processor.
     pub short: bool,
     pub few: bool,
@@ -106,9 +107,9 @@ fn robot(replacements: &[(&str, &str)]) -> String {
     path.to_owned()
 }
 
-/// Where it does not matter what a face shows, a miniature network tells: the
-/// emulated processor takes most of a second for the real one.
+/// Uses a miniature network where the expression does not matter: the emulated
+/// processor takes most of a second for the real one.
 const QUICK: (&str, &str) = ("\"mobilenet_v2_112\"", "\"/rig/tiny.onnx\"");
 
-/// A line for each processed frame, and some while none comes.
+/// An event for each processed frame, and some while none comes.
 const EACH_FRAME: (&str, &str) = ("stdout = true", "stdout = true\nperiod_ms = 1");
