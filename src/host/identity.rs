@@ -1,26 +1,26 @@
-//! Which machine this is, for those who look after many.
+//! The id of this machine, for people who operate many machines.
 
 use std::fs;
 use std::path::Path;
 
 use crate::digest::sha256_hex;
 
-/// Digits of an id that was computed: 64 bits.
+/// Digits of a computed id: 64 bits.
 const DIGITS: usize = 16;
 
-/// Where a machine says which one it is.
+/// The files that identify a machine.
 #[derive(Clone, Copy, Debug)]
 struct Sources<'a> {
     machine_id: &'a Path,
-    /// The serial number of a board, from its firmware. A card that was cloned
-    /// has the machine id of the first one, but not its board.
+    /// The serial number of the board, from its firmware. It tells machines apart
+    /// whose memory cards are copies and therefore have the same machine id.
     serial: &'a Path,
     host_name: &'a Path,
 }
 
 /// An id of this machine that stays the same over restarts and updates: 16
 /// hexadecimal digits, a hash of `/etc/machine-id` and the board's serial number.
-/// The machine id itself cannot be told from it.
+/// The machine id cannot be computed from it.
 ///
 /// Without either, it is a hash of the host's name, and a line in the log says
 /// that the board file should have an `id`.

@@ -1,4 +1,5 @@
-//! How often affectd was started again after it had not ended by itself, and why.
+//! Counts unplanned restarts, such as after a crash, a kill or a power loss, and
+//! keeps the reason of the last one.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +8,11 @@ use super::state::State;
 /// The name of the record in the state directory.
 const RECORD: &str = "run";
 
-/// What the service manager said of the last end; written by
-/// [`end_by_service_manager`]'s caller, another process.
+/// The service manager's reason for the last end. Another process writes it: the
+/// caller of [`end_by_service_manager`].
 pub const EXIT: &str = "exit";
 
-/// Restarts since the state directory was made.
+/// Unplanned restarts since the state directory was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restarts {
     pub count: u64,
@@ -24,15 +25,15 @@ struct Record {
     restarts: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// The kernel's number of the boot in which it ran.
+    /// The kernel's id of the boot in which the process ran.
     boot: String,
-    /// Why it ended by itself; `None` while it runs.
+    /// Why the process ended by itself; `None` while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
 }
 
-/// Notes that the process runs. Returns the restarts so far, this one included if
-/// the last process did not end by itself.
+/// Records that the process runs. Returns the restarts so far, including this one
+/// if the last process did not end by itself.
 pub fn begin(state: &mut State) -> Restarts {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     begin_in(state, boot.trim())
@@ -69,7 +70,7 @@ fn begin_in(state: &mut State, boot: &str) -> Restarts {
     write(state, &record);
     if let Some(reason) = record.reason.as_ref().filter(|_| record.restarts > 0) {
         log::info!(
-            "restarts after an end that affectd did not choose: {}; the last: {reason}",
+            "unplanned restarts so far: {}; reason of the last one: {reason}",
             record.restarts
         );
     }
@@ -79,7 +80,7 @@ fn begin_in(state: &mut State, boot: &str) -> Restarts {
     }
 }
 
-/// Notes that the process ends by itself.
+/// Records that the process ends by itself.
 pub fn end(state: &mut State, reason: &str) {
     let record = state
         .get(RECORD)
@@ -97,9 +98,9 @@ fn write(state: &mut State, record: &Record) {
     }
 }
 
-/// How the last process ended, as systemd says it to `ExecStopPost=`
-/// (`systemd.exec(5)`, `$SERVICE_RESULT`); `None` if it ended well, or if this is
-/// not called by systemd.
+/// How the last process ended, as systemd tells `ExecStopPost=`
+/// (`systemd.exec(5)`, `$SERVICE_RESULT`). `None` if it ended without an error, or
+/// if systemd did not start this process.
 #[must_use]
 pub fn end_by_service_manager() -> Option<String> {
     let variable = |name| std::env::var(name).ok();
@@ -152,12 +153,12 @@ mod tests {
         let reset = run("c", None);
         assert_eq!(reset.count, 2);
         assert!(reset.reason.unwrap().contains("power"));
-        // The service manager knows better.
+        // The service manager's reason counts more.
         let said = described("watchdog", "ABRT").unwrap();
         super::super::state::write(folder.path(), EXIT, Some(&said)).unwrap();
         let hung = run("c", Some("SIGTERM"));
         assert_eq!((hung.count, hung.reason), (3, Some(said)));
-        // The last reason is kept, and said once.
+        // The last reason is kept, but the service manager's is used only once.
         let well = run("c", None);
         assert_eq!(well.count, 3);
         assert!(well.reason.unwrap().contains("hung"));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_begins_anew() {
+    fn a_damaged_record_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(RECORD), "{\"restarts\":").unwrap();
         assert_eq!(
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_says_is_put_into_words() {
+    fn systemd_results_are_described_in_words() {
         assert_eq!(described("success", "0"), None);
         assert!(described("signal", "KILL").unwrap().contains("KILL"));
         assert!(described("exit-code", "1").unwrap().ends_with("code 1"));

@@ -1,4 +1,4 @@
-//! The name of the file that a full one becomes: one old file is kept.
+//! The new name of a full file. One old file is kept.
 
 use std::path::{Path, PathBuf};
 
