@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use affectd::draw::{Canvas, Grain, Part, Theme};
 use affectd::observe::expression::Expression;
-use affectd::output::display::{Level, View, draw};
+use affectd::output::display::{Level, Turn, View, draw};
 use criterion::{Criterion, criterion_group, criterion_main};
 use embedded_graphics::pixelcolor::{BinaryColor, Rgb565, Rgb888};
 
@@ -18,6 +18,7 @@ fn view(expression: Expression, confidence: f32) -> View {
         confidence: Level::nearest(confidence),
         levels,
         others: 0,
+        turn: Turn::default(),
     }
 }
 

@@ -10,6 +10,7 @@
 //! the old board file.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -22,10 +23,11 @@ use crate::board::Board;
 use crate::capture::{self, CaptureError, Closed, Pace, Source, SourceSpec};
 use crate::control::{self, Command, Control, Snapshot};
 use crate::decide::Decider;
+use crate::decide::baseline::{self, Mode, Obstacle, Progress, Rest, StoredError};
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::service::Notifier;
 use crate::host::signals::Signals;
-use crate::host::state::State;
+use crate::host::state::{self, State};
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::{self, HardwareWatchdog};
 use crate::host::{identity, logging, memory, realtime, restarts};
@@ -122,6 +124,9 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
             Step::PassedOver => continue,
             Step::Ended => break "end of recording",
         }
+        if let Some(recorded) = daemon.pipeline.take_recorded() {
+            daemon.keep_baseline(recorded);
+        }
         notifier.feed();
         if let Some((_, watchdog)) = &mut daemon.watchdog {
             watchdog.feed();
@@ -196,7 +201,9 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
         name: manifest.name.clone(),
         sha256: manifest.sha256.to_ascii_lowercase(),
     };
-    let mut decider = Decider::new(board.decide).with_baseline(board.baseline);
+    let mut decider = Decider::new(board.decide)
+        .with_baseline(board.baseline)
+        .with_stored_baseline(stored_baseline(&board, &model.name));
     if let Some(options) = board.facing {
         decider = decider.with_facing(options);
     }
@@ -243,6 +250,112 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
         stages,
         model,
     })
+}
+
+/// The name of the recorded baseline in the state directory.
+const BASELINE: &str = "baseline";
+
+/// The recorded baseline, if the board asks for one and it can be used.
+fn stored_baseline(board: &Board, model: &str) -> Option<Rest> {
+    if board.baseline.mode != Mode::Stored {
+        return None;
+    }
+    let directory = board.state.directory();
+    let text = directory
+        .as_deref()
+        .and_then(|directory| state::read(directory, BASELINE));
+    let (Some(directory), Some(text)) = (directory, text) else {
+        warn!(
+            "decide.baseline.mode is \"stored\", and no baseline is recorded: every face is \
+             compared with the average one; `affectd baseline record` records one"
+        );
+        return None;
+    };
+    match Rest::from_text(&text, model) {
+        Ok(rest) => Some(rest),
+        Err(error @ StoredError::Damaged(_)) => {
+            state::set_aside(&directory, BASELINE, &error);
+            None
+        }
+        Err(error @ StoredError::OtherModel { .. }) => {
+            warn!("{}: {error}", directory.join(BASELINE).display());
+            None
+        }
+    }
+}
+
+const NO_FACE_NET: &str = "a baseline needs a face net, which tells when a face is at rest, and \
+    this board has none: install the shipped one, or name one as face.model";
+
+/// How much longer than its patience a recording waits for frames.
+const FRAMES_MISSING: Duration = Duration::from_secs(10);
+
+/// Records the baseline of the person before the board's camera, shows on its
+/// displays how far that is, and stores it in the state directory. Returns the
+/// file. `tell` gets the progress after each frame.
+///
+/// # Errors
+/// The board has no face net or no state directory, a part cannot be opened, no
+/// frames come, or nobody was at rest before the camera for long enough.
+pub fn record_baseline(board: Board, mut tell: impl FnMut(&Progress)) -> Result<PathBuf, AnyError> {
+    if board.face.files().is_none() {
+        return Err(NO_FACE_NET.into());
+    }
+    let Some(directory) = board.state.directory() else {
+        return Err(
+            "there is no place to store a baseline: name one in the board file, such as \
+                    [state] directory = \"/var/lib/affectd\""
+                .into(),
+        );
+    };
+    let size = expected_size(&board.capture, None);
+    let Prepared {
+        board,
+        stages,
+        model,
+    } = prepare(board, size)?;
+    let source = capture::open(&board.capture)?;
+    let displays: Result<Vec<_>, _> = board.displays.iter().map(display::open).collect();
+    let mut pipeline = Pipeline::new(source, stages, displays?);
+    pipeline.record_baseline();
+    let last = Instant::now() + baseline::PATIENCE + FRAMES_MISSING;
+    let outcome = loop {
+        match pipeline.step() {
+            Step::Frame => {}
+            Step::Ended => break Err("the recording ended before a face was at rest for long enough: capture.repeat = true plays it again".into()),
+            Step::NoFrame | Step::PassedOver if Instant::now() > last => {
+                break Err(format!(
+                    "{} gives no frames; if affectd runs, stop it first: systemctl stop affectd",
+                    pipeline.source().description()
+                )
+                .into());
+            }
+            Step::NoFrame | Step::PassedOver => continue,
+        }
+        if let Some(progress) = pipeline.recording() {
+            tell(progress);
+        }
+        if let Some(recorded) = pipeline.take_recorded() {
+            break recorded.map_err(|obstacle| {
+                format!(
+                    "no baseline recorded within {} s: {obstacle}",
+                    baseline::PATIENCE.as_secs()
+                )
+                .into()
+            });
+        }
+    };
+    let stored = outcome.and_then(|rest: Rest| {
+        state::write(&directory, BASELINE, Some(&rest.to_text(&model.name))).map_err(|error| {
+            format!(
+                "the baseline cannot be written to {}: {error}",
+                directory.display()
+            )
+            .into()
+        })
+    });
+    pipeline.finish("recorded");
+    stored.map(|()| directory.join(BASELINE))
 }
 
 /// The thread that prepares reloads. It is started before the loop gets a
@@ -483,6 +596,7 @@ impl Daemon {
     fn obey_orders(&mut self) {
         while let Some(order) = self.control.as_ref().and_then(Control::take_order) {
             let before = memory::usage().system_here;
+            let mut result = Ok(());
             match order.command {
                 Command::Pause => {
                     self.paused_by_control = true;
@@ -492,9 +606,16 @@ impl Daemon {
                     self.paused_by_control = false;
                     self.state.remove(PAUSE);
                 }
+                Command::Baseline if self.board.face.files().is_none() => {
+                    result = Err(NO_FACE_NET.to_owned());
+                }
+                Command::Baseline => {
+                    info!("recording a baseline");
+                    self.pipeline.record_baseline();
+                }
             }
             self.look_at_pause();
-            order.finish(Ok(()));
+            order.finish(result);
             self.pipeline.leave_out_allocations_since(before);
         }
     }
@@ -575,6 +696,18 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// Stores a baseline that was recorded, or says why there is none.
+    fn keep_baseline(&mut self, recorded: Result<Rest, Obstacle>) {
+        let (state, model) = (&mut self.state, &self.model);
+        self.pipeline.between_frames(|| match recorded {
+            Ok(rest) => {
+                info!("a baseline was recorded");
+                state.set(BASELINE, rest.to_text(&model.name));
+            }
+            Err(obstacle) => warn!("no baseline was recorded: {obstacle}"),
+        });
     }
 
     /// Puts a prepared board into force, or says why the old one stays. Returns

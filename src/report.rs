@@ -6,6 +6,7 @@
 use serde::ser::{Serialize, Serializer};
 
 use crate::decide::FaceDecision;
+use crate::decide::baseline::Progress;
 use crate::decide::fatigue::{self, FaceSample, FatigueDecision};
 use crate::frame::{Rect, Timestamp};
 use crate::observe::Observations;
@@ -27,6 +28,8 @@ pub struct Report<'a> {
     pub faces: &'a [FaceReport],
     /// The decisions about eyes, if `[fatigue]` is on.
     pub fatigue: Option<FatigueReport<'a>>,
+    /// How far the recording of a baseline is, if one goes on or has just ended.
+    pub recording: Option<&'a Progress>,
     /// Since when there is no face, if frames come and there is none.
     pub nobody_since: Option<Timestamp>,
     pub heat: Heat<'a>,

@@ -32,6 +32,7 @@ complete -c affectd -n "__fish_affectd_needs_command" -f -a "image" -d 'Find fac
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "fatigue" -d 'Take a recording of eyes through the fatigue rules, and show what came of it'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "baseline" -d 'Record how a person looks at rest'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "check" -d 'Report everything that is wrong with a board file'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
@@ -110,6 +111,15 @@ complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l unresponsive
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l json -d 'Print events as JSON Lines instead of the timeline'
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l board -d 'The board file' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -l log -d 'Log level: error, warn, info, debug, trace or off' -r

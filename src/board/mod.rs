@@ -337,7 +337,7 @@ angry = 7
         }
         let told = problems(&format!("{CAMERA}[decide.baseline]\nmode = 'on'\n"));
         assert!(
-            told[0].contains("unknown baseline mode 'on'; modes are off and auto"),
+            told[0].contains("unknown baseline mode 'on'; modes are off, auto and stored"),
             "{told:?}"
         );
         let told = problems(&format!("{CAMERA}[face]\nmodel = 'no_such_net'\n"));

@@ -1,6 +1,7 @@
 //! The command line: one file per command. A command returns an exit code or an
 //! error; only `main` turns the error into a message.
 
+pub mod baseline;
 pub mod check;
 pub mod detect;
 pub mod devices;
@@ -59,6 +60,7 @@ pub enum Command {
     Detect(detect::Args),
     Eval(eval::Args),
     Fatigue(fatigue::Args),
+    Baseline(baseline::Args),
     Devices(devices::Args),
     Check(check::Args),
     Safe(safe::Args),
@@ -80,6 +82,7 @@ impl Cli {
             Command::Detect(args) => detect::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Fatigue(args) => fatigue::run(args),
+            Command::Baseline(args) => baseline::run(args),
             Command::Devices(args) => devices::run(args),
             Command::Check(args) => check::run(args),
             Command::Safe(args) => safe::run(args),

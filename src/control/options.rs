@@ -53,11 +53,13 @@ pub enum Command {
     Pause,
     /// Go on.
     Resume,
+    /// Record the baseline of the person before the camera.
+    Baseline,
 }
 
 impl Command {
     /// Every command.
-    pub const ALL: [Self; 2] = [Self::Pause, Self::Resume];
+    pub const ALL: [Self; 3] = [Self::Pause, Self::Resume, Self::Baseline];
 
     /// The name used in requests and board files.
     #[must_use]
@@ -65,6 +67,7 @@ impl Command {
         match self {
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Baseline => "baseline",
         }
     }
 }

@@ -273,7 +273,9 @@ impl Server {
             Err(UnknownCommand { name }) => {
                 return refuse(
                     client,
-                    &format!("unknown command '{name}'; commands are status, pause, resume"),
+                    &format!(
+                        "unknown command '{name}'; commands are status, pause, resume, baseline"
+                    ),
                 );
             }
         };

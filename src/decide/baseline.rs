@@ -7,10 +7,16 @@
 //! difference to an average neutral face from the log probabilities, before
 //! they are smoothed.
 //!
+//! `stored` takes off one that was [recorded](recording) in its place.
+//!
 //! A frame is quiet if the face looks towards the camera with open eyes, a shut
 //! mouth and no smile, by the face networks and not by the classifier, whose
 //! answer is corrected, and if the classifier's answer has not just changed. So
 //! a smile that lasts a minute does not count as rest.
+
+mod quiet;
+mod recording;
+mod rest;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,16 +24,15 @@ use std::time::Duration;
 use super::clock::FrameClock;
 use crate::frame::Timestamp;
 use crate::observe::FaceObservation;
-use crate::observe::expression::{Expression, Probabilities};
+use crate::observe::expression::Probabilities;
 use crate::track::{BySlot, FaceKey};
+use quiet::unrest;
+use recording::share;
 
-/// The largest angle of a quiet head, in degrees.
-const QUIET_ANGLE: f32 = 20.0;
-/// The least openness of a quiet face's eyes.
-const QUIET_EYES: f32 = 0.5;
-/// The most that a quiet mouth is open, and that it smiles.
-const QUIET_JAW: f32 = 0.15;
-const QUIET_SMILE: f32 = 0.3;
+pub use quiet::Unrest;
+pub use recording::{LENGTH, Obstacle, PATIENCE, Present, Progress, Recording};
+pub use rest::{Rest, StoredError};
+
 /// The most that a log probability of a quiet face differs from the mean of the
 /// last second, in nats.
 const QUIET_CHANGE: f32 = 0.7;
@@ -43,18 +48,6 @@ const SLOW: Duration = Duration::from_secs(300);
 /// A longer step between two frames says nothing about the time between them.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 
-/// The most that is taken off or added to a log probability, in nats.
-const MOST: f32 = 2.0;
-
-/// Below this probability, differences in the logarithm mean nothing.
-const FLOOR: f32 = 0.002;
-
-/// The mean log probabilities, not below that of [`FLOOR`], that the shipped
-/// classifier gives to the 7,494 tiles of FER2013's Training part that are neutral
-/// by FER+ majority (`affectd eval ../shared/data/fer2013 --usage Training
-/// --labels ferplus --predictions FILE`).
-const AVERAGE_REST: Logs = [-3.43, -5.0, -3.02, -4.13, -2.68, -4.68, -0.51];
-
 /// Where a baseline comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -63,11 +56,13 @@ pub enum Mode {
     Off,
     /// Each face's own baseline, from its quiet frames.
     Auto,
+    /// One that was recorded, for all faces: where one person uses the machine.
+    Stored,
 }
 
 /// The name is not a mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown baseline mode '{0}'; modes are off and auto")]
+#[error("unknown baseline mode '{0}'; modes are off, auto and stored")]
 pub struct UnknownMode(pub String);
 
 impl FromStr for Mode {
@@ -77,6 +72,7 @@ impl FromStr for Mode {
         match name {
             "off" => Ok(Self::Off),
             "auto" => Ok(Self::Auto),
+            "stored" => Ok(Self::Stored),
             _ => Err(UnknownMode(name.to_owned())),
         }
     }
@@ -106,15 +102,12 @@ impl Default for BaselineOptions {
     }
 }
 
-/// Log probabilities, class by class.
-type Logs = [f32; Expression::COUNT];
-
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     /// The answer of about the last second.
-    recent: Logs,
+    recent: Rest,
     /// The estimate of the resting answer.
-    rest: Logs,
+    rest: Rest,
     /// Quiet time that went into it, up to [`LEARNED`].
     quiet: Duration,
 }
@@ -123,6 +116,8 @@ struct Memory {
 #[derive(Debug)]
 pub struct Baselines {
     options: BaselineOptions,
+    /// The recorded one.
+    stored: Option<Rest>,
     memory: BySlot<Option<Memory>>,
     clock: FrameClock,
 }
@@ -133,6 +128,7 @@ impl Baselines {
     pub fn new(options: BaselineOptions) -> Self {
         Self {
             options,
+            stored: None,
             memory: BySlot::default(),
             clock: FrameClock::default(),
         }
@@ -147,6 +143,17 @@ impl Baselines {
     #[must_use]
     pub const fn options(&self) -> &BaselineOptions {
         &self.options
+    }
+
+    /// Takes this as the recorded baseline from now on.
+    pub const fn set_stored(&mut self, stored: Option<Rest>) {
+        self.stored = stored;
+    }
+
+    /// The recorded baseline.
+    #[must_use]
+    pub const fn stored(&self) -> Option<Rest> {
+        self.stored
     }
 
     /// Begins a frame taken at `now` with the faces that count in it, and
@@ -168,10 +175,12 @@ impl Baselines {
         if self.options.mode == Mode::Off {
             return None;
         }
-        if !answer.0.iter().all(|p| (0.0..=1.0).contains(p)) {
-            return None;
+        let logs = Rest::of(answer)?;
+        if self.options.mode == Mode::Stored {
+            let part = self.options.strength;
+            let stored = self.stored.filter(|_| part > 0.0)?;
+            return Some(stored.taken_off(answer, &logs, part));
         }
-        let logs = answer.0.map(|p| p.max(FLOOR).ln());
         let step = self.clock.step().min(LONGEST_STEP);
         let Some(memory) = self.memory.of(face) else {
             // The time before its first frame does not belong to the face.
@@ -182,19 +191,21 @@ impl Baselines {
             });
             return None;
         };
-        if seen.is_some_and(is_quiet) && is_steady(&logs, &memory.recent) {
+        if unrest(seen).is_none() && logs.distance(&memory.recent) <= QUIET_CHANGE {
             memory.learn(&logs, step);
         }
-        follow(&mut memory.recent, &logs, share(step, RECENT));
+        memory.recent.follow(&logs, share(step, RECENT));
         let part = self.options.strength * memory.confidence();
-        (part > 0.0).then(|| without(answer, &logs, &memory.rest, part))
+        (part > 0.0).then(|| memory.rest.taken_off(answer, &logs, part))
     }
 
     /// How sure the baseline of a face is, above 0 to 1; `None` if it has none.
     #[must_use]
     pub fn confidence(&self, face: FaceKey) -> Option<f32> {
-        if self.options.mode == Mode::Off {
-            return None;
+        match self.options.mode {
+            Mode::Off => return None,
+            Mode::Stored => return self.stored.map(|_| 1.0),
+            Mode::Auto => {}
         }
         let memory = self.memory.get(face).copied().flatten()?;
         Some(memory.confidence()).filter(|confidence| *confidence > 0.0)
@@ -211,7 +222,7 @@ impl Memory {
         self.quiet.as_secs_f32() / LEARNED.as_secs_f32()
     }
 
-    fn learn(&mut self, logs: &Logs, step: Duration) {
+    fn learn(&mut self, logs: &Rest, step: Duration) {
         if self.quiet < LEARNED {
             // The mean of all quiet time so far.
             let before = self.quiet;
@@ -222,55 +233,17 @@ impl Memory {
             } else {
                 1.0
             };
-            follow(&mut self.rest, logs, part);
+            self.rest.follow(logs, part);
         } else {
-            follow(&mut self.rest, logs, share(step, SLOW));
+            self.rest.follow(logs, share(step, SLOW));
         }
     }
-}
-
-/// Whether the face networks see a face at rest.
-fn is_quiet(seen: &FaceObservation) -> bool {
-    let is_open = |openness: Option<f32>| openness.is_some_and(|o| o >= QUIET_EYES);
-    seen.yaw.abs() <= QUIET_ANGLE
-        && seen.pitch.abs() <= QUIET_ANGLE
-        && seen.jaw <= QUIET_JAW
-        && seen.smile <= QUIET_SMILE
-        && is_open(seen.left_eye.openness())
-        && is_open(seen.right_eye.openness())
-}
-
-fn is_steady(logs: &Logs, recent: &Logs) -> bool {
-    let change = std::iter::zip(logs, recent).map(|(now, before)| (now - before).abs());
-    change.fold(0.0, f32::max) <= QUIET_CHANGE
-}
-
-/// The share of a step in an exponential mean. In f64, so that the last bit,
-/// where mathematics libraries differ from each other, is rounded away.
-fn share(step: Duration, time_constant: Duration) -> f32 {
-    (1.0 - (-step.as_secs_f64() / time_constant.as_secs_f64()).exp()) as f32
-}
-
-fn follow(mean: &mut Logs, logs: &Logs, part: f32) {
-    for (mean, log) in mean.iter_mut().zip(logs) {
-        *mean += part * (log - *mean);
-    }
-}
-
-/// The probabilities without so much of what a face has at rest.
-fn without(answer: &Probabilities, logs: &Logs, rest: &Logs, part: f32) -> Probabilities {
-    let mut corrected = *logs;
-    for ((log, rest), average) in corrected.iter_mut().zip(rest).zip(AVERAGE_REST) {
-        *log -= part * (rest - average).clamp(-MOST, MOST);
-    }
-    // Classes beyond the seven keep their share.
-    let sum: f32 = answer.0.iter().sum();
-    Probabilities(Probabilities::from_logits(corrected).0.map(|p| p * sum))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::expression::Expression;
     use crate::observe::{EyeObservation, Lids};
     use crate::track::Slot;
 
@@ -428,6 +401,24 @@ mod tests {
         assert_eq!(face.baselines.confidence(FACE), None);
         let mut face = Face::new(Mode::Auto, 0.0);
         face.rest(30);
+        assert_eq!(face.look(REST, quiet()), None);
+    }
+
+    #[test]
+    fn a_recorded_baseline_is_taken_off_from_the_first_frame() {
+        let mut face = Face::new(Mode::Stored, 1.0);
+        assert_eq!(face.look(REST, quiet()), None);
+        assert_eq!(face.baselines.confidence(FACE), None);
+        face.baselines.set_stored(Rest::of(&REST));
+        assert_eq!(top(face.look(REST, quiet())), Expression::Neutral);
+        assert_eq!(face.baselines.confidence(FACE), Some(1.0));
+        assert_eq!(top(face.look(HAPPY, quiet())), Expression::Happy);
+        assert_eq!(top(face.look(SAD, quiet())), Expression::Sad);
+        // Nothing is learned meanwhile.
+        face.rest(60);
+        assert_eq!(face.baselines.stored(), Rest::of(&REST));
+        let mut face = Face::new(Mode::Stored, 0.0);
+        face.baselines.set_stored(Rest::of(&REST));
         assert_eq!(face.look(REST, quiet()), None);
     }
 

@@ -22,7 +22,7 @@ use crate::frame::Timestamp;
 use crate::observe::Observations;
 use crate::track::FaceKey;
 use attention::AttentionDecider;
-use baseline::Baselines;
+use baseline::{Baselines, Rest};
 use expression::ExpressionDecider;
 
 /// The decisions about a face.
@@ -84,6 +84,18 @@ impl Decider {
         self
     }
 
+    /// Takes this as the recorded baseline, for the mode `stored`.
+    #[must_use]
+    pub fn with_stored_baseline(mut self, stored: Option<Rest>) -> Self {
+        self.set_stored_baseline(stored);
+        self
+    }
+
+    /// Takes this as the recorded baseline from now on.
+    pub const fn set_stored_baseline(&mut self, stored: Option<Rest>) {
+        self.baselines.set_stored(stored);
+    }
+
     /// Also decides whether faces point to the camera.
     #[must_use]
     pub fn with_facing(mut self, options: FacingOptions) -> Self {
@@ -95,6 +107,10 @@ impl Decider {
     /// faces.
     pub fn take_options_of(&mut self, other: &Self) {
         self.baselines.set_options(*other.baselines.options());
+        // One that could not be written to a file lasts until the process ends.
+        if let Some(stored) = other.baselines.stored() {
+            self.baselines.set_stored(Some(stored));
+        }
         self.expression.set_options(*other.expression.options());
         self.attention.set_options(other.attention.options());
     }

@@ -7,6 +7,7 @@
 //! text or the new one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -102,16 +103,10 @@ impl State {
     /// with a warning.
     pub fn get(&mut self, name: &'static str) -> Option<&str> {
         let directory = self.writer.as_ref().map(|writer| &writer.directory);
-        let text = self.texts.entry(name).or_insert_with(|| {
-            let path = directory?.join(name);
-            read(&path).unwrap_or_else(|error| {
-                warn!(
-                    "state {}: cannot be read: {error}; affectd goes on without it",
-                    path.display()
-                );
-                None
-            })
-        });
+        let text = self
+            .texts
+            .entry(name)
+            .or_insert_with(|| read(directory?, name));
         text.as_deref()
     }
 
@@ -135,27 +130,13 @@ impl State {
         self.texts.insert(name, text);
     }
 
-    /// Renames the file of a text that makes no sense to `NAME.damaged`, so that
-    /// someone can look at it, and says why. The text then counts as missing.
-    pub fn set_aside(&mut self, name: &'static str, reason: &dyn std::fmt::Display) {
-        self.texts.insert(name, None);
-        let Some(writer) = &self.writer else {
-            return;
-        };
-        let path = writer.directory.join(name);
-        let aside = writer.directory.join(format!("{name}.damaged"));
-        match fs::rename(&path, &aside) {
-            Ok(()) => warn!(
-                "state {}: {reason}; the file is now {}, and affectd goes on without it",
-                path.display(),
-                aside.display()
-            ),
-            Err(error) => warn!(
-                "state {}: {reason}; affectd goes on without it (the file cannot be renamed: \
-                 {error})",
-                path.display()
-            ),
+    /// Sets a text that makes no sense aside ([`set_aside`]), and says why. It
+    /// then counts as missing.
+    pub fn set_aside(&mut self, name: &'static str, reason: &dyn fmt::Display) {
+        if let Some(writer) = &self.writer {
+            set_aside(&writer.directory, name, reason);
         }
+        self.texts.insert(name, None);
     }
 
     /// Continues in the directory of other options, with all texts.
@@ -227,7 +208,39 @@ impl Drop for Writer {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<String>> {
+/// The text of a name in a directory. A file that cannot be read counts as
+/// missing, with a warning.
+#[must_use]
+pub fn read(directory: &Path, name: &str) -> Option<String> {
+    let path = directory.join(name);
+    read_file(&path).unwrap_or_else(|error| {
+        warn!(
+            "state {}: cannot be read: {error}; affectd goes on without it",
+            path.display()
+        );
+        None
+    })
+}
+
+/// Renames the file of a text that makes no sense to `NAME.damaged`, so that
+/// someone can look at it, and says why.
+pub fn set_aside(directory: &Path, name: &str, reason: &dyn fmt::Display) {
+    let path = directory.join(name);
+    let aside = directory.join(format!("{name}.damaged"));
+    match fs::rename(&path, &aside) {
+        Ok(()) => warn!(
+            "state {}: {reason}; the file is now {}, and affectd goes on without it",
+            path.display(),
+            aside.display()
+        ),
+        Err(error) => warn!(
+            "state {}: {reason}; affectd goes on without it (the file cannot be renamed: {error})",
+            path.display()
+        ),
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Option<String>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -315,14 +328,14 @@ mod tests {
     fn a_damaged_text_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("baseline"), [0xff, 0xfe]).unwrap();
-        let mut state = State::open(&options(folder.path())).unwrap();
-        assert!(state.get("baseline").is_some());
-        state.set_aside("baseline", &"this is not JSON");
-        assert_eq!(state.get("baseline"), None);
+        assert!(read(folder.path(), "baseline").is_some());
+        set_aside(folder.path(), "baseline", &"this is not JSON");
+        assert_eq!(read(folder.path(), "baseline"), None);
         assert!(folder.path().join("baseline.damaged").exists());
         assert!(!folder.path().join("baseline").exists());
         // A file that is too long is not read into memory.
         fs::write(folder.path().join("pause"), vec![b'x'; 70_000]).unwrap();
+        let mut state = State::open(&options(folder.path())).unwrap();
         assert_eq!(state.get("pause"), None);
     }
 

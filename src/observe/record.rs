@@ -24,6 +24,7 @@ pub fn serialize_face<M: SerializeMap>(
         }
     }
     map.serialize_entry("jaw", &to_decimals(seen.jaw, 4))?;
+    map.serialize_entry("smile", &to_decimals(seen.smile, 4))?;
     for (key, degrees) in [
         ("yaw", seen.yaw),
         ("pitch", seen.pitch),

@@ -12,6 +12,7 @@ pub mod stats;
 use std::time::{Duration, Instant};
 
 use crate::capture::{Captured, Counts, Frame, Source};
+use crate::decide::baseline::{Obstacle, Progress, Rest};
 use crate::frame::Timestamp;
 use crate::host::thermal::HalfRate;
 use crate::output::{Changes, Output};
@@ -118,6 +119,7 @@ impl Pipeline {
                 let report = Report {
                     is_new: true,
                     fatigue: self.stages.fatigue(true),
+                    recording: self.stages.recording(),
                     ..self.last.report(faces)
                 };
                 let heard = tell(&mut self.outputs, &report, &mut self.stats, Some(ready));
@@ -138,6 +140,7 @@ impl Pipeline {
         let is_news = is_lost && self.stages.lose_camera(self.last.timestamp);
         let report = Report {
             fatigue: self.stages.fatigue(is_news),
+            recording: self.stages.recording(),
             ..self.last.report(self.stages.faces())
         };
         let heard = tell(&mut self.outputs, &report, &mut self.stats, None);
@@ -292,6 +295,26 @@ impl Pipeline {
     /// Begins to collect [`Stats::recent`] anew.
     pub fn begin_period(&mut self) {
         self.stats.begin_period();
+    }
+
+    /// Begins to record the baseline of the person before the camera, or begins
+    /// again. Needs a verifier ([`Stages::with_verifier`]): without one it fails,
+    /// because no face is seen at rest.
+    pub fn record_baseline(&mut self) {
+        self.stages.record_baseline();
+    }
+
+    /// How far the recording of a baseline is; `None` if none goes on or has just
+    /// ended.
+    #[must_use]
+    pub const fn recording(&self) -> Option<&Progress> {
+        self.stages.recording()
+    }
+
+    /// The outcome of a recording that has ended, once. A recorded baseline is in
+    /// force already, where the mode is `stored`.
+    pub fn take_recorded(&mut self) -> Option<Result<Rest, Obstacle>> {
+        self.stages.take_recorded()
     }
 
     /// Whether a camera is being waited for.
@@ -474,6 +497,7 @@ impl Last {
             frame_size: self.frame_size,
             faces: if is_streaming { faces } else { &[] },
             fatigue: None,
+            recording: None,
             nobody_since: self.nobody_since.filter(|_| is_streaming),
             heat: Heat {
                 is_hot: self.is_hot,

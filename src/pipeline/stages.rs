@@ -6,6 +6,7 @@ use super::arena::ArenaTooSmall;
 use super::stats::{Stage, Stats};
 use crate::capture::Frame;
 use crate::decide::Decider;
+use crate::decide::baseline::{Obstacle, Present, Progress, Recording, Rest};
 use crate::decide::fatigue::{self, EyeSample, FaceSample, Fatigue};
 use crate::detect::{Expected, Search};
 use crate::fault::FaultLog;
@@ -31,6 +32,9 @@ pub struct Stages {
     decider: Decider,
     field_of_view: Option<FieldOfView>,
     eyes: Option<Eyes>,
+    recording: Option<Recording>,
+    /// The outcome of a recording, until it is taken.
+    recorded: Option<Result<Rest, Obstacle>>,
     /// The frame size that the observers have their buffers for.
     reserved_for: (u32, u32),
     expected: Vec<Expected>,
@@ -51,6 +55,8 @@ impl Stages {
             decider,
             field_of_view: None,
             eyes: None,
+            recording: None,
+            recorded: None,
             reserved_for: (0, 0),
             expected: Vec::with_capacity(SLOTS),
             learned: BySlot::default(),
@@ -179,7 +185,56 @@ impl Stages {
         if self.eyes.is_some() {
             self.watch_eyes(luma, now, stats);
         }
+        if self.recording.is_some() {
+            self.record(now);
+        }
         &self.faces
+    }
+
+    /// Begins to record the baseline of the person before the camera.
+    pub fn record_baseline(&mut self) {
+        self.recording = Some(Recording::default());
+        self.recorded = None;
+    }
+
+    /// How far the recording of a baseline is.
+    #[must_use]
+    pub const fn recording(&self) -> Option<&Progress> {
+        match &self.recording {
+            Some(recording) => Some(recording.progress()),
+            None => None,
+        }
+    }
+
+    /// The outcome of a recording that has ended, once.
+    pub const fn take_recorded(&mut self) -> Option<Result<Rest, Obstacle>> {
+        self.recorded.take()
+    }
+
+    /// Goes on with the recording of a baseline.
+    fn record(&mut self, now: Timestamp) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        // Faces that do not count by the policy are people, too.
+        let present = match (self.tracker.tracks(), self.faces.as_slice()) {
+            ([], _) => Present::Nobody,
+            ([_], [face]) => Present::One(face.key(), &face.observed),
+            _ => Present::Several,
+        };
+        let was_running = matches!(recording.progress(), Progress::Running { .. });
+        if !recording.look(now, present) {
+            self.recording = None;
+        } else if was_running {
+            self.recorded = match *recording.progress() {
+                Progress::Running { .. } => None,
+                Progress::Failed(obstacle) => Some(Err(obstacle)),
+                Progress::Done(rest) => {
+                    self.decider.set_stored_baseline(Some(rest));
+                    Some(Ok(rest))
+                }
+            };
+        }
     }
 
     /// Decides on the eyes of all faces that are followed. Those that count were

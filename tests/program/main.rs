@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bad_pictures;
+mod baseline;
 mod control;
 mod cycles;
 mod daemon;

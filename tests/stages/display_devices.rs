@@ -13,8 +13,8 @@ use affectd::frame::Rect;
 use affectd::observe::expression::Expression;
 use affectd::output::display::{
     Channel, DisplayError, FramebufferPanel, Geometry, Level, OledController, OledOptions, Panel,
-    Rotation, Sh1106Panel, Ssd1306Panel, TftController, TftOptions, TftPanel, TftPins, View, draw,
-    draw_on,
+    Rotation, Sh1106Panel, Ssd1306Panel, TftController, TftOptions, TftPanel, TftPins, Turn, View,
+    draw, draw_on,
 };
 use affectd::output::gpio::LineId;
 use embedded_graphics::pixelcolor::raw::RawU16;
@@ -263,6 +263,7 @@ fn a_small_change_is_a_small_message() {
         confidence: Level::nearest(confidence),
         levels: [Level::default(); Expression::COUNT],
         others: 0,
+        turn: Turn::default(),
     };
     draw(&mut canvas, &view(0.74)).unwrap();
     let whole = canvas.bounds();

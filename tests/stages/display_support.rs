@@ -1,7 +1,7 @@
 //! What the display's tests share: a view of each kind.
 
 use affectd::observe::expression::Expression;
-use affectd::output::display::{Level, Note, View};
+use affectd::output::display::{Level, Note, Turn, View};
 
 /// One view of each kind, the seven expressions first.
 pub fn sample_views() -> Vec<(&'static str, View)> {
@@ -15,6 +15,7 @@ pub fn sample_views() -> Vec<(&'static str, View)> {
             confidence: Level::nearest(0.74),
             levels: shares.map(Level::nearest),
             others: 0,
+            turn: Turn::default(),
         };
         views.push((expression.name(), view));
     }
@@ -25,6 +26,7 @@ pub fn sample_views() -> Vec<(&'static str, View)> {
             confidence: Level::nearest(0.24),
             levels: shares.map(Level::nearest),
             others: 2,
+            turn: Turn::default(),
         },
     ));
     views.push(("no-face", View::NoFace));
@@ -33,5 +35,10 @@ pub fn sample_views() -> Vec<(&'static str, View)> {
     views.push(("starting", View::Starting));
     views.push(("stopped", View::Stopped));
     views.push(("paused", View::Paused));
+    let advice = Note::new("look at the camera as you are");
+    views.push(("recording", View::Recording { seconds: 5, advice }));
+    views.push(("recorded", View::Recorded));
+    let advice = Note::new("open your eyes, or come closer");
+    views.push(("not-recorded", View::NotRecorded { advice }));
     views
 }

@@ -475,7 +475,7 @@ fn everything_known_about_a_face_is_sent() {
             "goodbye end"
         ]
     );
-    let known = r#""presence":0.9876,"eye_openness_left":0.9123,"eye_openness_right":0.05,"jaw":0.0,"yaw":-12.3,"pitch":3.0,"roll":0.0,"baseline":0.25,"raw_probabilities":{"angry":0.01,"disgust":0.02,"fear":0.03,"happy":0.8765,"sad":0.02,"surprise":0.03,"neutral":0.0135},"facing":false,"distance_m":1.23,"landmarks":[[57.0,100.5],"#;
+    let known = r#""presence":0.9876,"eye_openness_left":0.9123,"eye_openness_right":0.05,"jaw":0.0,"smile":0.0,"yaw":-12.3,"pitch":3.0,"roll":0.0,"baseline":0.25,"raw_probabilities":{"angry":0.01,"disgust":0.02,"fear":0.03,"happy":0.8765,"sad":0.02,"surprise":0.03,"neutral":0.0135},"facing":false,"distance_m":1.23,"landmarks":[[57.0,100.5],"#;
     assert!(found[0].contains(known), "{}", found[0]);
     // 0.8765 of (0.81, 0.51), and the others' shares.
     let affect = r#""valence":0.6731,"arousal":0.4926}"#;

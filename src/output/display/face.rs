@@ -130,10 +130,27 @@ impl<C: Theme> Pen<'_, C> {
         );
     }
 
+    /// The corners of a finder.
+    fn brackets(&mut self, part: Part) {
+        let (near, far) = (0.56, 0.90);
+        for (x, y) in [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0)] {
+            self.line(
+                part,
+                &[(x * near, y * far), (x * far, y * far), (x * far, y * near)],
+            );
+        }
+    }
+
     /// The same on both sides.
     fn both(&mut self, mut draw: impl FnMut(&mut Self, f32)) {
         draw(self, -1.0);
         draw(self, 1.0);
+    }
+
+    /// Moves what is drawn from now on, in parts of the radius: the features of a
+    /// head that is turned.
+    fn turn(&mut self, (x, y): Place) {
+        self.spot.centre = self.spot.at(x, y);
     }
 
     fn head(&mut self, mood: Mood) {
@@ -180,10 +197,16 @@ fn pen<C: Theme>(layers: &mut Layers<C>, spot: Spot) -> Pen<'_, C> {
     }
 }
 
-/// A face with an expression.
-pub fn expression<C: Theme>(layers: &mut Layers<C>, spot: Spot, expression: Expression) {
+/// A face with an expression, its features moved as by a turned head.
+pub fn expression<C: Theme>(
+    layers: &mut Layers<C>,
+    spot: Spot,
+    expression: Expression,
+    turn: Place,
+) {
     let mut pen = pen(layers, spot);
     pen.head(Mood::Of(expression));
+    pen.turn(turn);
     let f = Part::Feature;
     match expression {
         Expression::Angry => {
@@ -263,9 +286,10 @@ pub fn expression<C: Theme>(layers: &mut Layers<C>, spot: Spot, expression: Expr
 }
 
 /// A face that could be this or that: one brow up, mouth askew.
-pub fn uncertain<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
+pub fn uncertain<C: Theme>(layers: &mut Layers<C>, spot: Spot, turn: Place) {
     let mut pen = pen(layers, spot);
     pen.head(Mood::None);
+    pen.turn(turn);
     let f = Part::Feature;
     pen.ellipse(f, -0.32, -0.14, 0.09, 0.12);
     pen.ellipse(f, 0.40, -0.14, 0.09, 0.12);
@@ -278,13 +302,36 @@ pub fn uncertain<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
 pub fn nobody<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let mut pen = pen(layers, spot);
     pen.ring(Part::Quiet, 0.66, if C::ONE_BIT { 8 } else { 12 });
-    let (near, far) = (0.56, 0.90);
-    for (x, y) in [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0)] {
-        pen.line(
-            Part::Quiet,
-            &[(x * near, y * far), (x * far, y * far), (x * far, y * near)],
-        );
-    }
+    pen.brackets(Part::Quiet);
+}
+
+/// Look here: a face at rest in a finder's brackets.
+pub fn recording<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
+    let radius = 0.66 * spot.radius;
+    expression(
+        layers,
+        Spot { radius, ..spot },
+        Expression::Neutral,
+        (0.0, 0.0),
+    );
+    pen(layers, spot).brackets(Part::Text);
+}
+
+/// Done: a check mark in a ring.
+pub fn done<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
+    let mut pen = pen(layers, spot);
+    pen.ring(Part::Quiet, 0.92, 0);
+    pen.width *= 1.5;
+    pen.line(Part::Text, &[(-0.42, 0.04), (-0.12, 0.36), (0.44, -0.36)]);
+}
+
+/// Not done: a cross in a ring.
+pub fn not_done<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
+    let mut pen = pen(layers, spot);
+    pen.ring(Part::Quiet, 0.92, 0);
+    pen.width *= 1.5;
+    pen.line(Part::Text, &[(-0.36, -0.36), (0.36, 0.36)]);
+    pen.line(Part::Text, &[(-0.36, 0.36), (0.36, -0.36)]);
 }
 
 /// A crossed-out camera.

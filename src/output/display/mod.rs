@@ -49,7 +49,7 @@ pub use screen::{draw, draw_on};
 pub use sh1106::Sh1106Panel;
 pub use ssd1306::Ssd1306Panel;
 pub use tft::{TftPanel, TftPins};
-pub use view::{Level, Levels, Note, View, Viewer};
+pub use view::{Level, Levels, Note, Turn, View, Viewer};
 
 /// How long [`Output::finish`] waits for a display to show that affectd stopped.
 const FAREWELL: Duration = Duration::from_millis(150);

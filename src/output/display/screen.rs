@@ -61,6 +61,7 @@ where
             confidence,
             ref levels,
             others,
+            ..
         } => {
             draw_label(target, expression.name(), &layout)?;
             draw_others(target, others, &layout)?;
@@ -71,6 +72,7 @@ where
             confidence,
             ref levels,
             others,
+            ..
         } => {
             draw_label(target, "uncertain", &layout)?;
             draw_others(target, others, &layout)?;
@@ -81,6 +83,18 @@ where
         View::Paused => draw_message(target, "paused", "", &layout),
         View::NoFace => draw_message(target, "no face", "", &layout),
         View::Stopped => draw_message(target, "stopped", "", &layout),
+        View::Recording {
+            seconds,
+            ref advice,
+        } => {
+            let digits = [b'0' + seconds.min(9)];
+            let left = std::str::from_utf8(&digits).unwrap_or_default();
+            draw_message(target, left, advice.as_str(), &layout)
+        }
+        View::Recorded => draw_message(target, "recorded", "", &layout),
+        View::NotRecorded { ref advice } => {
+            draw_message(target, "not done", advice.as_str(), &layout)
+        }
         View::NoCamera { ref reason } => {
             draw_message(target, "no camera", reason.as_str(), &layout)
         }
@@ -290,9 +304,14 @@ where
     };
     let mut layers = Layers::new();
     match *view {
-        View::Expression { expression, .. } => face::expression(&mut layers, spot, expression),
-        View::Uncertain { .. } => face::uncertain(&mut layers, spot),
+        View::Expression {
+            expression, turn, ..
+        } => face::expression(&mut layers, spot, expression, turn.shift()),
+        View::Uncertain { turn, .. } => face::uncertain(&mut layers, spot, turn.shift()),
         View::NoFace => face::nobody(&mut layers, spot),
+        View::Recording { .. } => face::recording(&mut layers, spot),
+        View::Recorded => face::done(&mut layers, spot),
+        View::NotRecorded { .. } => face::not_done(&mut layers, spot),
         View::NoCamera { .. } => face::no_camera(&mut layers, spot),
         View::Starting => face::starting(&mut layers, spot),
         View::Paused => face::paused(&mut layers, spot),
@@ -303,8 +322,8 @@ where
 
 /// Everything that a label can say. All are set in the size that fits the
 /// longest, so that it does not jump from one to the next.
-const LABELS: [&str; Expression::COUNT + 6] = {
-    let mut labels = ["uncertain"; Expression::COUNT + 6];
+const LABELS: [&str; Expression::COUNT + 8] = {
+    let mut labels = ["uncertain"; Expression::COUNT + 8];
     let mut index = 0;
     while index < Expression::COUNT {
         labels[index] = Expression::ALL[index].name();
@@ -315,6 +334,8 @@ const LABELS: [&str; Expression::COUNT + 6] = {
     labels[index + 2] = "starting";
     labels[index + 3] = "stopped";
     labels[index + 4] = "paused";
+    labels[index + 5] = "recorded";
+    labels[index + 6] = "not done";
     labels
 };
 

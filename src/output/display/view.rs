@@ -9,6 +9,7 @@
 use std::fmt;
 
 use crate::decide::Label;
+use crate::decide::baseline::Progress;
 use crate::observe::expression::Expression;
 use crate::output::{Camera, Report};
 
@@ -55,6 +56,50 @@ impl Level {
 
 /// A level for each class, in the order of [`Expression::ALL`].
 pub type Levels = [Level; Expression::COUNT];
+
+/// How far a head is turned and bent, in steps of [`Turn::STEP`] degrees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Positive: to the picture's right.
+    yaw: i8,
+    /// Positive: up.
+    pitch: i8,
+}
+
+impl Turn {
+    /// Degrees a step.
+    pub const STEP: f32 = 15.0;
+    /// The most steps either way; a head that is turned further is shown so.
+    pub const STEPS: i8 = 3;
+
+    /// The turn to show for a pose in degrees when `self` is shown: each angle
+    /// keeps its step until the pose has clearly left it.
+    #[must_use]
+    pub fn follow(self, yaw: f32, pitch: f32) -> Self {
+        let follow = |shown: i8, angle: f32| {
+            let steps = angle / Self::STEP;
+            if (steps - f32::from(shown)).abs() <= 0.75 {
+                return shown;
+            }
+            // What is no number becomes 0 by the cast.
+            steps
+                .round()
+                .clamp(-f32::from(Self::STEPS), f32::from(Self::STEPS)) as i8
+        };
+        Self {
+            yaw: follow(self.yaw, yaw),
+            pitch: follow(self.pitch, pitch),
+        }
+    }
+
+    /// How far the features of a drawn face move, in parts of its radius, to the
+    /// right and down.
+    #[must_use]
+    pub fn shift(self) -> (f32, f32) {
+        let part = |steps: i8| 0.07 * f32::from(steps);
+        (part(self.yaw), -part(self.pitch))
+    }
+}
 
 /// A short text in printable ASCII, which is what the fonts have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,6 +173,7 @@ pub enum View {
         confidence: Level,
         levels: Levels,
         others: u8,
+        turn: Turn,
     },
     /// A stable expression of the leading face.
     Expression {
@@ -135,7 +181,15 @@ pub enum View {
         confidence: Level,
         levels: Levels,
         others: u8,
+        turn: Turn,
     },
+    /// A baseline is recorded: the whole seconds that it still takes, and what
+    /// the person should do.
+    Recording { seconds: u8, advice: Note },
+    /// A baseline was recorded.
+    Recorded,
+    /// None was, and why.
+    NotRecorded { advice: Note },
     /// affectd has ended.
     Stopped,
 }
@@ -145,6 +199,7 @@ pub enum View {
 pub struct Viewer {
     confidence: Level,
     levels: Levels,
+    turn: Turn,
 }
 
 impl Viewer {
@@ -160,6 +215,9 @@ impl Viewer {
             Camera::Paused { .. } => return View::Paused,
             Camera::Streaming => {}
         }
+        if let Some(progress) = report.recording {
+            return recording(progress);
+        }
         let Some(face) = report.leading() else {
             return View::NoFace;
         };
@@ -168,20 +226,40 @@ impl Viewer {
             *level = level.follow(share);
         }
         self.confidence = self.confidence.follow(decision.confidence);
+        self.turn = match face.observed.face {
+            Some(seen) => self.turn.follow(seen.yaw, seen.pitch),
+            None => Turn::default(),
+        };
         let others = u8::try_from(report.faces.len() - 1).unwrap_or(u8::MAX);
         match decision.label {
             Label::Uncertain => View::Uncertain {
                 confidence: self.confidence,
                 levels: self.levels,
                 others,
+                turn: self.turn,
             },
             Label::Expression(expression) => View::Expression {
                 expression,
                 confidence: self.confidence,
                 levels: self.levels,
                 others,
+                turn: self.turn,
             },
         }
+    }
+}
+
+/// The view of a recording.
+fn recording(progress: &Progress) -> View {
+    let advice = Note::new(progress.advice());
+    match progress {
+        Progress::Running { left, .. } => View::Recording {
+            // The last second is 1, as in a countdown.
+            seconds: u8::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u8::MAX),
+            advice,
+        },
+        Progress::Done(_) => View::Recorded,
+        Progress::Failed(_) => View::NotRecorded { advice },
     }
 }
 
@@ -245,6 +323,19 @@ mod tests {
             assert_eq!(view_of(0.8099), shown);
         }
         assert_ne!(view_of(0.9), shown);
+    }
+
+    #[test]
+    fn a_turn_stays_until_clearly_left() {
+        let ahead = Turn::default();
+        assert_eq!(ahead.follow(11.0, -11.0), ahead);
+        let turned = ahead.follow(-20.0, 32.0);
+        assert_eq!(turned, Turn { yaw: -1, pitch: 2 });
+        let (right, down) = turned.shift();
+        assert!(right < 0.0 && down < 0.0);
+        assert_eq!(turned.follow(-5.0, 40.0), turned);
+        assert_eq!(turned.follow(-3.0, 90.0), Turn { yaw: 0, pitch: 3 });
+        assert_eq!(turned.follow(f32::NAN, f32::NAN), ahead);
     }
 
     #[test]
