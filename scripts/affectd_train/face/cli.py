@@ -22,11 +22,13 @@ file does not run again, and the two trainings go on from their last checkpoint:
   evaluate   figures of both files, beside those of the float nets
   all        each of the above in turn
 
-and two checks of the daemon itself (--affectd):
+and three checks of the daemon itself (--affectd):
   rooms      drawn rooms without people, 1,000 frames each: none may get a label
   follow     rendered heads that turn to 60 degrees, tilt to 60, bend to 40, with a
              hand before the mouth, and a blurred frame: frames in which the head
              stays one track
+  baseline   what the automatic baseline gains on rendered people whose face at rest has
+             a bias, and what it costs people of muxspace who were kept apart
 
 A training by minutes fits the time there is; one by --steps gives the same files again on
 one machine, stopped and resumed or not.
@@ -39,7 +41,7 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face = sub.add_parser("face", help="the networks that say whether a box holds a face, and where it looks",
                           description="Trains the face net and the eye net.", epilog=STEPS,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all", "rooms", "follow"))
+    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all", "rooms", "follow", "baseline"))
     face.add_argument("--run", type=Path, default=runs / "face", help="working files (default: runs/face)")
     face.add_argument("--data", type=Path, default=data)
     face.add_argument("--photos", type=Path, help="unpacked packages (default: RUN/photos)")
@@ -59,15 +61,16 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face.add_argument("--origin", default="affectd developers, scripts/train face")
     face.add_argument("--float", action="store_true", help="also evaluate the float nets")
     face.add_argument("--json", type=Path, help="write evaluate's figures here")
-    face.add_argument("--affectd", type=Path, default=root / "target/release/affectd", help="for rooms and follow")
-    face.add_argument("--count", type=int, help="scenes for rooms (default: 50), people for follow (default: 8)")
+    face.add_argument("--plot", type=Path, help="write evaluate's curves of presence thresholds here, as SVG")
+    face.add_argument("--affectd", type=Path, default=root / "target/release/affectd", help="for rooms, follow and baseline")
+    face.add_argument("--count", type=int, help="scenes for rooms (default: 50), people for follow (default: 8) and baseline (default: 30)")
     face.add_argument("--frames", type=int, default=1000, help="of each scene for rooms (default: 1000)")
     face.add_argument("--side", type=int, default=100, help="pixels of the face's box for follow (default: 100)")
     face.add_argument("--write-manifests", action="store_true", help="put evaluate's main figures into the manifests")
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.step in ("rooms", "follow"):
+    if args.step in ("rooms", "follow", "baseline"):
         return check_daemon(args)
     for step in ("label", "render", "negatives", "train", "quantize", "test-data", "evaluate"):
         if args.step in (step, "all"):
@@ -83,8 +86,22 @@ def check_daemon(args: argparse.Namespace) -> None:
     if args.step == "rooms":
         if rooms(args.affectd, args.count or 50, args.frames, "") > 0:
             raise SystemExit(1)
+    elif args.step == "baseline":
+        baseline(args)
     elif follow(args.affectd, args.data, args.count or 8, args.side) < 0.97:
         raise SystemExit("less than 97% of the frames were kept")
+
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)   # 0.5 is the default
+
+
+def baseline(args: argparse.Namespace) -> None:
+    from .resting import real, renders
+
+    gains = renders(args.affectd, args.data, args.count or 30, STRENGTHS)
+    change = real(args.affectd, args.data, 10 * (args.count or 30), STRENGTHS)
+    if min(gain[0.5] for kind, gain in gains.items() if kind != "none") < 8 or change[0.5] < -0.5:
+        raise SystemExit("a bias is to cost 8 points less with the baseline, and people without one at most 0.5 points")
 
 
 def label(args: argparse.Namespace) -> None:
@@ -156,11 +173,11 @@ def test_data(args: argparse.Namespace) -> None:
         people = Samples.open(args.run / "muxspace.npz")
         prepare_faces(people[people.held_out], apart, out / "faces.npz", 1000)
     if not (out / "windows.npz").exists():
-        prepare_windows(apart[:300], args.data, 100, out / "windows.npz")
+        prepare_windows(apart[:404], args.data, 100, out / "windows.npz")
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from .evaluate import evaluate as figures, onnx_net, show, torch_net, write_figures
+    from .evaluate import evaluate as figures, onnx_net, plot, show, torch_net, write_figures
 
     paths = {net: args.models / name for net, name in OUTPUT.items()}
     result = {"int8": figures(onnx_net(paths["face"]), onnx_net(paths["eye"]), args.run)}
@@ -169,6 +186,8 @@ def evaluate(args: argparse.Namespace) -> None:
     show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
+    if args.plot:
+        plot(result["int8"]["presence"]["by threshold"], args.plot)
     if args.write_manifests:
         for net, path in paths.items():
             write_figures(net, path.with_suffix(".toml"), result["int8"])

@@ -26,6 +26,7 @@ Heads = dict[str, np.ndarray]
 Net = Callable[[np.ndarray], Heads]
 SIZES = (100, 60, 40)               # pixels of a face's box at which eyes are judged
 FACE_SIZES = (24, 32, 48, 64, 100)
+THRESHOLDS = [k / 50 for k in range(1, 50)]
 SHUT, OPEN = 0.2, 0.6               # true openness: below is shut, above is open
 NEIGHBOURS = {"alt2": (0, 1, 3), "default": (0, 1, 5)}
 
@@ -215,6 +216,10 @@ def presence_figures(face: Net, folder: Path, renders: Samples) -> dict:
     for t in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         result["curve"][t] = {"refused": float((p < t).mean()), "people": float((q >= t).mean()),
                               "renders": float(np.mean([(r >= t).mean() for r in rq]))}
+    # By fiftieths, for the plot.
+    result["by threshold"] = {"windows refused": [float((p < t).mean()) for t in THRESHOLDS],
+                              "people kept": [float((q >= t).mean()) for t in THRESHOLDS],
+                              "renders kept": [float(np.mean([(r >= t).mean() for r in rq])) for t in THRESHOLDS]}
     for t in (0.5, 0.8):
         for kind in ("photographs", "rooms"):
             for cascade, counts in NEIGHBOURS.items():
@@ -367,6 +372,35 @@ def write_figures(net: str, path: Path, result: dict) -> None:
                   f"renders_openness_error = {sixty['renders']['openness error']:.4f}",
                   f"renders_wink_difference = {sixty['eyes']['wink difference']:.4f}"]
     path.write_text(head + "[measured]\n" + "\n".join(lines) + "\n")
+
+
+PLOT = {"windows refused": "#c0392b", "people kept": "#2471a3", "renders kept": "#1e8449"}
+
+
+def plot(shares: dict[str, list[float]], path: Path) -> None:
+    """The shares by presence threshold as SVG, from 90% up, where they differ."""
+    width, height, left, top, low = 560, 320, 60, 20, 0.9
+    across = lambda t: left + t * (width - left - 20)
+    down = lambda share: top + (1 - max(share, low)) / (1 - low) * (height - top - 50)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
+           f'<rect width="{width}" height="{height}" fill="white"/>']
+    for k in range(11):
+        share = low + (1 - low) * k / 10
+        y = down(share)
+        out.append(f'<path d="M{left} {y:.1f}H{width - 20}" stroke="#ddd"/>')
+        if k % 2 == 0:
+            out.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{100 * share:.0f}%</text>')
+    for k in range(0, 11, 2):
+        out.append(f'<text x="{across(k / 10):.1f}" y="{height - 32}" text-anchor="middle">{k / 10}</text>')
+    out.append(f'<text x="{(left + width - 20) / 2:.0f}" y="{height - 10}" text-anchor="middle">presence threshold</text>')
+    for t, name in ((0.8, "presence"), (0.5, "presence_keep")):
+        out.append(f'<path d="M{across(t):.1f} {top}V{down(low):.1f}" stroke="#888" stroke-dasharray="4 3"/>'
+                   f'<text x="{across(t) + 4:.1f}" y="{down(low) - 6:.1f}" fill="#555">{name}</text>')
+    for k, (name, color) in enumerate(PLOT.items()):
+        points = " ".join(f"{across(t):.1f},{down(share):.1f}" for t, share in zip(THRESHOLDS, shares[name]) if share >= low)
+        out.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
+                   f'<text x="{left + 14}" y="{down(0.935) + 18 * k:.1f}" fill="{color}">{name}</text>')
+    path.write_text("\n".join([*out, "</svg>"]) + "\n")
 
 
 def show(result: dict, indent: str = "") -> None:

@@ -62,7 +62,9 @@ class Net(nn.Module):
         self.heads = nn.Linear(plan.hidden, sum(n for _, n in plan.heads))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.heads(self.layers(x).flatten(1))
+        hidden = self.layers(x).flatten(1).float()
+        with torch.autocast(x.device.type, enabled=False):   # bfloat16's eight bits are a quarter of a pixel
+            return self.heads(hidden)
 
 
 def split(name: str, y: torch.Tensor) -> dict[str, torch.Tensor]:

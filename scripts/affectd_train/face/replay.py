@@ -21,22 +21,24 @@ BOARD = """\
 source = "-"
 format = "grey"
 size = "{width}x{height}"
-fps = 30
+fps = {fps}
 pace = "fast"
 [track]
 policy = "all"
-[events]
+{track}[events]
 stdout = true
 period_ms = {period_ms}
 {more}"""
 
 
-def events(affectd: Path, frames: list[np.ndarray] | np.ndarray, period_ms: int = 0, more: str = "") -> list[dict]:
+def events(affectd: Path, frames: list[np.ndarray] | np.ndarray, period_ms: int = 0, more: str = "",
+           track: str = "", fps: int = 30) -> list[dict]:
     """The daemon's events for a recording of gray frames."""
     height, width = frames[0].shape
     with tempfile.TemporaryDirectory() as folder:
         board, video = Path(folder) / "board.toml", Path(folder) / "frames"
-        board.write_text(BOARD.format(width=width, height=height, period_ms=period_ms, more=more))
+        board.write_text(BOARD.format(width=width, height=height, period_ms=period_ms, more=more,
+                                      track=track, fps=fps))
         with video.open("wb") as file:
             for frame in frames:
                 file.write(np.ascontiguousarray(frame).tobytes())

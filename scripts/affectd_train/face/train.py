@@ -13,9 +13,10 @@ import torch.nn.functional as F
 
 from ..model import normalise
 from .augment import EyeBatches, FaceBatches
+from .geometry import BOX
 from .nets import Net, multiplications, split
 from .samples import Samples
-from .teacher import JAW_SAID, JAW_TRUE, PITCH_BIAS
+from .teacher import JAW_SAID, JAW_TRUE, PITCH_BIAS, landmark_bias
 
 
 @dataclass
@@ -39,6 +40,7 @@ def open_faces(run: Path, held_out: bool = False) -> Samples:
     said = faces.person >= 0   # by the teacher, who is put right as renders show
     faces.pose[said, 1] += PITCH_BIAS
     faces.jaw[said] = np.interp(faces.jaw[said], JAW_SAID, JAW_TRUE)
+    faces.landmarks[said] -= landmark_bias(faces.pose[said]) * (BOX / 2.6)
     return faces
 
 
@@ -59,8 +61,8 @@ def batches(net: str, run: Path, seed: int) -> FaceBatches | EyeBatches:
     shut = np.nan_to_num(faces.openness, nan=1).min(axis=1) < 0.25
     weights = (1.0 + 1.5 * (abs(faces.pose[:, 0]) > 20) + 1.0 * (abs(faces.pose[:, 1]) > 15) + 1.0 * (faces.jaw > 0.3) + shut)
     rendered = faces.person < 0
-    if rendered.any() and not rendered.all():   # three tenths of the faces are renders
-        weights[rendered] *= 3 / 7 * weights[~rendered].sum() / weights[rendered].sum()
+    if rendered.any() and not rendered.all():   # half of the faces are renders
+        weights[rendered] *= weights[~rendered].sum() / weights[rendered].sum()
     return FaceBatches(faces, weights, windows, grounds, seed)
 
 
@@ -72,6 +74,9 @@ def mean_of(loss: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     return (loss * counts).sum() / counts.sum().clamp_min(1)
 
 
+VALUES = {"jaw": 2.0, "openness": 6.0}   # weights of the absolute errors
+
+
 def loss_of(net: str, y: torch.Tensor, target: torch.Tensor, counts: torch.Tensor) -> dict[str, torch.Tensor]:
     """Each head's part of the loss, weighed."""
     y, t, c = (split(net, part) for part in (y, target, counts))
@@ -80,10 +85,10 @@ def loss_of(net: str, y: torch.Tensor, target: torch.Tensor, counts: torch.Tenso
                          ("openness", 1.0), ("gaze_down", 0.6), ("covered", 0.4)):
         if head in y:
             loss = F.binary_cross_entropy_with_logits(y[head], t[head], reduction="none")
-            if head in ("jaw", "openness"):   # a value and not only a yes or no
-                loss = loss + 2 * (y[head].sigmoid() - t[head]).abs()
+            if head in VALUES:   # a value and not only a yes or no
+                loss = loss + VALUES[head] * (y[head].sigmoid() - t[head]).abs()
             parts[head] = weight * mean_of(loss, c[head])
-    for head, weight, beta in (("pose", 3.0, 0.05), ("box", 6.0, 0.03), ("landmarks", 12.0, 0.015)):
+    for head, weight, beta in (("pose", 6.0, 0.03), ("box", 6.0, 0.03), ("landmarks", 24.0, 0.01)):
         if head in y:
             parts[head] = weight * mean_of(F.smooth_l1_loss(y[head], t[head], beta=beta, reduction="none"), c[head])
     return parts
