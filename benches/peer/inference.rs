@@ -3,28 +3,42 @@
 //!
 //! `inference MODEL` runs it as the daemon does, `inference MODEL --stock` by
 //! tract alone. A line `time N` on standard input runs the last input N times
-//! and answers with the processor time of each run in nanoseconds; a line `run
-//! FILE` runs each input in a file of little-endian f32 and answers with seven
-//! outputs per line; a line `peak` answers with the kernel's name, the number
-//! of products of weights and inputs in a run, and how many products this core
-//! could compute per second.
+//! and answers with the processor time of each run in nanoseconds; a line
+//! `run FILE` runs each input in a file of little-endian f32 and answers with
+//! its outputs in a line; a line `outputs` answers with their names, of a face
+//! network; a line `peak` answers with the kernel's name, the
+//! products of weights and inputs that a run takes, and how many of them this
+//! core could make a second.
 
 mod peak;
 
 use std::error::Error;
 use std::io::{BufRead, Write};
 
-use affectd::observe::Classifier;
+use affectd::observe::{Classifier, FaceNetwork};
 use rustix::time::{ClockId, clock_gettime};
 use tract_onnx::prelude::*;
 
 type Run = Box<dyn FnMut(&[f32]) -> Result<Vec<f32>, Box<dyn Error>>>;
 
 fn fused(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
+    if let Some(network) = FaceNetwork::load(model.as_ref()) {
+        let mut network = network?;
+        let length = network.manifest().input.shape().shape.iter().product();
+        let run = move |input: &[f32]| Ok(network.raw_outputs(input)?);
+        return Ok((Box::new(run), length));
+    }
     let mut classifier = Classifier::load(model.as_ref())?;
     let length = classifier.manifest().input.shape().shape.iter().product();
     let run = move |input: &[f32]| Ok(classifier.raw_outputs(input)?.to_vec());
     Ok((Box::new(run), length))
+}
+
+/// The names of a face network's outputs, in their order.
+fn outputs(model: &str) -> Result<String, Box<dyn Error>> {
+    let network = FaceNetwork::load(model.as_ref()).transpose()?;
+    let names = network.iter().flat_map(FaceNetwork::outputs);
+    Ok(names.collect::<Vec<_>>().join(" "))
 }
 
 fn stock(model: &str) -> Result<(Run, usize), Box<dyn Error>> {
@@ -70,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
+            None if line == "outputs" => writeln!(out, "{}", outputs(&arguments[0])?)?,
             None if line == "peak" => writeln!(out, "{}", rates(&arguments[0])?)?,
             Some(("time", count)) => {
                 let mut times = Vec::new();
@@ -97,7 +112,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
                 writeln!(out)?;
             }
-            _ => return Err(format!("'{line}' is not 'time N', 'run FILE' or 'peak'").into()),
+            _ => {
+                return Err(format!(
+                    "'{line}' is none of 'time N', 'run FILE', 'outputs' and 'peak'"
+                )
+                .into());
+            }
         }
         out.flush()?;
     }

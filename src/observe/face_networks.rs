@@ -287,6 +287,19 @@ impl FaceNetwork {
             .map(|output| output.name.as_str())
     }
 
+    /// The numbers of all outputs, one output after the other, for an input in the
+    /// manifest's shape: for comparing the network with other runtimes.
+    ///
+    /// # Errors
+    /// The input has another length than the manifest says, or the network
+    /// fails.
+    pub fn raw_outputs(&mut self, input: &[f32]) -> Result<Vec<f32>, ClassifyError> {
+        let count = self.model.outputs().len();
+        let outputs = self.model.run(input).map_err(ClassifyError::Network)?;
+        let each = (0..count).filter_map(|index| outputs.get(index));
+        Ok(each.flatten().copied().collect())
+    }
+
     /// Runs the network `runs` times on a gray picture and gives each of its
     /// steps, in the order in which they run, with its time over all runs.
     ///
