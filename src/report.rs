@@ -92,6 +92,9 @@ pub struct FatigueReport<'a> {
     pub samples: &'a [FaceSample],
     /// Whether the alarm that is on was acknowledged.
     pub is_acknowledged: bool,
+    /// Whether an acknowledgement came with what is new: a recording needs it to
+    /// lead to the same events.
+    pub took_acknowledgement: bool,
     /// Whether the eyes were looked at since the last report: at a new frame, and
     /// once a second without a camera.
     pub is_new: bool,

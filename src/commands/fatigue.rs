@@ -20,6 +20,7 @@ use crate::output::events::FatigueLine;
 /// left, right (how far each eye is open), left_valid, right_valid, valid (both
 /// eyes, 0 or 1), jaw, smile, gaze_down, covered, yaw, pitch, roll, box, reason
 /// and frame. time and one eye are enough; what is missing or empty is unknown.
+/// A line with the reason acknowledged acknowledges the alarm.
 /// Settings in comment lines at the top (# drowsy = 0.15) are used, unless an
 /// option says otherwise.
 #[derive(clap::Args, Clone, Debug)]
@@ -178,6 +179,9 @@ fn write_json(out: &mut impl Write, event: Event, frame: u64) -> io::Result<()> 
 fn write_line(out: &mut impl Write, event: &Event) -> io::Result<()> {
     let time = event.time.0.as_secs_f64();
     match event.what {
+        What::Alarm(alarm) if alarm.is_on && alarm.is_acknowledged => {
+            writeln!(out, "{time:10.3}  {}, acknowledged", alarm.state)
+        }
         // The state says the same.
         What::State { change: false, .. } | What::Alarm(_) => Ok(()),
         What::Closure { kind, duration, .. } => match kind {

@@ -181,6 +181,9 @@ impl Output for Recorder {
             return Changes::NONE;
         };
         let (time, frame) = (report.timestamp, report.frame);
+        if fatigue.took_acknowledgement {
+            self.send((time, frame, Row::Acknowledged));
+        }
         if matches!(report.camera, Camera::Lost { .. }) {
             self.send((time, frame, Row::CameraLost));
         } else if fatigue.samples.is_empty() {
@@ -362,6 +365,10 @@ mod tests {
                 &samples
             };
             let now = Timestamp(Duration::from_nanos(33_333_333 * frame));
+            // Within an alarm, which begins 1.5 s after frame 340, and elsewhere.
+            if frame % 400 == 391 || frame == 700 {
+                fatigue.acknowledge();
+            }
             let camera = if frame % 211 == 210 {
                 fatigue.lose_camera(now);
                 Camera::Lost { reason: "gone" }
@@ -380,6 +387,7 @@ mod tests {
                     events: fatigue.events(),
                     samples,
                     is_acknowledged: false,
+                    took_acknowledgement: fatigue.took_acknowledgement(),
                     is_new: true,
                 }),
                 ..Report::default()
@@ -402,6 +410,10 @@ mod tests {
             replayed.extend(fatigue.events());
         });
         assert!(events.len() > 60);
+        let is_acknowledgement = |event: &fatigue::Event| matches!(event.what, fatigue::What::Alarm(alarm) if alarm.is_acknowledged);
+        assert!(events.iter().any(is_acknowledgement));
+        let acknowledged = trace.frames.iter().filter(|frame| frame.is_acknowledged);
+        assert_eq!(acknowledged.count(), 6);
         assert_eq!(events, replayed);
     }
 

@@ -298,6 +298,7 @@ impl Stages {
                 .fatigue
                 .alarm()
                 .is_some_and(|alarm| alarm.is_acknowledged),
+            took_acknowledgement: is_new && eyes.fatigue.took_acknowledgement(),
             is_new,
         })
     }

@@ -214,6 +214,7 @@ fn story(run: &mut Run) {
         events: &events,
         samples: &[],
         is_acknowledged: false,
+        took_acknowledgement: false,
         is_new: true,
     };
     run.report(

@@ -613,6 +613,7 @@ fn show_state(lines: &mut Lines<Board>, millis: u64, state: State, is_new: bool)
             events: &[],
             samples: &[],
             is_acknowledged: false,
+            took_acknowledgement: false,
             is_new,
         }),
         ..Report::default()
@@ -771,6 +772,7 @@ fn an_acknowledged_alarm_silences_patterns_only() {
                 events: &[],
                 samples: &[],
                 is_acknowledged,
+                took_acknowledgement: false,
                 is_new: true,
             }),
             ..Report::default()

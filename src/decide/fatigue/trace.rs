@@ -3,9 +3,10 @@
 //! A row is a face in a frame. Columns are found by their names, so that a short
 //! file (`time,left,right,jaw,pitch,yaw,valid`) works too; a column that is not
 //! there is unknown throughout. A frame without a face is a row with an empty
-//! `track`, a lost camera one with the reason `camera_lost`. The settings that
-//! count stand in comment lines before the columns, so that a recording leads to
-//! the same events when it is read again.
+//! `track`, a lost camera one with the reason `camera_lost`. Before the frame with
+//! which an acknowledged alarm falls silent there is a row with the reason
+//! `acknowledged`. The settings that count stand in comment lines before the
+//! columns, so that a recording leads to the same events when it is read again.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub const COLUMNS: [&str; 17] = [
 /// In short files: whether both eyes are valid.
 const VALID: &str = "valid";
 
+/// In the column `reason`: somebody acknowledged the alarm.
+const ACKNOWLEDGED: &str = "acknowledged";
+
 /// Writes the settings as comments, and the line of columns.
 ///
 /// # Errors
@@ -71,6 +75,8 @@ pub enum Row {
     /// A frame without a face.
     NoFace,
     CameraLost,
+    /// The alarm is acknowledged with the frame of the next row.
+    Acknowledged,
 }
 
 /// Writes a row.
@@ -82,18 +88,14 @@ pub fn write_row(out: &mut impl Write, time: Timestamp, frame: u64, row: &Row) -
     write!(out, "{seconds}.{nanos:09},")?;
     let (eyes, reason) = match row {
         Row::Face(face) => {
-            write!(out, "{},", face.track)?;
-            (face.eyes, face.eyes.reason)
+            write!(out, "{}", face.track)?;
+            (face.eyes, face.eyes.reason.map_or("", Reason::name))
         }
-        Row::NoFace => {
-            write!(out, ",")?;
-            (EyeSample::default(), None)
-        }
-        Row::CameraLost => {
-            write!(out, ",")?;
-            (EyeSample::default(), Some(Reason::CameraLost))
-        }
+        Row::NoFace => (EyeSample::default(), ""),
+        Row::CameraLost => (EyeSample::default(), Reason::CameraLost.name()),
+        Row::Acknowledged => (EyeSample::default(), ACKNOWLEDGED),
     };
+    write!(out, ",")?;
     let number = |out: &mut dyn Write, value: Option<f32>| match value {
         Some(value) => write!(out, "{value},"),
         None => write!(out, ","),
@@ -106,7 +108,7 @@ pub fn write_row(out: &mut impl Write, time: Timestamp, frame: u64, row: &Row) -
             let valid = [eyes.left, eyes.right].map(|value| u8::from(value.is_some()));
             write!(out, "{},{},", valid[0], valid[1])?;
         }
-        Row::NoFace | Row::CameraLost => write!(out, ",,")?,
+        Row::NoFace | Row::CameraLost | Row::Acknowledged => write!(out, ",,")?,
     }
     for value in [
         eyes.jaw,
@@ -122,7 +124,7 @@ pub fn write_row(out: &mut impl Write, time: Timestamp, frame: u64, row: &Row) -
     if let Some([x, y, width, height]) = eyes.rect {
         write!(out, "{x} {y} {width} {height}")?;
     }
-    writeln!(out, ",{},{frame}", reason.map_or("", Reason::name))
+    writeln!(out, ",{reason},{frame}")
 }
 
 /// A frame of a recording.
@@ -134,6 +136,8 @@ pub struct Frame {
     /// Its faces, in [`Trace::faces`].
     faces: std::ops::Range<usize>,
     pub camera_lost: bool,
+    /// Whether the alarm is acknowledged with this frame.
+    pub is_acknowledged: bool,
 }
 
 /// A recording.
@@ -143,6 +147,8 @@ pub struct Trace {
     pub options: Options,
     pub frames: Vec<Frame>,
     faces: Vec<FaceSample>,
+    /// Whether an acknowledgement was read that belongs to the next frame.
+    is_acknowledged_next: bool,
 }
 
 /// An error in a recording.
@@ -218,6 +224,7 @@ impl Trace {
             options,
             frames: Vec::new(),
             faces: Vec::new(),
+            is_acknowledged_next: false,
         };
         for (line, text) in lines {
             split(line, text, &mut record)?;
@@ -245,6 +252,9 @@ impl Trace {
     pub fn replay(&self, options: Options, mut each: impl FnMut(&Frame, &Fatigue)) {
         let mut fatigue = Fatigue::new(options);
         for frame in &self.frames {
+            if frame.is_acknowledged {
+                fatigue.acknowledge();
+            }
             if frame.camera_lost {
                 fatigue.lose_camera(frame.time);
             } else {
@@ -268,10 +278,15 @@ impl Trace {
                 before: seconds(before),
             });
         }
+        if *row == Row::Acknowledged {
+            self.is_acknowledged_next = true;
+            return Ok(());
+        }
         if let Row::Face(face) = row {
             // Another face of the same frame.
             if let Some((before, faces)) = last
                 && before == time
+                && !self.is_acknowledged_next
                 && !faces.is_empty()
                 && self.faces[faces]
                     .iter()
@@ -290,6 +305,7 @@ impl Trace {
             number: number.unwrap_or(self.frames.len() as u64),
             faces: end - usize::from(matches!(row, Row::Face(_)))..end,
             camera_lost: *row == Row::CameraLost,
+            is_acknowledged: std::mem::take(&mut self.is_acknowledged_next),
         });
         Ok(())
     }
@@ -471,7 +487,11 @@ impl Columns {
             text(column).map(parsed).transpose()
         };
         let frame = whole("frame")?;
-        let reason = text("reason")
+        let reason = text("reason");
+        if reason == Some(ACKNOWLEDGED) {
+            return Ok((time, frame, Row::Acknowledged));
+        }
+        let reason = reason
             .map(|text| {
                 let reason = text.parse::<Reason>();
                 reason.map_err(|_| wrong("reason", text, "a reason that affectd knows"))
@@ -664,7 +684,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_reads_back_the_same(
-            rows in prop::collection::vec((1_u64..1_000_000_000_000, proptest::option::of(sample())), 1..50),
+            rows in prop::collection::vec((1_u64..1_000_000_000_000, proptest::option::of(sample()), any::<bool>()), 1..50),
             drowsy in 0.02_f32..0.9, open in 0.1_f32..2.0,
         ) {
             let options = Options {
@@ -680,12 +700,16 @@ mod tests {
             write_header(&mut text, &options).unwrap();
             let mut nanos = 0;
             let mut written = Vec::new();
-            for (number, (step, face)) in rows.into_iter().enumerate() {
+            for (number, (step, face, is_acknowledged)) in rows.into_iter().enumerate() {
                 nanos += step;
                 let time = Timestamp(Duration::from_nanos(nanos));
                 let row = face.map_or(if step % 2 == 0 { Row::NoFace } else { Row::CameraLost }, Row::Face);
-                write_row(&mut text, time, 3 * number as u64, &row).unwrap();
-                written.push((time, 3 * number as u64, row));
+                let number = 3 * number as u64;
+                if is_acknowledged {
+                    write_row(&mut text, time, number, &Row::Acknowledged).unwrap();
+                }
+                write_row(&mut text, time, number, &row).unwrap();
+                written.push((time, number, row, is_acknowledged));
             }
             let trace = Trace::read(&text).unwrap();
             prop_assert_eq!(trace.options, options);
@@ -695,7 +719,7 @@ mod tests {
                     _ if frame.camera_lost => Row::CameraLost,
                     _ => Row::NoFace,
                 };
-                (frame.time, frame.number, row)
+                (frame.time, frame.number, row, frame.is_acknowledged)
             }).collect();
             prop_assert_eq!(read, written);
         }

@@ -52,6 +52,8 @@ pub struct Fatigue {
     camera_lost_at: Option<Duration>,
     alarm: Option<Alarm>,
     is_acknowledgement_asked: bool,
+    /// Whether it was asked for before the last frame.
+    was_acknowledgement_asked: bool,
 }
 
 impl Fatigue {
@@ -75,6 +77,7 @@ impl Fatigue {
             camera_lost_at: None,
             alarm: None,
             is_acknowledgement_asked: false,
+            was_acknowledgement_asked: false,
             options,
         }
     }
@@ -130,6 +133,7 @@ impl Fatigue {
         self.camera_lost_at = None;
         self.alarm = None;
         self.is_acknowledgement_asked = false;
+        self.was_acknowledgement_asked = false;
     }
 
     /// Notes that no frames come. Can be called at any rate; it has an effect
@@ -165,6 +169,12 @@ impl Fatigue {
         self.is_acknowledgement_asked = true;
     }
 
+    /// Whether the last frame took an acknowledgement, with an effect or without.
+    #[must_use]
+    pub const fn took_acknowledgement(&self) -> bool {
+        self.was_acknowledgement_asked
+    }
+
     /// The alarm that is on.
     #[must_use]
     pub const fn alarm(&self) -> Option<Alarm> {
@@ -174,6 +184,7 @@ impl Fatigue {
     fn follow_alarm(&mut self, now: Duration) {
         let state = self.decision().state;
         let is_asked = std::mem::take(&mut self.is_acknowledgement_asked);
+        self.was_acknowledgement_asked = is_asked;
         let before = self.alarm;
         self.alarm = state.is_alarm().then(|| {
             let is_graver = before.is_none_or(|before| state > before.state);
