@@ -54,6 +54,7 @@ fn glyph(letter: u8) -> Option<Glyph> {
     Some(match letter {
         b' ' => Glyph(0.30, &[]),
         b'a' => Glyph(0.9, &[ROUND, ROUND_BELOW, Line(&[(0.9, -1.0), (0.9, 0.0)])]),
+        b'b' => Glyph(0.9, &[ROUND, ROUND_BELOW, Line(&[(0.0, -1.5), (0.0, 0.0)])]),
         b'c' => Glyph(0.80, &[Arc((0.45, -0.5), (0.45, 0.5), 42.0, 318.0)]),
         b'd' => Glyph(0.9, &[ROUND, ROUND_BELOW, Line(&[(0.9, -1.5), (0.9, 0.0)])]),
         b'e' => Glyph(
@@ -92,6 +93,14 @@ fn glyph(letter: u8) -> Option<Glyph> {
         b'i' => Glyph(
             0.0,
             &[Line(&[(0.0, -1.0), (0.0, 0.0)]), Line(&[(0.0, -1.42)])],
+        ),
+        b'k' => Glyph(
+            0.72,
+            &[
+                Line(&[(0.0, -1.5), (0.0, 0.0)]),
+                Line(&[(0.68, -1.0), (0.0, -0.36)]),
+                Line(&[(0.26, -0.60), (0.72, 0.0)]),
+            ],
         ),
         b'l' => Glyph(0.0, &[Line(&[(0.0, -1.5), (0.0, 0.0)])]),
         b'm' => Glyph(
@@ -142,6 +151,14 @@ fn glyph(letter: u8) -> Option<Glyph> {
                 Line(&[(0.0, -1.0), (0.0, -0.42)]),
                 Arc((0.4, -0.42), (0.4, 0.42), 180.0, 360.0),
                 Line(&[(0.8, -1.0), (0.8, 0.0)]),
+            ],
+        ),
+        b'v' => Glyph(0.84, &[Line(&[(0.0, -1.0), (0.42, 0.0), (0.84, -1.0)])]),
+        b'w' => Glyph(
+            1.24,
+            &[
+                Line(&[(0.0, -1.0), (0.32, 0.0), (0.62, -0.9)]),
+                Line(&[(0.62, -0.9), (0.92, 0.0), (1.24, -1.0)]),
             ],
         ),
         b'y' => Glyph(
@@ -357,6 +374,11 @@ mod tests {
             "starting",
             "stopped",
             "0123456789%",
+            "calibrating",
+            "no reading",
+            "ok drowsy",
+            "microsleep asleep unresponsive",
+            "left right shut",
         ];
         for text in Expression::ALL.map(Expression::name).iter().chain(&others) {
             let lettering = Lettering::fitting::<Rgb888>(&[text], 4000, 200).expect(text);

@@ -6,6 +6,7 @@
 
 use embedded_graphics::pixelcolor::{BinaryColor, PixelColor, Rgb565, Rgb888, RgbColor};
 
+use crate::decide::fatigue::State;
 use crate::observe::expression::Expression;
 
 /// A part of the screen.
@@ -38,6 +39,23 @@ pub enum Part {
 pub enum Mood {
     Of(Expression),
     None,
+}
+
+impl Mood {
+    /// The colour for a state of eyes: green for `ok`, then yellow, orange, red
+    /// and violet as it becomes graver.
+    #[must_use]
+    pub const fn of_state(state: State) -> Self {
+        match state {
+            State::Nobody | State::NoReading => Self::None,
+            State::Ok => Self::Of(Expression::Disgust),
+            State::Calibrating => Self::Of(Expression::Sad),
+            State::Drowsy => Self::Of(Expression::Happy),
+            State::Microsleep => Self::Of(Expression::Surprise),
+            State::Asleep => Self::Of(Expression::Angry),
+            State::Unresponsive => Self::Of(Expression::Fear),
+        }
+    }
 }
 
 /// A colour in which the screen can be drawn.

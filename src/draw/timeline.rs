@@ -61,13 +61,8 @@ const LIMIT: Part = mood(Expression::Angry);
 const fn colour(state: State) -> Part {
     match state {
         State::Nobody => Part::Track,
-        State::Ok => mood(Expression::Disgust),
-        State::Calibrating => mood(Expression::Sad),
         State::NoReading => Part::Quiet,
-        State::Drowsy => mood(Expression::Happy),
-        State::Microsleep => mood(Expression::Surprise),
-        State::Asleep => mood(Expression::Angry),
-        State::Unresponsive => mood(Expression::Fear),
+        _ => Part::Fill(Mood::of_state(state)),
     }
 }
 

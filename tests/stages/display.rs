@@ -590,7 +590,7 @@ proptest! {
     fn any_size_and_any_state_are_drawn_inside(
         width in 1u32..=300,
         height in 1u32..=300,
-        which in 0usize..15,
+        which in 0..sample_views().len(),
         others in any::<u8>(),
     ) {
         let mut view = sample_views()[which].1;

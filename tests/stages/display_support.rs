@@ -1,5 +1,6 @@
 //! What the display's tests share: a view of each kind.
 
+use affectd::decide::fatigue::{Reason, State};
 use affectd::observe::expression::Expression;
 use affectd::output::display::{Level, Note, Turn, View};
 
@@ -40,5 +41,47 @@ pub fn sample_views() -> Vec<(&'static str, View)> {
     views.push(("recorded", View::Recorded));
     let advice = Note::new("open your eyes, or come closer");
     views.push(("not-recorded", View::NotRecorded { advice }));
+    for (name, state, openness, perclos) in [
+        ("eyes-ok", State::Ok, [Some(0.92), Some(0.86)], Some(0.02)),
+        (
+            "eyes-calibrating",
+            State::Calibrating,
+            [Some(0.9), None],
+            None,
+        ),
+        (
+            "eyes-drowsy",
+            State::Drowsy,
+            [Some(0.56), Some(0.5)],
+            Some(0.24),
+        ),
+        (
+            "eyes-microsleep",
+            State::Microsleep,
+            [Some(0.0); 2],
+            Some(0.1),
+        ),
+        (
+            "eyes-asleep",
+            State::Asleep,
+            [Some(0.04), Some(0.0)],
+            Some(0.12),
+        ),
+        (
+            "eyes-unresponsive",
+            State::Unresponsive,
+            [Some(0.0); 2],
+            Some(0.2),
+        ),
+        ("eyes-no-reading", State::NoReading, [None; 2], None),
+    ] {
+        let view = View::Eyes {
+            state,
+            reason: (state == State::NoReading).then_some(Reason::LostWhileClosed),
+            openness: openness.map(|share: Option<f32>| share.map(Level::nearest)),
+            perclos: perclos.map(Level::nearest),
+        };
+        views.push((name, view));
+    }
     views
 }

@@ -6,6 +6,7 @@
 //! and a round mouth for surprise, inner brows raised for sadness and fear, the
 //! tongue for disgust, clenched teeth for anger.
 
+use crate::decide::fatigue::State;
 use crate::observe::expression::Expression;
 
 use crate::draw::paint::{Layers, Place, Shape};
@@ -296,6 +297,48 @@ pub fn uncertain<C: Theme>(layers: &mut Layers<C>, spot: Spot, turn: Place) {
     pen.line(f, &[(-0.50, -0.40), (-0.16, -0.40)]);
     pen.bend(f, (0.20, -0.56), (0.42, -0.72), (0.60, -0.48));
     pen.line(f, &[(-0.22, 0.52), (0.34, 0.36)]);
+}
+
+/// A face by what holds of its eyes.
+pub fn eyes<C: Theme>(layers: &mut Layers<C>, spot: Spot, state: State) {
+    let mut pen = pen(layers, spot);
+    pen.head(Mood::of_state(state));
+    let f = Part::Feature;
+    match state {
+        State::Ok => {
+            pen.eyes(0.13, 0.18);
+            pen.bend(f, (-0.30, 0.36), (0.0, 0.54), (0.30, 0.36));
+        }
+        State::Calibrating => {
+            pen.wide_eyes(0.24, 0.10);
+            pen.line(f, &[(-0.16, 0.46), (0.16, 0.46)]);
+        }
+        State::Drowsy => {
+            // Lids halfway down.
+            pen.both(|pen, s| pen.bowl(f, s * 0.38, -0.14, 0.19, 0.20, -0.14));
+            pen.both(|pen, s| pen.line(f, &[(s * 0.62, -0.16), (s * 0.14, -0.16)]));
+            pen.bend(f, (-0.30, 0.52), (0.0, 0.38), (0.30, 0.52));
+        }
+        State::Microsleep => {
+            pen.both(|pen, s| pen.line(f, &[(s * 0.58, -0.12), (s * 0.18, -0.12)]));
+            pen.both(|pen, s| pen.bend(f, (s * 0.58, -0.40), (s * 0.38, -0.54), (s * 0.18, -0.40)));
+            pen.line(f, &[(-0.34, 0.46), (0.34, 0.46)]);
+        }
+        State::Asleep => {
+            pen.both(|pen, s| pen.bend(f, (s * 0.60, -0.22), (s * 0.38, 0.10), (s * 0.16, -0.22)));
+            pen.ellipse(f, 0.0, 0.46, 0.16, 0.20);
+        }
+        State::Unresponsive => {
+            pen.both(|pen, s| pen.line(f, &[(s * 0.56, -0.34), (s * 0.18, 0.04)]));
+            pen.both(|pen, s| pen.line(f, &[(s * 0.56, 0.04), (s * 0.18, -0.34)]));
+            pen.ellipse(f, 0.0, 0.50, 0.28, 0.20);
+        }
+        // Whatever is behind the band is not known.
+        State::Nobody | State::NoReading => {
+            pen.block(f, 0.0, -0.16, (0.70, 0.20), 0.08);
+            pen.line(f, &[(-0.24, 0.46), (0.24, 0.46)]);
+        }
+    }
 }
 
 /// Nobody there: a dashed head in a finder's brackets.

@@ -8,6 +8,7 @@ use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
 
+use crate::decide::fatigue::{Reason, State};
 use crate::observe::expression::Expression;
 
 use super::face::{self, Spot};
@@ -63,7 +64,7 @@ where
             others,
             ..
         } => {
-            draw_label(target, expression.name(), &layout)?;
+            draw_label(target, expression.name(), &LABELS, &layout)?;
             draw_others(target, others, &layout)?;
             draw_gauge(target, confidence, Mood::Of(expression), &layout)?;
             draw_bars(target, levels, Some(expression), &layout)
@@ -74,35 +75,78 @@ where
             others,
             ..
         } => {
-            draw_label(target, "uncertain", &layout)?;
+            draw_label(target, "uncertain", &LABELS, &layout)?;
             draw_others(target, others, &layout)?;
             draw_gauge(target, confidence, Mood::None, &layout)?;
             draw_bars(target, levels, None, &layout)
         }
-        View::Starting => draw_message(target, "starting", "", &layout),
-        View::Paused => draw_message(target, "paused", "", &layout),
-        View::NoFace => draw_message(target, "no face", "", &layout),
-        View::Stopped => draw_message(target, "stopped", "", &layout),
+        View::Starting => draw_message(target, "starting", &LABELS, "", &layout),
+        View::Paused => draw_message(target, "paused", &LABELS, "", &layout),
+        View::NoFace => draw_message(target, "no face", &LABELS, "", &layout),
+        View::Stopped => draw_message(target, "stopped", &LABELS, "", &layout),
         View::Recording {
             seconds,
             ref advice,
         } => {
             let digits = [b'0' + seconds.min(9)];
             let left = std::str::from_utf8(&digits).unwrap_or_default();
-            draw_message(target, left, advice.as_str(), &layout)
+            draw_message(target, left, &LABELS, advice.as_str(), &layout)
         }
-        View::Recorded => draw_message(target, "recorded", "", &layout),
+        View::Recorded => draw_message(target, "recorded", &LABELS, "", &layout),
         View::NotRecorded { ref advice } => {
-            draw_message(target, "not done", advice.as_str(), &layout)
+            draw_message(target, "not done", &LABELS, advice.as_str(), &layout)
         }
         View::NoCamera { ref reason } => {
-            draw_message(target, "no camera", reason.as_str(), &layout)
+            draw_message(target, "no camera", &LABELS, reason.as_str(), &layout)
+        }
+        View::Eyes {
+            state: State::NoReading,
+            reason,
+            ..
+        } => {
+            let label = "no reading";
+            draw_message(target, label, &[label], reason.map_or("", why), &layout)
+        }
+        View::Eyes {
+            state,
+            openness,
+            perclos,
+            ..
+        } => {
+            // Each state in letters as large as fit: the long ones would make all
+            // of them small.
+            draw_label(target, state.name(), &[state.name()], &layout)?;
+            draw_eyes(target, openness, perclos, Mood::of_state(state), &layout)
         }
     }
 }
 
 const fn has_bars(view: &View) -> bool {
-    matches!(view, View::Expression { .. } | View::Uncertain { .. })
+    match view {
+        View::Expression { .. } | View::Uncertain { .. } => true,
+        View::Eyes { state, .. } => !matches!(state, State::NoReading),
+        View::Starting
+        | View::NoCamera { .. }
+        | View::Paused
+        | View::NoFace
+        | View::Recording { .. }
+        | View::Recorded
+        | View::NotRecorded { .. }
+        | View::Stopped => false,
+    }
+}
+
+/// A reason in words.
+const fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Pose => "head turned away",
+        Reason::Dark => "too dark",
+        Reason::Glare => "too bright",
+        Reason::EyesHidden => "eyes hidden",
+        Reason::Rate => "too few frames",
+        Reason::LostWhileClosed => "lost with shut eyes",
+        Reason::CameraLost => "camera lost",
+    }
 }
 
 /// The places of the parts. A part with an empty rectangle is left out.
@@ -316,6 +360,7 @@ where
         View::Starting => face::starting(&mut layers, spot),
         View::Paused => face::paused(&mut layers, spot),
         View::Stopped => face::asleep(&mut layers, spot),
+        View::Eyes { state, .. } => face::eyes(&mut layers, spot, state),
     }
     layers.draw(target, area, Theme::of(Part::Ground))
 }
@@ -339,14 +384,15 @@ const LABELS: [&str; Expression::COUNT + 8] = {
     labels
 };
 
-fn draw_label<D>(target: &mut D, label: &str, layout: &Layout) -> Result<(), D::Error>
+/// A label in the largest letters in which each of `all` fits.
+fn draw_label<D>(target: &mut D, label: &str, all: &[&str], layout: &Layout) -> Result<(), D::Error>
 where
     D: DrawTarget,
     D::Color: Theme,
 {
     let area = layout.label;
     let Size { width, height } = area.size;
-    let Some(style) = Style::fitting::<D::Color>(Weight::Bold, &LABELS, width, height) else {
+    let Some(style) = Style::fitting::<D::Color>(Weight::Bold, all, width, height) else {
         return Ok(());
     };
     style.line(target, label, Part::Text, area, layout.align)
@@ -371,8 +417,15 @@ where
     style.line(target, number, Part::Quiet, corner, Align::Left)
 }
 
-/// A label with a text below it, in the middle of the label's area.
-fn draw_message<D>(target: &mut D, label: &str, note: &str, layout: &Layout) -> Result<(), D::Error>
+/// A label, in letters in which each of `all` fits, with a text below it, in the
+/// middle of the label's area.
+fn draw_message<D>(
+    target: &mut D,
+    label: &str,
+    all: &[&str],
+    note: &str,
+    layout: &Layout,
+) -> Result<(), D::Error>
 where
     D: DrawTarget,
     D::Color: Theme,
@@ -381,7 +434,7 @@ where
     let Size { width, height } = area.size;
     let Some(style) = Style::fitting::<D::Color>(
         Weight::Bold,
-        &LABELS,
+        all,
         width,
         height.min((height * 40 / 100).max(13)),
     ) else {
@@ -556,6 +609,66 @@ where
         let mut layers = Layers::new();
         layers.add(color, bar);
         layers.draw(target, area, Theme::of(Part::Ground))?;
+    }
+    Ok(())
+}
+
+/// Where there is room, a row each for the left and the right eye and for
+/// PERCLOS (`shut`); else the two eyes side by side. What is not known has a name
+/// and no bar.
+fn draw_eyes<D>(
+    target: &mut D,
+    openness: [Option<Level>; 2],
+    perclos: Option<Level>,
+    mood: Mood,
+    layout: &Layout,
+) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let (gauge, bars) = (layout.gauge, layout.bars);
+    if bars.is_zero_sized() {
+        let width = gauge.size.width / 2;
+        let half = Size::new(width.saturating_sub(1), gauge.size.height);
+        for (index, level) in (0..).zip(openness) {
+            if let Some(level) = level {
+                let corner = gauge.top_left + Point::new(index * (width as i32 + 1), 0);
+                let bar = Rectangle::new(corner, half);
+                draw_bar(target, bar, level.share(), mood, Way::Right)?;
+            }
+        }
+        return Ok(());
+    }
+    // The gauge, the space below it and the bars.
+    let top = if gauge.is_zero_sized() { bars } else { gauge }.top_left;
+    let height = (bars.top_left.y - top.y) as u32 + bars.size.height;
+    let width = bars.size.width;
+    let rows = [
+        ("left", openness[0]),
+        ("right", openness[1]),
+        ("shut", perclos),
+    ];
+    let count = rows.len() as u32;
+    let names = rows.map(|(name, _)| name);
+    let style = Style::fitting::<D::Color>(Weight::Plain, &names, width * 45 / 100, height / count);
+    let left = style.map_or(0, |style| style.width("right") + style.height() / 2);
+    let thick = (height / count * 45 / 100).max(3).min(height / count);
+    for (index, (name, level)) in (0..).zip(rows) {
+        let row = Rectangle::new(
+            top + Point::new(0, (height * index / count) as i32),
+            Size::new(width, height / count),
+        );
+        if let Some(style) = style {
+            style.line(target, name, Part::Quiet, row, Align::Left)?;
+        }
+        if let Some(level) = level {
+            let bar = Rectangle::new(
+                row.top_left + Point::new(left as i32, (row.size.height - thick) as i32 / 2),
+                Size::new(width.saturating_sub(left), thick),
+            );
+            draw_bar(target, bar, level.share(), mood, Way::Right)?;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::decide::Label;
 use crate::decide::baseline::Progress;
+use crate::decide::fatigue::{FatigueDecision, Reason, State};
 use crate::observe::expression::Expression;
 use crate::output::{Camera, Report};
 
@@ -190,6 +191,17 @@ pub enum View {
     Recorded,
     /// None was, and why.
     NotRecorded { advice: Note },
+    /// The eyes of the watched person, where eyes are watched. What is unknown is
+    /// `None`: it is shown as nothing, not as 0.
+    Eyes {
+        state: State,
+        /// Why there is no reading.
+        reason: Option<Reason>,
+        /// How far the left and the right eye are open.
+        openness: [Option<Level>; 2],
+        /// The share of the last minute with shut lids.
+        perclos: Option<Level>,
+    },
     /// affectd has ended.
     Stopped,
 }
@@ -200,10 +212,13 @@ pub struct Viewer {
     confidence: Level,
     levels: Levels,
     turn: Turn,
+    openness: [Option<Level>; 2],
+    perclos: Option<Level>,
 }
 
 impl Viewer {
-    /// The view of a report, which shows its leading face.
+    /// The view of a report, which shows the watched eyes, or else the leading
+    /// face.
     pub fn view(&mut self, report: &Report<'_>) -> View {
         match report.camera {
             Camera::Starting => return View::Starting,
@@ -217,6 +232,9 @@ impl Viewer {
         }
         if let Some(progress) = report.recording {
             return recording(progress);
+        }
+        if let Some(fatigue) = report.fatigue {
+            return self.view_of_eyes(fatigue.decision);
         }
         let Some(face) = report.leading() else {
             return View::NoFace;
@@ -247,6 +265,33 @@ impl Viewer {
             },
         }
     }
+
+    fn view_of_eyes(&mut self, decision: &FatigueDecision) -> View {
+        let is_empty = match decision.state {
+            State::Nobody => true,
+            // Before the first face.
+            State::Calibrating => decision.track.is_none(),
+            _ => false,
+        };
+        if is_empty {
+            return View::NoFace;
+        }
+        let follow = |level: &mut Option<Level>, share: Option<f32>| {
+            *level = share.map(|share| {
+                level.map_or_else(|| Level::nearest(share), |level| level.follow(share))
+            });
+        };
+        for (level, share) in self.openness.iter_mut().zip(decision.openness) {
+            follow(level, share);
+        }
+        follow(&mut self.perclos, decision.perclos);
+        View::Eyes {
+            state: decision.state,
+            reason: decision.reason,
+            openness: self.openness,
+            perclos: self.perclos,
+        }
+    }
 }
 
 /// The view of a recording.
@@ -270,7 +315,7 @@ mod tests {
     use crate::frame::{Rect, Timestamp};
     use crate::observe::Observations;
     use crate::observe::expression::Probabilities;
-    use crate::output::FaceReport;
+    use crate::output::{FaceReport, FatigueReport};
     use crate::track::Slot;
 
     #[test]
@@ -336,6 +381,57 @@ mod tests {
         assert_eq!(turned.follow(-5.0, 40.0), turned);
         assert_eq!(turned.follow(-3.0, 90.0), Turn { yaw: 0, pitch: 3 });
         assert_eq!(turned.follow(f32::NAN, f32::NAN), ahead);
+    }
+
+    #[test]
+    fn eyes_are_shown_as_far_as_they_are_known() {
+        let mut viewer = Viewer::default();
+        let mut view_of = |decision: &FatigueDecision| {
+            viewer.view(&Report {
+                camera: Camera::Streaming,
+                fatigue: Some(FatigueReport {
+                    decision,
+                    events: &[],
+                    samples: &[],
+                    is_acknowledged: false,
+                    took_acknowledgement: false,
+                    is_new: true,
+                }),
+                ..Report::default()
+            })
+        };
+        let mut decision = FatigueDecision::default();
+        assert_eq!(view_of(&decision), View::NoFace);
+        decision.track = Some(1);
+        decision.openness = [Some(0.903), None];
+        let shown = View::Eyes {
+            state: State::Calibrating,
+            reason: None,
+            openness: [Some(Level::nearest(0.9)), None],
+            perclos: None,
+        };
+        assert_eq!(view_of(&decision), shown);
+        // A little more or less is not drawn anew.
+        decision.openness = [Some(0.912), None];
+        assert_eq!(view_of(&decision), shown);
+        let lost = FatigueDecision {
+            track: Some(1),
+            state: State::NoReading,
+            reason: Some(Reason::EyesHidden),
+            ..FatigueDecision::default()
+        };
+        let unknown = View::Eyes {
+            state: State::NoReading,
+            reason: Some(Reason::EyesHidden),
+            openness: [None; 2],
+            perclos: None,
+        };
+        assert_eq!(view_of(&lost), unknown);
+        let gone = FatigueDecision {
+            state: State::Nobody,
+            ..lost
+        };
+        assert_eq!(view_of(&gone), View::NoFace);
     }
 
     #[test]
