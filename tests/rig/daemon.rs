@@ -186,6 +186,15 @@ impl Daemon {
         })
     }
 
+    /// Waits for a state of eyes, with this reason.
+    pub fn expect_fatigue(&mut self, state: &str, reason: Option<&str>) -> Value {
+        self.expect(&format!("the state {state}, reason {reason:?}"), |event| {
+            event["type"] == "fatigue"
+                && event["state"] == state
+                && event["reason"].as_str() == reason
+        })
+    }
+
     /// Throws away what has come so far, and gives it.
     pub fn drain(&mut self) -> Vec<Value> {
         self.events.try_iter().collect()

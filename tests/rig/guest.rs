@@ -59,6 +59,11 @@ pub mod lines {
     pub const UNCERTAIN: u32 = 12;
     pub const HEARTBEAT: u32 = 17;
 
+    /// Those that a scenario adds to it.
+    pub const ASLEEP: u32 = 22;
+    pub const NO_READING: u32 = 23;
+    pub const FATIGUE_OK: u32 = 24;
+
     /// Those of which one at most is on.
     pub const STATES: [u32; 8] = [
         ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL, UNCERTAIN,

@@ -7,7 +7,7 @@ use crate::daemon::{Daemon, Start};
 use crate::guest::{Usage, all_safe, cameras, level, lines, wait_until};
 use crate::webcam::{Fault, Webcam};
 
-use super::{HAPPY, QUICK, photo, robot};
+use super::{HAPPY, NOBODY, QUICK, photo, render, robot};
 
 /// Longest time from the last good frame to safe levels, and from the camera's
 /// return to the first frame.
@@ -74,7 +74,71 @@ pub fn pulled() -> String {
     )
 }
 
-/// The same with a log that nobody reads: the loss is logged before the lines go
+/// The camera is lost while the eyes of the watched person are shut. Afterwards
+/// nobody knows whether the person sleeps: that is neither `asleep` nor `nobody`,
+/// and it stays so until a face is seen again.
+pub fn lost_with_shut_eyes() -> String {
+    let lines = format!(
+        "heartbeat = 17\nasleep = {}\nno_reading = {}\nfatigue_ok = {}",
+        lines::ASLEEP,
+        lines::NO_READING,
+        lines::FATIGUE_OK
+    );
+    let board = robot(&[
+        QUICK,
+        ("heartbeat = 17", &lines),
+        ("[events]", "[fatigue]\n\n[events]"),
+    ]);
+    let webcam = Webcam::plug(&render("eyes-open.jpg"));
+    let mut daemon = Start {
+        board: &board,
+        ..Start::new("camera-lost-with-shut-eyes")
+    }
+    .go();
+    daemon.expect_fatigue("calibrating", None);
+    sees_a_face(&mut daemon);
+    webcam.show(&render("eyes-shut.jpg"));
+    daemon.expect_fatigue("asleep", None);
+    wait_until("the asleep line", || level(lines::ASLEEP));
+    assert!(!level(lines::NO_READING), "no_reading is on too early");
+
+    drop(webcam);
+    let safe_eyes =
+        || level(lines::NO_READING) && !level(lines::ASLEEP) && !level(lines::FATIGUE_OK);
+    let safe = wait_until("safe levels", || all_safe() && safe_eyes());
+    assert!(safe < SAFE, "safe after {safe:?}");
+    let lost = daemon.expect_fatigue("no_reading", Some("lost_while_closed"));
+    let closure = lost["closure_ms"].clone();
+    assert!(closure.is_null(), "a closure of {closure} ms goes on");
+
+    // Longer than it takes to call a place empty, with and without a camera.
+    let stays = |daemon: &mut Daemon, what: &str, from: f64| {
+        daemon.expect(what, |event| {
+            if event["type"] != "fatigue" {
+                return false;
+            }
+            assert_eq!(event["state"], "no_reading", "{what}: {event}");
+            assert_eq!(event["reason"], "lost_while_closed", "{what}: {event}");
+            assert!(safe_eyes(), "{what}: the lines have changed");
+            event["time"]
+                .as_f64()
+                .is_some_and(|time| time > from + 11.0)
+        })
+    };
+    let time = |event: &serde_json::Value| event["time"].as_f64().expect("a time");
+    let last = stays(&mut daemon, "11 s without a camera", time(&lost));
+    let webcam = Webcam::plug(&photo(NOBODY));
+    daemon.expect_type("camera_back");
+    stays(&mut daemon, "11 s without a face", time(&last));
+
+    webcam.show(&render("eyes-open.jpg"));
+    daemon.expect_fatigue("calibrating", None);
+    wait_until("the no_reading line's end", || !level(lines::NO_READING));
+    daemon.stop();
+    format!(": safe after {} ms", safe.as_millis())
+}
+
+/// The same as `pulled`, with a log that nobody reads: the loss is logged before the lines go
 /// to their safe levels, and must not wait for it.
 pub fn pulled_beside_an_unread_log() -> String {
     let webcam = Webcam::plug(&photo(HAPPY));

@@ -56,6 +56,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     short faces::formats_of_vivid
     few camera::pulled
     short camera::pulled_beside_an_unread_log
+    short camera::lost_with_shut_eyes
     short camera::stalled
     short camera::errors
     short camera::noise
@@ -89,6 +90,11 @@ pub const SCENARIOS: &[Scenario] = scenarios![
 /// A photograph of tests/data/photos in front of the webcam.
 fn photo(name: &str) -> Picture {
     Picture::photo(&Path::new("/rig/photos").join(name))
+}
+
+/// A picture of tests/data/renders in front of the webcam.
+fn render(name: &str) -> Picture {
+    Picture::photo(&Path::new("/rig/renders").join(name))
 }
 
 /// Somebody who smiles broadly: happy to any model worth its place.
