@@ -41,7 +41,7 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face = sub.add_parser("face", help="the networks that say whether a box holds a face, and where it looks",
                           description="Trains the face net and the eye net.", epilog=STEPS,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all", "rooms", "follow", "baseline"))
+    face.add_argument("step", choices=("label", "render", "negatives", "train", "quantize", "test-data", "evaluate", "all", "rooms", "follow", "baseline", "drive"))
     face.add_argument("--run", type=Path, default=runs / "face", help="working files (default: runs/face)")
     face.add_argument("--data", type=Path, default=data)
     face.add_argument("--photos", type=Path, help="unpacked packages (default: RUN/photos)")
@@ -62,15 +62,15 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face.add_argument("--float", action="store_true", help="also evaluate the float nets")
     face.add_argument("--json", type=Path, help="write evaluate's figures here")
     face.add_argument("--plot", type=Path, help="write evaluate's curves of presence thresholds here, as SVG")
-    face.add_argument("--affectd", type=Path, default=root / "target/release/affectd", help="for rooms, follow and baseline")
-    face.add_argument("--count", type=int, help="scenes for rooms (default: 50), people for follow (default: 8) and baseline (default: 30)")
+    face.add_argument("--affectd", type=Path, default=root / "target/release/affectd", help="for rooms, follow, baseline and drive")
+    face.add_argument("--count", type=int, help="scenes for rooms (default: 50), people for follow (default: 8), baseline (default: 30) and drive (default: 3)")
     face.add_argument("--frames", type=int, default=1000, help="of each scene for rooms (default: 1000)")
     face.add_argument("--side", type=int, default=100, help="pixels of the face's box for follow (default: 100)")
     face.add_argument("--write-manifests", action="store_true", help="put evaluate's main figures into the manifests")
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.step in ("rooms", "follow", "baseline"):
+    if args.step in ("rooms", "follow", "baseline", "drive"):
         return check_daemon(args)
     for step in ("label", "render", "negatives", "train", "quantize", "test-data", "evaluate"):
         if args.step in (step, "all"):
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_daemon(args: argparse.Namespace) -> None:
+    from .drive import drive
     from .replay import follow, rooms
 
     if not args.affectd.exists():
@@ -88,6 +89,9 @@ def check_daemon(args: argparse.Namespace) -> None:
             raise SystemExit(1)
     elif args.step == "baseline":
         baseline(args)
+    elif args.step == "drive":
+        if not drive(args.affectd, args.data, args.count or 3):
+            raise SystemExit(1)
     elif follow(args.affectd, args.data, args.count or 8, args.side) < 0.97:
         raise SystemExit("less than 97% of the frames were kept")
 
