@@ -8,8 +8,10 @@ use std::str::FromStr;
 pub enum PixelFormat {
     Yuyv,
     Uyvy,
+    /// Luma, then both chroma planes interleaved. Only luma is used, so that
+    /// NV21, where chroma lies the other way round, is the same.
     Nv12,
-    /// Planar YUV 4:2:0 (V4L2's YU12, I420).
+    /// Planar YUV 4:2:0 (V4L2's YU12, I420). The same holds for YV12.
     I420,
     Grey,
     /// 16-bit little-endian gray; the upper 8 bits are used.
@@ -47,8 +49,10 @@ impl PixelFormat {
         match self {
             Self::Yuyv => &["yuyv", "yuyv422", "yuy2"],
             Self::Uyvy => &["uyvy", "uyvy422"],
-            Self::Nv12 => &["nv12"],
-            Self::I420 => &["i420", "yu12", "yuv420p", "yuvj420p", "yuv420", "iyuv"],
+            Self::Nv12 => &["nv12", "nv21"],
+            Self::I420 => &[
+                "i420", "yu12", "yuv420p", "yuvj420p", "yuv420", "iyuv", "yv12",
+            ],
             Self::Grey => &["grey", "gray", "gray8", "y8", "y800", "r8"],
             Self::Y16 => &["y16", "gray16le", "gray16_le", "gray16", "r16"],
             Self::Rgb24 => &["rgb24", "rgb", "rgb3"],
@@ -119,6 +123,8 @@ mod tests {
             ("V4L2_PIX_FMT_YUYV", PixelFormat::Yuyv),
             ("uyvy422", PixelFormat::Uyvy),
             ("NV12", PixelFormat::Nv12),
+            ("NV21", PixelFormat::Nv12),
+            ("YV12", PixelFormat::I420),
             ("yu12", PixelFormat::I420),
             ("yuv420p", PixelFormat::I420),
             ("yuv420", PixelFormat::I420),

@@ -18,6 +18,7 @@
 //!   reported as lost until frames come again, and cannot be closed meanwhile.
 //!   An unplugged camera gives an error.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,8 +29,8 @@ use nokhwa::Camera;
 use nokhwa::utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType};
 
 use super::convert::Layout;
-use super::stall::Stall;
-use super::{CaptureError, Captured, Frame, Options, PixelFormat, Source};
+use super::stall::{Broken, Stall};
+use super::{CaptureError, Captured, Counts, Frame, Options, PixelFormat, Source};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
@@ -49,7 +50,7 @@ const USUAL_FPS: u32 = 25;
 /// The wait between attempts to get a lost camera back.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How long opening may take before the source starts without the camera.
+/// How long opening, and after it the first frame, may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The data that the thread passes to the loop.
@@ -67,6 +68,18 @@ struct Slot {
     lost: Option<String>,
     /// Why there will never be one; `open` returns this error.
     refused: Option<String>,
+    /// Frames per second that the camera announces, until it has been taken.
+    fps: Option<f64>,
+    /// Broken frames in all.
+    broken: u64,
+    broken_since: Broken,
+}
+
+impl Slot {
+    fn add_broken(&mut self, fault: &dyn fmt::Display) {
+        self.broken += 1;
+        self.broken_since.add(fault);
+    }
 }
 
 #[derive(Default)]
@@ -99,8 +112,9 @@ pub struct Nokhwa {
     thread: thread::JoinHandle<()>,
     name: String,
     image: LumaImage,
-    stall_timeout: Duration,
-    last_frame: Instant,
+    stall: Stall,
+    /// The count at the last good frame.
+    good_count: u64,
     reason: String,
     lost: bool,
 }
@@ -153,13 +167,13 @@ impl Nokhwa {
             thread,
             name: format!("nokhwa:{index}"),
             image: LumaImage::default(),
-            stall_timeout: Stall::new(options.stall_timeout, options.fps, Timestamp::default())
-                .limit(),
-            last_frame: Instant::now(),
+            stall: Stall::new(options.stall_timeout, options.fps, Timestamp::now()),
+            good_count: 0,
             reason: String::new(),
             lost: false,
         };
         source.wait_for_opening().map_err(refuse)?;
+        source.stall.restart(Timestamp::now());
         Ok(source)
     }
 
@@ -201,9 +215,16 @@ impl Source for Nokhwa {
                 slot.fresh = false;
                 std::mem::swap(&mut slot.image, &mut self.image);
                 let (timestamp, sequence) = (slot.timestamp, slot.count);
+                if let Some(fps) = slot.fps.take() {
+                    self.stall.announce(fps);
+                }
                 drop(slot);
-                self.last_frame = Instant::now();
-                self.lost = false;
+                if self.lost {
+                    self.stall.restart(timestamp);
+                    self.lost = false;
+                }
+                let count = sequence - std::mem::replace(&mut self.good_count, sequence);
+                self.stall.pictures(count, timestamp);
                 return match self.image.try_view() {
                     Ok(luma) => Captured::Frame(Frame {
                         luma,
@@ -223,18 +244,19 @@ impl Source for Nokhwa {
             }
             slot = wait(&self.shared, slot, left);
         }
+        let mut limit = self.stall.limit();
+        if self.good_count == 0 {
+            limit = limit.max(OPEN_TIMEOUT);
+        }
         if let Some(reason) = &slot.lost {
             self.reason.clone_from(reason);
             self.lost = true;
         } else if self.thread.is_finished() {
             "nokhwa panicked".clone_into(&mut self.reason);
             self.lost = true;
-        } else if self.last_frame.elapsed() >= self.stall_timeout.max(Duration::from_secs(1)) {
+        } else if self.stall.silence(Timestamp::now()) >= limit {
             if !self.lost {
-                self.reason = format!(
-                    "no frame for {:.1} s",
-                    self.last_frame.elapsed().as_secs_f32()
-                );
+                self.reason = slot.broken_since.reason(limit);
                 warn!("{}: {}", self.name, self.reason);
             }
             self.lost = true;
@@ -260,6 +282,13 @@ impl Source for Nokhwa {
 
     fn is_live(&self) -> bool {
         true
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            broken: self.shared.lock().broken,
+            dark: 0,
+        }
     }
 }
 
@@ -290,6 +319,7 @@ fn run(shared: &Shared, ask: &Ask) {
                 let format = camera.camera_format();
                 let mut slot = shared.lock();
                 slot.description = format!("{name} ({}): {format}", camera.info().human_name());
+                slot.fps = Some(f64::from(format.frame_rate()));
                 info!("camera {}", slot.description);
                 drop(slot);
                 shared.changed.notify_all();
@@ -401,10 +431,12 @@ fn deliver(shared: &Shared, camera: &mut Camera, name: &str) -> String {
                 slot.timestamp = now;
                 slot.fresh = true;
                 slot.lost = None;
+                slot.broken_since.clear();
                 drop(slot);
                 shared.changed.notify_all();
             }
             Err(reason) => {
+                slot.add_broken(&reason);
                 drop(slot);
                 broken.occurred(&reason);
             }
@@ -516,6 +548,51 @@ mod tests {
             assert!(matches!(found, Captured::Lost { reason } if reason.contains("97")));
             assert!(start.elapsed() < Duration::from_millis(450));
         }
+    }
+
+    #[test]
+    fn broken_frames_are_counted_and_tell_why_the_camera_is_lost() {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = thread::spawn(move || {
+            while !theirs.stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let mut source = Nokhwa {
+            shared: Arc::clone(&shared),
+            thread,
+            name: "nokhwa:0".to_owned(),
+            image: LumaImage::default(),
+            stall: Stall::new(Duration::from_millis(50), None, Timestamp::now()),
+            good_count: 0,
+            reason: String::new(),
+            lost: false,
+        };
+        let mut slot = shared.lock();
+        slot.image = LumaImage {
+            width: 1,
+            height: 1,
+            pixels: vec![7],
+        };
+        (slot.count, slot.timestamp, slot.fresh) = (1, Timestamp::now(), true);
+        drop(slot);
+        let found = source.next(Duration::ZERO);
+        assert!(matches!(found, Captured::Frame(Frame { sequence: 1, .. })));
+        let mut slot = shared.lock();
+        slot.add_broken(&"no JPEG");
+        slot.add_broken(&"half a JPEG");
+        drop(slot);
+        let reason = loop {
+            match source.next(Duration::from_millis(10)) {
+                Captured::Waiting => {}
+                Captured::Lost { reason } => break reason.to_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let expected = "no whole frame for 0.1 s; 2 broken ones came, the last: half a JPEG";
+        assert_eq!(reason, expected);
+        assert_eq!(source.counts().broken, 2);
     }
 
     #[test]

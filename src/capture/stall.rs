@@ -1,5 +1,6 @@
 //! Decides when a source that delivers no whole frame counts as lost.
 
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use crate::frame::Timestamp;
@@ -77,6 +78,43 @@ impl Stall {
     /// Time since the last whole frame, or since the start.
     pub fn silence(&self, now: Timestamp) -> Duration {
         now.since(self.last)
+    }
+}
+
+/// The broken frames since the last whole one.
+#[derive(Debug, Default)]
+pub struct Broken {
+    count: u64,
+    last: String,
+}
+
+impl Broken {
+    pub fn add(&mut self, fault: &dyn fmt::Display) {
+        self.count += 1;
+        self.last.clear();
+        let _ = write!(self.last, "{fault}");
+    }
+
+    /// A whole frame came.
+    pub const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Why a source is lost that delivers no whole frame.
+    pub fn reason(&self, limit: Duration) -> String {
+        let mut reason = format!("no whole frame for {:.1} s", limit.as_secs_f32());
+        if self.count > 0 {
+            let _ = write!(
+                reason,
+                "; {} broken ones came, the last: {}",
+                self.count, self.last
+            );
+        }
+        reason
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 

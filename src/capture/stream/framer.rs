@@ -205,17 +205,7 @@ impl Framer {
             Self::Jpegs { splitter, spare } => match splitter.next() {
                 Split::More => Taken::More,
                 Split::Broken(reason) => Taken::Broken(format!("a JPEG: {reason}")),
-                Split::Picture(range) => {
-                    let data = splitter.bytes(range);
-                    match jpeg::luma(data, &mut spare.pixels) {
-                        Ok((width, height)) => {
-                            (spare.width, spare.height) = (width, height);
-                            std::mem::swap(spare, image);
-                            Taken::Frame
-                        }
-                        Err(fault) => Taken::Broken(fault.to_string()),
-                    }
-                }
+                Split::Picture(range) => decode(splitter.bytes(range), spare, image),
             },
             Self::Y4m(y4m) => match y4m.take(image) {
                 Ok(taken) => taken,
@@ -227,6 +217,19 @@ impl Framer {
                     Taken::More
                 }
             },
+        }
+    }
+
+    /// The same where no more bytes come: the last JPEG may lack its end marker.
+    pub fn take_last(&mut self, image: &mut LumaImage) -> Taken {
+        let Self::Jpegs { splitter, spare } = self else {
+            return Taken::More;
+        };
+        let is_cut = splitter.is_within();
+        match splitter.last() {
+            Some(range) => decode(splitter.bytes(range), spare, image),
+            None if is_cut => Taken::Broken("the last JPEG is cut off".to_owned()),
+            None => Taken::More,
         }
     }
 
@@ -247,6 +250,18 @@ impl Framer {
             Self::Y4m(y4m) => (y4m.got > 0).then(|| "part of a frame".to_owned()),
             Self::Unreadable { .. } => None,
         }
+    }
+}
+
+/// Decodes a JPEG into `image`, which stays as it is if the JPEG is broken.
+fn decode(data: &[u8], spare: &mut LumaImage, image: &mut LumaImage) -> Taken {
+    match jpeg::luma(data, &mut spare.pixels) {
+        Ok((width, height)) => {
+            (spare.width, spare.height) = (width, height);
+            std::mem::swap(spare, image);
+            Taken::Frame
+        }
+        Err(fault) => Taken::Broken(fault.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::framer::{self, Expected, Framer, Taken};
 use super::producer::Producer;
 use crate::capture::replay::{Rate, VIDEO_RATE};
-use crate::capture::stall::Stall;
+use crate::capture::stall::{Broken, Stall};
 use crate::capture::{Captured, Counts, Frame, Options, Pace, Source};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
@@ -41,10 +41,7 @@ pub(super) struct Stream<P> {
     count: u64,
     skipped: u64,
     broken: FaultLog,
-    /// Why the last broken frame was broken.
-    fault: String,
-    /// Broken frames since the last whole one.
-    broken_since: u64,
+    broken_since: Broken,
     /// A whole frame has come since the pipe was connected.
     streaming: bool,
     /// No frames come; `reason` says why.
@@ -57,7 +54,10 @@ enum Bytes {
     Some,
     /// No bytes now.
     Dry,
-    Closed,
+    /// Whether the last bytes were a whole frame.
+    Closed {
+        is_whole: bool,
+    },
 }
 
 impl<P: Producer> Stream<P> {
@@ -73,8 +73,7 @@ impl<P: Producer> Stream<P> {
             count: 0,
             skipped: 0,
             broken: FaultLog::new(format!("{}: frame dropped", producer.name())),
-            fault: String::new(),
-            broken_since: 0,
+            broken_since: Broken::default(),
             streaming: false,
             lost: false,
             reason: String::new(),
@@ -145,11 +144,17 @@ impl<P: Producer> Stream<P> {
 
     fn close(&mut self, error: &str) -> Bytes {
         self.fd = None;
+        let mut partial = self.framer.partial();
+        let last = self.framer.take_last(&mut self.image);
+        if last != Taken::More {
+            partial = None;
+        }
+        let is_whole = self.count_place(last);
         let name = self.producer.name();
         if !error.is_empty() {
             warn!("{name}: {error}");
         }
-        if let Some(partial) = self.framer.partial() {
+        if let Some(partial) = partial {
             warn!("{name}: closed after {partial}");
         }
         info!(
@@ -162,7 +167,7 @@ impl<P: Producer> Stream<P> {
             Some(reason) => self.lose(&reason),
             None => self.ended = true,
         }
-        Bytes::Closed
+        Bytes::Closed { is_whole }
     }
 
     fn lose(&mut self, reason: &str) {
@@ -179,16 +184,28 @@ impl<P: Producer> Stream<P> {
         loop {
             match self.framer.take(&mut self.image) {
                 Taken::More => return false,
-                Taken::Frame => {
-                    self.count += 1;
-                    return true;
+                taken => {
+                    if self.count_place(taken) {
+                        return true;
+                    }
                 }
-                Taken::Broken(fault) => {
-                    self.count += 1;
-                    self.broken_since += 1;
-                    self.broken.occurred(&fault);
-                    self.fault = fault;
-                }
+            }
+        }
+    }
+
+    /// Counts a frame's place, and returns whether the frame is whole.
+    fn count_place(&mut self, taken: Taken) -> bool {
+        match taken {
+            Taken::More => false,
+            Taken::Frame => {
+                self.count += 1;
+                true
+            }
+            Taken::Broken(fault) => {
+                self.count += 1;
+                self.broken_since.add(&fault);
+                self.broken.occurred(&fault);
+                false
             }
         }
     }
@@ -212,7 +229,10 @@ impl<P: Producer> Stream<P> {
                 deadline.saturating_duration_since(now)
             };
             match self.read(patience) {
-                Bytes::Closed => break,
+                Bytes::Closed { is_whole } => {
+                    whole += u64::from(is_whole);
+                    break;
+                }
                 Bytes::Dry if whole > 0 => break,
                 // Even if bytes without a frame come faster than they are read.
                 Bytes::Some | Bytes::Dry if now >= deadline => break,
@@ -241,7 +261,7 @@ impl<P: Producer> Stream<P> {
             // The next broken frame is logged again.
             self.broken.cleared();
         }
-        self.broken_since = 0;
+        self.broken_since.clear();
     }
 
     /// Reports a loss if too much time has passed without a whole frame.
@@ -265,17 +285,13 @@ impl<P: Producer> Stream<P> {
         if self.lost && !restarts {
             return;
         }
-        let mut reason = format!("no whole frame for {:.1} s", limit.as_secs_f32());
-        if self.broken_since > 0 {
-            let _ = write!(
-                reason,
-                "; {} broken ones came, the last: {}",
-                self.broken_since, self.fault
-            );
-        } else if let Some(partial) = self.framer.partial() {
+        let mut reason = self.broken_since.reason(limit);
+        if self.broken_since.is_empty()
+            && let Some(partial) = self.framer.partial()
+        {
             let _ = write!(reason, "; {partial} came");
         }
-        self.broken_since = 0;
+        self.broken_since.clear();
         self.lose(&reason);
         if restarts {
             self.fd = None;

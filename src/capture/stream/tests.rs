@@ -268,7 +268,29 @@ fn pictures_without_an_end_marker_are_used() {
         panic!()
     };
     assert_eq!(found.sequence, 3);
+    // Or where the stream does.
+    drop(pipe);
+    let Captured::Frame(found) = source.next(LONG) else {
+        panic!()
+    };
+    assert_eq!(found.sequence, 4);
+    assert!(matches!(source.next(LONG), Captured::Ended));
     assert_eq!(source.counts(), Counts::default());
+}
+
+#[test]
+fn a_last_picture_that_breaks_off_does_not_cost_the_one_before_it() {
+    let (mut source, mut pipe) = piped(&options(PixelFormat::Mjpg, Pace::Recorded));
+    let good = jpeg(40);
+    pipe.write_all(&good).unwrap();
+    pipe.write_all(&good[..good.len() / 2]).unwrap();
+    drop(pipe);
+    let Captured::Frame(found) = source.next(LONG) else {
+        panic!()
+    };
+    assert_eq!(found.luma.width(), 64);
+    assert_eq!(source.counts().broken, 1);
+    assert!(matches!(source.next(LONG), Captured::Ended));
 }
 
 #[test]

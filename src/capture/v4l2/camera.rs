@@ -21,7 +21,7 @@ use log::{debug, info, warn};
 
 use super::backend::{Filled, Granted, Ready, Refusal, Stream, Target, V4l2Backend};
 use crate::capture::convert::Layout;
-use crate::capture::stall::Stall;
+use crate::capture::stall::{Broken, Stall};
 use crate::capture::{CaptureError, Captured, Counts, Frame, Options, PixelFormat, Source};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
@@ -100,6 +100,7 @@ pub struct Camera<B: V4l2Backend> {
     driver_sequence: Option<u32>,
     last_timestamp: Timestamp,
     broken: FaultLog,
+    broken_since: Broken,
 }
 
 impl<B: V4l2Backend> Camera<B> {
@@ -144,6 +145,7 @@ impl<B: V4l2Backend> Camera<B> {
         Ok(Self {
             back: matches!(state, State::Streaming { .. }),
             broken: FaultLog::new(format!("camera {target}: frame dropped")),
+            broken_since: Broken::default(),
             backend,
             target,
             stall_timeout: options.stall_timeout,
@@ -290,7 +292,9 @@ impl<B: V4l2Backend> Camera<B> {
                 self.stall.limit()
             };
             if now.since(*last_seen) >= limit {
-                return self.lose(format!("no usable frame for {:.1} s", limit.as_secs_f32()));
+                let reason = self.broken_since.reason(limit);
+                self.broken_since.clear();
+                return self.lose(reason);
             }
             if now >= deadline {
                 return Some(Outcome::Waiting);
@@ -329,12 +333,15 @@ impl<B: V4l2Backend> Camera<B> {
                 _ => granted.layout.needed(),
             };
             let superseded = if filled.damaged {
-                self.broken.occurred(&"the driver marks it as damaged");
+                let fault = "the driver marks it as damaged";
+                self.broken.occurred(&fault);
+                self.broken_since.add(&fault);
                 Some(filled)
             } else if filled.used < need {
                 let used = filled.used;
-                self.broken
-                    .occurred(&format_args!("{used} of {need} bytes came"));
+                let fault = format_args!("{used} of {need} bytes came");
+                self.broken.occurred(&fault);
+                self.broken_since.add(&fault);
                 Some(filled)
             } else {
                 newest.replace(filled)
@@ -374,12 +381,14 @@ impl<B: V4l2Backend> Camera<B> {
                 let count = self.sequence - self.good_sequence;
                 self.good_sequence = self.sequence;
                 self.stall.pictures(count, now);
+                self.broken_since.clear();
                 // Drivers' clocks jitter, but time must not go back.
                 self.last_timestamp = self.last_timestamp.max(timestamp);
                 Ok(Some(self.last_timestamp))
             }
             Err(reason) => {
                 self.broken.occurred(&reason);
+                self.broken_since.add(&reason);
                 Ok(None)
             }
         }
