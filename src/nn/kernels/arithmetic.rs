@@ -165,7 +165,6 @@ impl Pool {
 }
 
 /// Zero point and range in the forms that the ends of the vector kernels need.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub zero: i16,
@@ -176,7 +175,6 @@ pub(super) struct Ends {
     pub high: u8,
 }
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl Ends {
     pub fn new(zero: u8, range: &Range) -> Self {
         Self {

@@ -17,7 +17,8 @@ use std::arch::x86_64::*;
 use super::aligned::Aligned;
 use super::arithmetic::{Ends, Pool, Quantization, Requantizer, Sum, quantize};
 use super::dense::{self, Block, Instructions, Parameters};
-use super::geometry::{Geometry, Picture, Rows};
+use super::depthwise::{self, Windows};
+use super::geometry::{Geometry, Rows};
 use crate::isa::Avx2;
 
 /// Channels of a block of two vectors, lane by lane.
@@ -218,7 +219,7 @@ fn limit(bytes: __m128i, ends: Ends) -> __m128i {
 /// other, need four rows, and each column of pairs serves three outputs side by
 /// side.
 #[derive(Debug)]
-pub struct Depthwise {
+struct Depthwise {
     blocks: usize,
     weights: Aligned<i16>,
     parameters: Parameters,
@@ -258,89 +259,63 @@ unsafe fn column<const FOUR: bool>(rows: &Rows<'_, 4>, x: isize, channel: usize)
     Column([upper, lower])
 }
 
-impl Depthwise {
-    /// `None` for another window or stride.
-    pub fn new(
-        _: Avx2,
-        geometry: &Geometry,
-        weights: &[i8],
-        requantizer: &Requantizer,
-    ) -> Option<Self> {
-        let stride = geometry.stride[0];
-        if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
-            return None;
-        }
-        let blocks = geometry.channels / 8;
-        let lanes: Vec<_> = (0..8 * blocks).collect();
-        let mut packed = Aligned::new(blocks * block_weights(stride));
-        let mut at = 0;
-        // Which row of the window each of the four rows is, output by output.
-        let rows: &[[Option<usize>; 4]] = if stride == 1 {
-            &[
-                [Some(0), Some(1), Some(2), None],
-                [None, Some(0), Some(1), Some(2)],
-            ]
-        } else {
-            &[[Some(0), Some(1), Some(2), None]]
-        };
-        for block in lanes.chunks(8) {
-            for rows in rows {
-                for column in 0..3 {
-                    for pair in rows.chunks(2) {
-                        for channel in block {
-                            for row in pair {
-                                if let Some(row) = row {
-                                    packed[at] = i16::from(weights[channel * 9 + row * 3 + column]);
-                                }
-                                at += 1;
-                            }
-                        }
+/// `None` for another window or stride.
+pub fn depthwise(
+    _: Avx2,
+    geometry: &Geometry,
+    weights: &[i8],
+    requantizer: &Requantizer,
+) -> Option<Box<dyn Windows>> {
+    if !depthwise::fits(geometry) {
+        return None;
+    }
+    let stride = geometry.stride[0];
+    let blocks = geometry.channels / 8;
+    let lanes: Vec<_> = (0..8 * blocks).collect();
+    let mut packed = Aligned::new(blocks * block_weights(stride));
+    let mut pairs = packed.as_chunks_mut::<2>().0.iter_mut();
+    for block in lanes.chunks(8) {
+        for above in 0..depthwise::rows_at_once(stride) {
+            for column in 0..3 {
+                for pair in [0, 2] {
+                    for (&channel, packed) in block.iter().zip(&mut pairs) {
+                        let rows = depthwise::column_weights(weights, channel, above, column);
+                        *packed = [rows[pair], rows[pair + 1]].map(i16::from);
                     }
                 }
             }
         }
-        Some(Self {
-            blocks,
-            weights: packed,
-            parameters: Parameters::new(requantizer, &lanes),
-        })
     }
+    Some(Box::new(Depthwise {
+        blocks,
+        weights: packed,
+        parameters: Parameters::new(requantizer, &lanes),
+    }))
+}
 
-    pub fn bytes(&self) -> usize {
+impl Windows for Depthwise {
+    fn bytes(&self) -> usize {
         self.weights.len() * 2
     }
 
-    /// The channels that it computes, from the first on.
-    pub fn channels(&self) -> usize {
+    fn channels(&self) -> usize {
         8 * self.blocks
     }
 
-    /// Rows of outputs from `first` on.
-    pub fn run(
-        &self,
-        geometry: &Geometry,
-        requantizer: &Requantizer,
-        first: usize,
-        input: &Picture<'_>,
-        output: &mut [u8],
-    ) {
-        let ends = Ends::new(requantizer.zero, &requantizer.range);
-        let at_once = if geometry.stride[0] == 1 { 2 } else { 1 };
-        let out_line = geometry.out_width * geometry.channels;
-        for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
-            let rows = input.rows(geometry, first + at_once * index);
-            // SAFETY: a `Depthwise` is only made with the proof that AVX2 and FMA
-            // are there.
-            unsafe {
-                if at_once == 2 {
-                    self.two_rows(geometry, &rows, ends, output);
-                } else {
-                    self.one_row(geometry, &rows, ends, output);
-                }
+    fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
+        // SAFETY: a `Depthwise` is only made with the proof that AVX2 and FMA are
+        // there.
+        unsafe {
+            if geometry.stride[0] == 1 {
+                self.two_rows(geometry, rows, ends, output);
+            } else {
+                self.one_row(geometry, rows, ends, output);
             }
         }
     }
+}
 
+impl Depthwise {
     /// Weights, bias, scale and offset of a block.
     ///
     /// # Safety

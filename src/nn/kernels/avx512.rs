@@ -16,7 +16,8 @@ use std::arch::x86_64::*;
 use super::aligned::Aligned;
 use super::arithmetic::{Ends, Quantization, Range, Requantizer, Sum, quantize};
 use super::dense::{self, Block, Instructions};
-use super::geometry::{Geometry, Picture, Rows};
+use super::depthwise::{self, Windows};
+use super::geometry::{Geometry, Rows};
 use crate::isa::Avx512Vnni;
 
 /// The channel of a lane in a block of `vectors` x 16, chosen so that packing
@@ -226,8 +227,8 @@ fn bytes(first: __m512i, second: __m512i, ends: Ends) -> __m512i {
 /// window below; otherwise its weight is zero. Each column serves up to three
 /// outputs side by side.
 #[derive(Debug)]
-pub struct Depthwise {
-    blocks: usize,
+struct Depthwise {
+    channels: usize,
     /// Block by block, in it for each of four vectors: bias, scale, offset, and for
     /// each row of outputs made at once the weights of three columns.
     packed: Aligned<i32>,
@@ -236,11 +237,6 @@ pub struct Depthwise {
 /// Length of one vector's part of [`Depthwise::packed`].
 const fn part(rows_at_once: usize) -> usize {
     16 * (3 + 3 * rows_at_once)
-}
-
-/// Rows of outputs made at once from four rows of inputs.
-const fn rows_at_once(stride: usize) -> usize {
-    if stride == 1 { 2 } else { 1 }
 }
 
 /// One column of four rows for 64 channels, sixteen in a vector.
@@ -274,79 +270,65 @@ unsafe fn column(rows: &Rows<'_, 4>, x: isize, channel: usize, mask: __mmask64) 
     ]
 }
 
-impl Depthwise {
-    /// `None` for another window or stride.
-    pub fn new(
-        _: Avx512Vnni,
-        geometry: &Geometry,
-        weights: &[i8],
-        requantizer: &Requantizer,
-    ) -> Option<Self> {
-        let stride = geometry.stride[0];
-        if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
-            return None;
-        }
-        let channels = geometry.channels;
-        let blocks = channels.div_ceil(64);
-        let rows = rows_at_once(stride);
-        let mut packed = Aligned::new(blocks * 4 * part(rows));
-        for (index, part) in packed.chunks_exact_mut(part(rows)).enumerate() {
-            let (block, vector) = (index / 4, index % 4);
-            for lane in 0..16 {
-                let channel = 64 * block + channel_of(16 * vector + lane, 4);
-                if channel >= channels {
-                    continue;
-                }
-                part[lane] = requantizer.bias[channel];
-                part[16 + lane] = requantizer.scale[channel].to_bits().cast_signed();
-                part[32 + lane] = requantizer.offset[channel].to_bits().cast_signed();
-                for (index, part) in part[48..].chunks_exact_mut(16).enumerate() {
-                    let (above, column) = (index / 3, index % 3);
-                    let weights: [i8; 4] = std::array::from_fn(|row| {
-                        let row = row.checked_sub(above).filter(|row| *row < 3);
-                        row.map_or(0, |row| weights[channel * 9 + row * 3 + column])
-                    });
-                    part[lane] = i32::from_le_bytes(weights.map(i8::cast_unsigned));
-                }
+/// `None` for another window or stride.
+pub fn depthwise(
+    _: Avx512Vnni,
+    geometry: &Geometry,
+    weights: &[i8],
+    requantizer: &Requantizer,
+) -> Option<Box<dyn Windows>> {
+    if !depthwise::fits(geometry) {
+        return None;
+    }
+    let channels = geometry.channels;
+    let part = part(depthwise::rows_at_once(geometry.stride[0]));
+    let mut packed = Aligned::new(channels.div_ceil(64) * 4 * part);
+    for (index, part) in packed.chunks_exact_mut(part).enumerate() {
+        let (block, vector) = (index / 4, index % 4);
+        for lane in 0..16 {
+            let channel = 64 * block + channel_of(16 * vector + lane, 4);
+            if channel >= channels {
+                continue;
+            }
+            part[lane] = requantizer.bias[channel];
+            part[16 + lane] = requantizer.scale[channel].to_bits().cast_signed();
+            part[32 + lane] = requantizer.offset[channel].to_bits().cast_signed();
+            for (index, part) in part[48..].chunks_exact_mut(16).enumerate() {
+                let rows = depthwise::column_weights(weights, channel, index / 3, index % 3);
+                part[lane] = i32::from_le_bytes(rows.map(i8::cast_unsigned));
             }
         }
-        Some(Self { blocks, packed })
     }
+    Some(Box::new(Depthwise { channels, packed }))
+}
 
-    pub fn bytes(&self) -> usize {
+impl Windows for Depthwise {
+    fn bytes(&self) -> usize {
         4 * self.packed.len()
     }
 
-    /// Rows of outputs from `first` on.
-    pub fn run(
-        &self,
-        geometry: &Geometry,
-        requantizer: &Requantizer,
-        first: usize,
-        input: &Picture<'_>,
-        output: &mut [u8],
-    ) {
-        let ends = Ends::new(requantizer.zero, &requantizer.range);
-        let at_once = rows_at_once(geometry.stride[0]);
-        let out_line = geometry.out_width * geometry.channels;
-        for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
-            let rows = input.rows(geometry, first + at_once * index);
-            // SAFETY: a `Depthwise` is only made with the proof that all of
-            // AVX-512 is there that is used.
-            unsafe {
-                if at_once == 2 {
-                    self.rows::<1, 2>(geometry, &rows, ends, output);
-                } else {
-                    self.rows::<2, 1>(geometry, &rows, ends, output);
-                }
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
+        // SAFETY: a `Depthwise` is only made with the proof that all of AVX-512 is
+        // there that is used.
+        unsafe {
+            if geometry.stride[0] == 1 {
+                self.outputs::<1, 2>(geometry, rows, ends, output);
+            } else {
+                self.outputs::<2, 1>(geometry, rows, ends, output);
             }
         }
     }
+}
 
+impl Depthwise {
     /// `OUTPUTS` rows of outputs (one less, where the last is beyond the end)
     /// from four rows of inputs.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-    fn rows<const STRIDE: usize, const OUTPUTS: usize>(
+    fn outputs<const STRIDE: usize, const OUTPUTS: usize>(
         &self,
         geometry: &Geometry,
         rows: &Rows<'_, 4>,
@@ -357,9 +339,10 @@ impl Depthwise {
         let out_line = geometry.out_width * channels;
         let count = output.len() / out_line;
         assert!(output.len() == count * out_line && (1..=OUTPUTS).contains(&count));
-        assert!(self.packed.len() == self.blocks * 4 * part(OUTPUTS));
+        let blocks = channels.div_ceil(64);
+        assert!(self.packed.len() == blocks * 4 * part(OUTPUTS));
         let left = -(geometry.pad[1] as isize);
-        for block in 0..self.blocks {
+        for block in 0..blocks {
             let channel = 64 * block;
             let parts = self.packed[4 * part(OUTPUTS) * block..].as_ptr();
             let mask = first(channels - channel);

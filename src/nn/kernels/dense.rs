@@ -17,7 +17,7 @@ use super::arithmetic::{Ends, Requantizer};
 /// # Safety
 /// The methods that are unsafe may be called only where the processor has the
 /// instruction set, and inside of a function that is compiled for it.
-pub(super) trait Instructions: Copy + Debug {
+pub(super) trait Instructions: Copy + Debug + Send + Sync + 'static {
     /// A vector of sums, one for each of [`LANES`](Self::LANES) outputs.
     type Sums: Copy;
 

@@ -1,9 +1,12 @@
 //! The kernels that the rest of the engine calls. Each one calls the variant
 //! for the instruction set.
 
+use std::fmt::Debug;
+
 use super::arithmetic::{Pool, Quantization, Range, Requantizer, Sum};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use super::dense::Packed;
+use super::dense::{Instructions, Packed};
+use super::depthwise::{self, Windows};
 use super::geometry::{Geometry, Picture};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
@@ -11,10 +14,47 @@ use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2, Avx512Vnni};
-#[cfg(target_arch = "aarch64")]
-use crate::isa::{Neon, NeonDot};
+
+/// A matrix product for one instruction set.
+trait Product: Debug + Send + Sync {
+    /// Bytes that the packed weights take.
+    fn bytes(&self) -> usize;
+
+    /// The bytes of scratch memory that [`run`](Self::run) needs.
+    fn scratch(&self) -> usize;
+
+    fn run(&self, requantizer: &Requantizer, input: &[u8], output: &mut [u8], scratch: &mut [u8]);
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+impl<I: Instructions> Product for Packed<I> {
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
+    fn scratch(&self) -> usize {
+        Self::scratch(self)
+    }
+
+    fn run(&self, requantizer: &Requantizer, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        Self::run(self, requantizer, input, output, scratch);
+    }
+}
+
+/// Plain weights.
+impl Product for Vec<i8> {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    fn run(&self, requantizer: &Requantizer, input: &[u8], output: &mut [u8], _: &mut [u8]) {
+        scalar::dense(self, requantizer, input, output);
+    }
+}
 
 /// A matrix product: every output of a position is a sum over all its inputs. A
 /// 1x1 convolution is a matrix product; any other convolution becomes one after
@@ -23,20 +63,7 @@ use crate::isa::{Neon, NeonDot};
 pub struct Dense {
     inputs: usize,
     requantizer: Requantizer,
-    packed: DensePacked,
-}
-
-#[derive(Debug)]
-enum DensePacked {
-    Scalar(Vec<i8>),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(Packed<Avx2>),
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni(Packed<Avx512Vnni>),
-    #[cfg(target_arch = "aarch64")]
-    Neon(Packed<Neon>),
-    #[cfg(target_arch = "aarch64")]
-    NeonDot(Packed<NeonDot>),
+    product: Box<dyn Product>,
 }
 
 impl Dense {
@@ -45,23 +72,21 @@ impl Dense {
     pub fn new(isa: Isa, weights: &[i8], requantizer: Requantizer) -> Self {
         let inputs = weights.len() / requantizer.outputs();
         assert_eq!(weights.len(), inputs * requantizer.outputs());
-        let packed = match isa {
-            Isa::Scalar => DensePacked::Scalar(weights.to_vec()),
+        let product: Box<dyn Product> = match isa {
+            Isa::Scalar => Box::new(weights.to_vec()),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(isa) => DensePacked::Avx2(Packed::new(isa, weights, &requantizer)),
+            Isa::Avx2(isa) => Box::new(Packed::new(isa, weights, &requantizer)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni(isa) => {
-                DensePacked::Avx512Vnni(Packed::new(isa, weights, &requantizer))
-            }
+            Isa::Avx512Vnni(isa) => Box::new(Packed::new(isa, weights, &requantizer)),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon(isa) => DensePacked::Neon(Packed::new(isa, weights, &requantizer)),
+            Isa::Neon(isa) => Box::new(Packed::new(isa, weights, &requantizer)),
             #[cfg(target_arch = "aarch64")]
-            Isa::NeonDot(isa) => DensePacked::NeonDot(Packed::new(isa, weights, &requantizer)),
+            Isa::NeonDot(isa) => Box::new(Packed::new(isa, weights, &requantizer)),
         };
         Self {
             inputs,
             requantizer,
-            packed,
+            product,
         }
     }
 
@@ -74,33 +99,13 @@ impl Dense {
     /// Bytes that the packed weights take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        match &self.packed {
-            DensePacked::Scalar(weights) => weights.len(),
-            #[cfg(target_arch = "x86_64")]
-            DensePacked::Avx2(dense) => dense.bytes(),
-            #[cfg(target_arch = "x86_64")]
-            DensePacked::Avx512Vnni(dense) => dense.bytes(),
-            #[cfg(target_arch = "aarch64")]
-            DensePacked::Neon(dense) => dense.bytes(),
-            #[cfg(target_arch = "aarch64")]
-            DensePacked::NeonDot(dense) => dense.bytes(),
-        }
+        self.product.bytes()
     }
 
     /// The bytes of scratch memory that [`Dense::run`] needs.
     #[must_use]
     pub fn scratch(&self) -> usize {
-        match &self.packed {
-            DensePacked::Scalar(_) => 0,
-            #[cfg(target_arch = "x86_64")]
-            DensePacked::Avx2(dense) => dense.scratch(),
-            #[cfg(target_arch = "x86_64")]
-            DensePacked::Avx512Vnni(dense) => dense.scratch(),
-            #[cfg(target_arch = "aarch64")]
-            DensePacked::Neon(dense) => dense.scratch(),
-            #[cfg(target_arch = "aarch64")]
-            DensePacked::NeonDot(dense) => dense.scratch(),
-        }
+        self.product.scratch()
     }
 
     /// Computes `positions x outputs` from `positions x inputs`.
@@ -109,19 +114,7 @@ impl Dense {
         let positions = output.len() / outputs;
         assert_eq!(output.len(), positions * outputs);
         assert_eq!(input.len(), positions * self.inputs);
-        match &self.packed {
-            DensePacked::Scalar(weights) => {
-                scalar::dense(weights, &self.requantizer, self.inputs, input, output);
-            }
-            #[cfg(target_arch = "x86_64")]
-            DensePacked::Avx2(dense) => dense.run(&self.requantizer, input, output, scratch),
-            #[cfg(target_arch = "x86_64")]
-            DensePacked::Avx512Vnni(dense) => dense.run(&self.requantizer, input, output, scratch),
-            #[cfg(target_arch = "aarch64")]
-            DensePacked::Neon(dense) => dense.run(&self.requantizer, input, output, scratch),
-            #[cfg(target_arch = "aarch64")]
-            DensePacked::NeonDot(dense) => dense.run(&self.requantizer, input, output, scratch),
-        }
+        self.product.run(&self.requantizer, input, output, scratch);
     }
 }
 
@@ -132,21 +125,10 @@ pub struct Depthwise {
     requantizer: Requantizer,
     /// A row of padding: the input's zero point.
     padding: Vec<u8>,
-    packed: DepthwisePacked,
-}
-
-#[derive(Debug)]
-enum DepthwisePacked {
-    Scalar(Vec<i8>),
-    #[cfg(target_arch = "x86_64")]
-    /// With the plain weights for what is left over.
-    Avx2(avx2::Depthwise, Vec<i8>),
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni(avx512::Depthwise),
-    #[cfg(target_arch = "aarch64")]
-    Neon(neon::Depthwise, Vec<i8>),
-    #[cfg(target_arch = "aarch64")]
-    NeonDot(neon::DotDepthwise),
+    /// For windows that an instruction set has a kernel for.
+    vectors: Option<Box<dyn Windows>>,
+    /// Plain weights, if there are channels that `vectors` leaves over.
+    weights: Vec<i8>,
 }
 
 impl Depthwise {
@@ -161,31 +143,25 @@ impl Depthwise {
     ) -> Self {
         assert_eq!(weights.len(), geometry.channels * geometry.taps());
         assert_eq!(requantizer.outputs(), geometry.channels);
-        #[cfg(target_arch = "aarch64")]
-        let neon = |isa| {
-            neon::Depthwise::new(isa, &geometry, weights, &requantizer)
-                .map(|depthwise| DepthwisePacked::Neon(depthwise, weights.to_vec()))
-        };
-        let packed = match isa {
+        let vectors: Option<Box<dyn Windows>> = match isa {
             Isa::Scalar => None,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(isa) => avx2::Depthwise::new(isa, &geometry, weights, &requantizer)
-                .map(|depthwise| DepthwisePacked::Avx2(depthwise, weights.to_vec())),
+            Isa::Avx2(isa) => avx2::depthwise(isa, &geometry, weights, &requantizer),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni(isa) => avx512::Depthwise::new(isa, &geometry, weights, &requantizer)
-                .map(DepthwisePacked::Avx512Vnni),
+            Isa::Avx512Vnni(isa) => avx512::depthwise(isa, &geometry, weights, &requantizer),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon(isa) => neon(isa),
+            Isa::Neon(isa) => neon::depthwise(isa, &geometry, weights, &requantizer),
             #[cfg(target_arch = "aarch64")]
-            Isa::NeonDot(isa) => neon::DotDepthwise::new(isa, &geometry, weights, &requantizer)
-                .map(DepthwisePacked::NeonDot)
-                .or_else(|| neon(isa.neon())),
+            Isa::NeonDot(isa) => neon::dot_depthwise(isa, &geometry, weights, &requantizer)
+                .or_else(|| neon::depthwise(isa.neon(), &geometry, weights, &requantizer)),
         };
+        let done = vectors.as_ref().map_or(0, |vectors| vectors.channels());
         Self {
+            padding: vec![input_zero; geometry.width * geometry.channels],
+            weights: weights[done * geometry.taps()..].to_vec(),
             geometry,
             requantizer,
-            padding: vec![input_zero; geometry.width * geometry.channels],
-            packed: packed.unwrap_or_else(|| DepthwisePacked::Scalar(weights.to_vec())),
+            vectors,
         }
     }
 
@@ -198,17 +174,8 @@ impl Depthwise {
     /// Bytes that the packed weights take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        match &self.packed {
-            DepthwisePacked::Scalar(weights) => weights.len(),
-            #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx2(depthwise, weights) => depthwise.bytes() + weights.len(),
-            #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx512Vnni(depthwise) => depthwise.bytes(),
-            #[cfg(target_arch = "aarch64")]
-            DepthwisePacked::Neon(depthwise, weights) => depthwise.bytes() + weights.len(),
-            #[cfg(target_arch = "aarch64")]
-            DepthwisePacked::NeonDot(depthwise) => depthwise.bytes(),
-        }
+        let packed = self.vectors.as_ref().map_or(0, |vectors| vectors.bytes());
+        packed + self.weights.len()
     }
 
     /// Computes rows of outputs from `first` on, as many as `output` has room
@@ -217,7 +184,7 @@ impl Depthwise {
     /// `input` is the picture, or a part of its rows: row `y` is stored at `y`
     /// modulo their number. It must contain the rows that the outputs need.
     pub fn run(&self, first: usize, input: &[u8], output: &mut [u8]) {
-        let geometry = &self.geometry;
+        let (geometry, requantizer) = (&self.geometry, &self.requantizer);
         let line = geometry.width * geometry.channels;
         let out_line = geometry.out_width * geometry.channels;
         assert!(input.len().is_multiple_of(line) && output.len().is_multiple_of(out_line));
@@ -226,47 +193,12 @@ impl Depthwise {
             data: input,
             padding: &self.padding,
         };
-        match &self.packed {
-            DepthwisePacked::Scalar(weights) => self.run_scalar(weights, 0, first, &input, output),
-            #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx2(depthwise, weights) => {
-                depthwise.run(geometry, &self.requantizer, first, &input, output);
-                self.run_scalar(weights, depthwise.channels(), first, &input, output);
-            }
-            #[cfg(target_arch = "x86_64")]
-            DepthwisePacked::Avx512Vnni(depthwise) => {
-                depthwise.run(geometry, &self.requantizer, first, &input, output);
-            }
-            #[cfg(target_arch = "aarch64")]
-            DepthwisePacked::NeonDot(depthwise) => {
-                depthwise.run(geometry, &self.requantizer, first, &input, output);
-            }
-            #[cfg(target_arch = "aarch64")]
-            DepthwisePacked::Neon(depthwise, weights) => {
-                depthwise.run(geometry, &self.requantizer, first, &input, output);
-                self.run_scalar(weights, depthwise.channels(), first, &input, output);
-            }
+        if let Some(vectors) = &self.vectors {
+            depthwise::run(&**vectors, geometry, requantizer, first, &input, output);
         }
-    }
-
-    /// The channels from `channel` on.
-    fn run_scalar(
-        &self,
-        weights: &[i8],
-        channel: usize,
-        first: usize,
-        input: &Picture<'_>,
-        output: &mut [u8],
-    ) {
-        scalar::depthwise(
-            &self.geometry,
-            weights,
-            &self.requantizer,
-            channel,
-            first,
-            input,
-            output,
-        );
+        if !self.weights.is_empty() {
+            scalar::depthwise(geometry, &self.weights, requantizer, first, &input, output);
+        }
     }
 }
 

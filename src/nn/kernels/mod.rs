@@ -9,8 +9,8 @@
 //! operations that all processors round alike.
 //!
 //! The matrix product is written once, in `dense`: an instruction set implements
-//! its trait `Instructions`. The depthwise convolution is written for each set:
-//! what it does with rows and columns differs too much between them.
+//! its trait `Instructions`. Of the depthwise convolution `depthwise` has what the
+//! sets share; they go over rows and columns in ways that differ too much.
 
 mod aligned;
 mod arithmetic;
@@ -20,6 +20,11 @@ mod avx2;
 mod avx512;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod dense;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
+mod depthwise;
 mod dispatch;
 mod geometry;
 #[cfg(target_arch = "aarch64")]

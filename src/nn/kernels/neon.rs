@@ -14,7 +14,8 @@ use std::arch::asm;
 use super::aligned::Aligned;
 use super::arithmetic::{Ends, Requantizer};
 use super::dense::{self, Block, Instructions, Parameters};
-use super::geometry::{Geometry, Picture, Rows};
+use super::depthwise::{self, Windows};
+use super::geometry::{Geometry, Rows};
 use crate::isa::{Neon, NeonDot};
 
 /// What NEON and its dot product have in common: blocks of eight outputs, in two
@@ -273,22 +274,22 @@ impl Finish {
 /// The weights of a depthwise convolution with a window of 3 x 3, as i16: in
 /// blocks of eight channels, tap by tap.
 #[derive(Debug)]
-pub struct Depthwise {
+struct Depthwise {
     blocks: usize,
     weights: Aligned<i16>,
     parameters: Parameters,
 }
 
-/// Column `x` of the three rows.
+/// Column `x` of the first three rows.
 ///
 /// # Safety
 /// There are eight channels from `channel` on in each position.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn column(rows: &Rows<'_, 3>, x: isize, channel: usize) -> [int16x8_t; 3] {
+unsafe fn column(rows: &Rows<'_, 4>, x: isize, channel: usize) -> [int16x8_t; 3] {
     // SAFETY: the caller guarantees the channels.
     let bytes = unsafe {
-        let [a, b, c] = rows.column(x, channel);
+        let [a, b, c, _] = rows.column(x, channel);
         [vld1_u8(a), vld1_u8(b), vld1_u8(c)]
     };
     let mut values = [vdupq_n_s16(0); 3];
@@ -298,59 +299,51 @@ unsafe fn column(rows: &Rows<'_, 3>, x: isize, channel: usize) -> [int16x8_t; 3]
     values
 }
 
-impl Depthwise {
-    /// `None` for another window or stride.
-    pub fn new(
-        _: Neon,
-        geometry: &Geometry,
-        weights: &[i8],
-        requantizer: &Requantizer,
-    ) -> Option<Self> {
-        if geometry.window != [3, 3] || ![[1, 1], [2, 2]].contains(&geometry.stride) {
-            return None;
-        }
-        let blocks = geometry.channels / 8;
-        let mut packed = Aligned::new(blocks * 72);
-        for (at, weight) in packed.iter_mut().enumerate() {
-            let (block, tap, lane) = (at / 72, at % 72 / 8, at % 8);
-            *weight = i16::from(weights[(8 * block + lane) * 9 + tap]);
-        }
-        Some(Self {
-            blocks,
-            weights: packed,
-            parameters: Parameters::new(requantizer, &Vec::from_iter(0..8 * blocks)),
-        })
+/// `None` for another window or stride.
+pub fn depthwise(
+    _: Neon,
+    geometry: &Geometry,
+    weights: &[i8],
+    requantizer: &Requantizer,
+) -> Option<Box<dyn Windows>> {
+    if !depthwise::fits(geometry) {
+        return None;
     }
+    let blocks = geometry.channels / 8;
+    let mut packed = Aligned::new(blocks * 72);
+    for (at, weight) in packed.iter_mut().enumerate() {
+        let (block, tap, lane) = (at / 72, at % 72 / 8, at % 8);
+        *weight = i16::from(weights[(8 * block + lane) * 9 + tap]);
+    }
+    Some(Box::new(Depthwise {
+        blocks,
+        weights: packed,
+        parameters: Parameters::new(requantizer, &Vec::from_iter(0..8 * blocks)),
+    }))
+}
 
-    pub fn bytes(&self) -> usize {
+impl Windows for Depthwise {
+    fn bytes(&self) -> usize {
         self.weights.len() * 2
     }
 
-    /// The channels that it computes, from the first on.
-    pub fn channels(&self) -> usize {
+    fn channels(&self) -> usize {
         8 * self.blocks
     }
 
-    /// Rows of outputs from `first` on.
-    pub fn run(
-        &self,
-        geometry: &Geometry,
-        requantizer: &Requantizer,
-        first: usize,
-        input: &Picture<'_>,
-        output: &mut [u8],
-    ) {
-        let ends = Ends::new(requantizer.zero, &requantizer.range);
-        let out_line = geometry.out_width * geometry.channels;
-        for (index, output) in output.chunks_exact_mut(out_line).enumerate() {
-            let rows = input.rows(geometry, first + index);
-            // SAFETY: NEON is part of every 64-bit ARM.
-            unsafe { self.row(geometry, ends, &rows, output) };
-        }
+    fn rows_at_once(&self, _: &Geometry) -> usize {
+        1
     }
 
+    fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
+        // SAFETY: a `Depthwise` is only made with the proof that NEON is there.
+        unsafe { self.row(geometry, ends, rows, output) };
+    }
+}
+
+impl Depthwise {
     #[target_feature(enable = "neon")]
-    fn row(&self, geometry: &Geometry, ends: Ends, rows: &Rows<'_, 3>, output: &mut [u8]) {
+    fn row(&self, geometry: &Geometry, ends: Ends, rows: &Rows<'_, 4>, output: &mut [u8]) {
         let channels = geometry.channels;
         let stride = geometry.stride[1] as isize;
         assert!(output.len() == geometry.out_width * channels);
@@ -404,16 +397,11 @@ impl Depthwise {
 /// window below; otherwise its weight is zero. Each column serves up to three
 /// outputs side by side.
 #[derive(Debug)]
-pub struct DotDepthwise {
+struct DotDepthwise {
     /// Block by block, in it for each row of outputs made at once, in it column by
     /// column of the window.
     weights: Aligned<i8>,
     parameters: Parameters,
-}
-
-/// Rows of outputs made at once from four rows of inputs.
-const fn rows_at_once(stride: usize) -> usize {
-    if stride == 1 { 2 } else { 1 }
 }
 
 /// One column of four rows for sixteen channels, four in a vector, less 128.
@@ -443,79 +431,63 @@ unsafe fn dot_column(rows: &Rows<'_, 4>, x: isize, channel: usize) -> [int8x16_t
     ]
 }
 
-impl DotDepthwise {
-    /// `None` for another window or stride, or channels that are left over.
-    pub fn new(
-        _: NeonDot,
-        geometry: &Geometry,
-        weights: &[i8],
-        requantizer: &Requantizer,
-    ) -> Option<Self> {
-        let stride = geometry.stride[0];
-        let channels = geometry.channels;
-        if geometry.window != [3, 3]
-            || ![[1, 1], [2, 2]].contains(&geometry.stride)
-            || !channels.is_multiple_of(16)
-        {
-            return None;
-        }
-        let rows = rows_at_once(stride);
-        let mut packed = Aligned::new(channels * 12 * rows);
-        for (at, packed) in packed.iter_mut().enumerate() {
-            let (lane, at) = (at % 64, at / 64);
-            let (column, above, block) = (at % 3, at / 3 % rows, at / 3 / rows);
-            let channel = 16 * block + lane / 4;
-            if let Some(row) = (lane % 4).checked_sub(above).filter(|row| *row < 3) {
-                *packed = weights[channel * 9 + row * 3 + column];
-            }
-        }
-        let mut parameters = Parameters::new(requantizer, &Vec::from_iter(0..channels));
-        for (bias, window) in parameters.bias.iter_mut().zip(weights.chunks_exact(9)) {
-            *bias += 128 * window.iter().map(|&w| i32::from(w)).sum::<i32>();
-        }
-        Some(Self {
-            weights: packed,
-            parameters,
-        })
+/// `None` for another window or stride, or channels that are left over.
+pub fn dot_depthwise(
+    _: NeonDot,
+    geometry: &Geometry,
+    weights: &[i8],
+    requantizer: &Requantizer,
+) -> Option<Box<dyn Windows>> {
+    let channels = geometry.channels;
+    if !depthwise::fits(geometry) || !channels.is_multiple_of(16) {
+        return None;
     }
+    let rows = depthwise::rows_at_once(geometry.stride[0]);
+    let mut packed = Aligned::new(channels * 12 * rows);
+    for (at, packed) in packed.as_chunks_mut().0.iter_mut().enumerate() {
+        let (lane, at) = (at % 16, at / 16);
+        let (column, above, block) = (at % 3, at / 3 % rows, at / 3 / rows);
+        *packed = depthwise::column_weights(weights, 16 * block + lane, above, column);
+    }
+    let mut parameters = Parameters::new(requantizer, &Vec::from_iter(0..channels));
+    for (bias, window) in parameters.bias.iter_mut().zip(weights.chunks_exact(9)) {
+        *bias += 128 * window.iter().map(|&w| i32::from(w)).sum::<i32>();
+    }
+    Some(Box::new(DotDepthwise {
+        weights: packed,
+        parameters,
+    }))
+}
 
-    pub fn bytes(&self) -> usize {
+impl Windows for DotDepthwise {
+    fn bytes(&self) -> usize {
         self.weights.len()
     }
 
-    /// Rows of outputs from `first` on.
-    pub fn run(
-        &self,
-        geometry: &Geometry,
-        requantizer: &Requantizer,
-        first: usize,
-        input: &Picture<'_>,
-        output: &mut [u8],
-    ) {
-        let ends = Ends::new(requantizer.zero, &requantizer.range);
-        let at_once = rows_at_once(geometry.stride[0]);
-        let out_line = geometry.out_width * geometry.channels;
-        for (index, output) in output.chunks_mut(at_once * out_line).enumerate() {
-            let rows = input.rows(geometry, first + at_once * index);
-            // SAFETY: this is only made with the proof that the dot product is
-            // there.
-            unsafe {
-                if at_once == 2 {
-                    self.rows::<1, 2>(geometry, ends, &rows, output);
-                } else {
-                    self.rows::<2, 1>(geometry, ends, &rows, output);
-                }
+    fn channels(&self) -> usize {
+        self.parameters.bias.len()
+    }
+
+    fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
+        // SAFETY: this is only made with the proof that the dot product is there.
+        unsafe {
+            if geometry.stride[0] == 1 {
+                self.outputs::<1, 2>(geometry, ends, rows, output);
+            } else {
+                self.outputs::<2, 1>(geometry, ends, rows, output);
             }
         }
     }
+}
 
+impl DotDepthwise {
     /// `OUTPUTS` rows of outputs (one less, where the last is beyond the end)
     /// from four rows of inputs.
     ///
     /// # Safety
     /// The processor has `sdot`.
     #[target_feature(enable = "neon")]
-    unsafe fn rows<const STRIDE: usize, const OUTPUTS: usize>(
+    unsafe fn outputs<const STRIDE: usize, const OUTPUTS: usize>(
         &self,
         geometry: &Geometry,
         ends: Ends,

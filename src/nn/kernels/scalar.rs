@@ -3,13 +3,8 @@
 use super::arithmetic::{Pool, Quantization, Requantizer, Sum, clamp, quantize};
 use super::geometry::{Geometry, Picture};
 
-pub fn dense(
-    weights: &[i8],
-    requantizer: &Requantizer,
-    inputs: usize,
-    input: &[u8],
-    output: &mut [u8],
-) {
+pub fn dense(weights: &[i8], requantizer: &Requantizer, input: &[u8], output: &mut [u8]) {
+    let inputs = weights.len() / requantizer.outputs();
     let positions = input.chunks_exact(inputs);
     for (input, output) in positions.zip(output.chunks_exact_mut(requantizer.outputs())) {
         let rows = weights.chunks_exact(inputs);
@@ -23,29 +18,27 @@ pub fn dense(
     }
 }
 
-/// Rows of outputs from `first` on, and in them the channels from `channel` on.
+/// Rows of outputs from `first` on, and in them the last channels, as many as
+/// there are weights for.
 pub fn depthwise(
     geometry: &Geometry,
     weights: &[i8],
     requantizer: &Requantizer,
-    channel: usize,
     first: usize,
     input: &Picture<'_>,
     output: &mut [u8],
 ) {
     let channels = geometry.channels;
     let taps = geometry.taps();
-    if channel == channels {
-        return;
-    }
+    let left_out = channels - weights.len() / taps;
     for (position, output) in output.chunks_exact_mut(channels).enumerate() {
         let row = first + position / geometry.out_width;
         let column = position % geometry.out_width;
-        for (channel, output) in output.iter_mut().enumerate().skip(channel) {
+        for (channel, output) in output.iter_mut().enumerate().skip(left_out) {
             let mut sum = requantizer.bias[channel];
             for tap in 0..taps {
                 let x = input.position(geometry, row, column, tap)[channel];
-                let w = weights[channel * taps + tap];
+                let w = weights[(channel - left_out) * taps + tap];
                 sum = sum.wrapping_add(i32::from(x) * i32::from(w));
             }
             *output = requantizer.apply(channel, sum);
