@@ -9,6 +9,7 @@
 //! If a step fails, exchanged parts are put back, and the daemon continues with
 //! the old board file.
 
+use std::cell::OnceCell;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::host::state::{self, State};
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::{self, HardwareWatchdog};
 use crate::host::{identity, logging, memory, realtime, restarts};
+use crate::incident;
 use crate::monitor::{Known, Monitor};
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks, FieldOfView};
@@ -462,7 +464,7 @@ struct Daemon {
     board: Board,
     model: ModelIdentity,
     /// The id of a board file that has none.
-    machine: String,
+    machine: OnceCell<String>,
     pipeline: Pipeline,
     /// The options of the pipeline's source; `None` while it is closed.
     capture: Option<capture::Options>,
@@ -533,7 +535,7 @@ impl Daemon {
             published: Instant::now(),
             paused_by_control: by.control,
             reopen_at: None,
-            machine: identity::machine(),
+            machine: OnceCell::new(),
             thermometer: board.thermal.clone().map(Thermometer::new),
             state,
             watchdog: None,
@@ -542,7 +544,7 @@ impl Daemon {
         daemon.known.restarts = restarts.count;
         daemon.known.restart_reason = restarts.reason.map(Arc::from);
         if by.is_any() {
-            info!("paused by {}", named(by));
+            info!(target: incident::PAUSE.target, "paused by {}", named(by));
             daemon.pipeline.pause(by);
         }
         daemon.set_control(board.control.as_ref())?;
@@ -561,9 +563,9 @@ impl Daemon {
             && let Some((hot, reason)) = thermometer.look()
         {
             if hot {
-                warn!("too hot ({reason}): about every other frame is passed over");
+                warn!(target: incident::TOO_HOT.target, "too hot ({reason}): about every other frame is passed over");
             } else {
-                info!("cool again ({reason}): all frames are taken");
+                info!(target: incident::TOO_HOT.target, "cool again ({reason}): all frames are taken");
             }
             self.pipeline.set_hot(hot, reason);
         }
@@ -639,13 +641,13 @@ impl Daemon {
         match (before.is_any(), by.is_any()) {
             (_, true) => {
                 if by != before {
-                    info!("paused by {}", named(by));
+                    info!(target: incident::PAUSE.target, "paused by {}", named(by));
                 }
                 self.reopen_at = None;
                 self.close_source();
             }
             (true, false) => {
-                info!("the pause is over");
+                info!(target: incident::PAUSE.target, "the pause is over");
                 self.open_source();
             }
             (false, false) => self.open_source(),
@@ -690,7 +692,7 @@ impl Daemon {
                 let is_first = self.reopen_at.is_none();
                 self.reopen_at = Some(Instant::now() + REOPEN);
                 if is_first {
-                    warn!("the camera cannot be opened after the pause: {error}; tried again");
+                    warn!(target: incident::CAMERA_LOST.target, "the camera cannot be opened after the pause: {error}; tried again");
                     let source = Closed::lost(capture.source.to_string(), error.to_string());
                     self.pipeline.replace_source(Box::new(source));
                 }
@@ -728,7 +730,7 @@ impl Daemon {
         };
         let failure = replaced.as_ref().err().map(ToString::to_string);
         if let Some(error) = &failure {
-            error!("the board file is not taken, and the old one stays in force: {error}");
+            error!(target: incident::RELOAD.target, "the board file is not taken, and the old one stays in force: {error}");
             // It was set before the new stages were tried out.
             if let Err(error) = memory::reserve(self.board.process.arena) {
                 warn!("the frame arena keeps its new size: {error}");
@@ -754,7 +756,7 @@ impl Daemon {
             }
             self.board = prepared.board;
             self.model = prepared.model;
-            info!("the new board file is in force");
+            info!(target: incident::RELOAD.target, "the new board file is in force");
         }
         stages
     }
@@ -948,7 +950,10 @@ impl Daemon {
             .map(|display| display.kind.to_string());
         let source = self.pipeline.source();
         Hello {
-            id: board.id.clone().unwrap_or_else(|| self.machine.clone()),
+            id: match &board.id {
+                Some(id) => id.clone(),
+                None => self.machine.get_or_init(identity::machine).clone(),
+            },
             name: board.name.clone(),
             config: board.settings_sha256(),
             source: source.description(),

@@ -5,10 +5,14 @@ use std::fmt;
 
 use log::{info, warn};
 
+use crate::incident::Incident;
+
 /// One kind of fault of one device.
 #[derive(Debug)]
 pub struct FaultLog {
     subject: String,
+    /// Of the first line of a run, and of the one that ends it.
+    targets: (&'static str, &'static str),
     count: u64,
     total: u64,
 }
@@ -18,9 +22,17 @@ impl FaultLog {
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
             subject: subject.into(),
+            targets: (module_path!(), module_path!()),
             count: 0,
             total: 0,
         }
+    }
+
+    /// The same fault, whose lines tell of these incidents.
+    #[must_use]
+    pub const fn telling(mut self, begin: Incident, end: Incident) -> Self {
+        self.targets = (begin.target, end.target);
+        self
     }
 
     /// Logs the first of a run as a warning and counts the others. Tells
@@ -30,7 +42,7 @@ impl FaultLog {
         self.total += 1;
         let first = self.count == 1;
         if first {
-            warn!("{}: {message}", self.subject);
+            warn!(target: self.targets.0, "{}: {message}", self.subject);
         }
         first
     }
@@ -40,8 +52,10 @@ impl FaultLog {
         let run = std::mem::take(&mut self.count);
         match run {
             0 => {}
-            1 => info!("{}: well again", self.subject),
-            n => info!("{}: well again after {n} such errors", self.subject),
+            1 => info!(target: self.targets.1, "{}: well again", self.subject),
+            n => {
+                info!(target: self.targets.1, "{}: well again after {n} such errors", self.subject);
+            }
         }
         run > 0
     }

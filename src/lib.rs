@@ -50,6 +50,7 @@ pub mod frame;
 pub mod health;
 pub mod host;
 pub mod image;
+pub mod incident;
 pub mod isa;
 pub mod monitor;
 pub mod nn;

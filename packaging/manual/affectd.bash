@@ -58,6 +58,9 @@ _affectd() {
             affectd,status)
                 cmd="affectd__subcmd__status"
                 ;;
+            affectd,test-outputs)
+                cmd="affectd__subcmd__test__subcmd__outputs"
+                ;;
             affectd__subcmd__help,check)
                 cmd="affectd__subcmd__help__subcmd__check"
                 ;;
@@ -97,6 +100,9 @@ _affectd() {
             affectd__subcmd__help,status)
                 cmd="affectd__subcmd__help__subcmd__status"
                 ;;
+            affectd__subcmd__help,test-outputs)
+                cmd="affectd__subcmd__help__subcmd__test__subcmd__outputs"
+                ;;
             *)
                 ;;
         esac
@@ -104,7 +110,7 @@ _affectd() {
 
     case "${cmd}" in
         affectd)
-            opts="-h -V --log --help --version run image detect eval fatigue devices check safe status pause resume model help"
+            opts="-h -V --log --help --version run image detect eval fatigue devices check safe status pause resume test-outputs model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -204,12 +210,16 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__check)
-            opts="-h --hardware --log --help"
+            opts="-h --effective --root --hardware --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -414,7 +424,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__help)
-            opts="run image detect eval fatigue devices check safe status pause resume model help"
+            opts="run image detect eval fatigue devices check safe status pause resume test-outputs model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -637,6 +647,20 @@ _affectd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        affectd__subcmd__help__subcmd__test__subcmd__outputs)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         affectd__subcmd__image)
             opts="-h --annotate --model --no-verify --rotation --mirror --cascade --scale-factor --min-neighbors --min-size --max-size --enhance --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -841,6 +865,32 @@ _affectd() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        affectd__subcmd__test__subcmd__outputs)
+            opts="-h --board --inputs --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inputs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,9 +39,10 @@ complete -c affectd -n "__fish_affectd_needs_command" -f -a "safe" -d 'Set a boa
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "status" -d 'Say how the running daemon is'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "pause" -d 'Close the camera of the running daemon until `affectd resume`'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "resume" -d 'End a pause that `affectd pause` began'
+complete -c affectd -n "__fish_affectd_needs_command" -f -a "test-outputs" -d 'Test the wiring: each GPIO line on for half a second, the inputs, the displays'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "model" -d 'Show how a model runs on this machine'
 complete -c affectd -n "__fish_affectd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c affectd -n "__fish_affectd_using_subcommand run" -l board -d 'The board file' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand run" -l board -d 'This board file alone, in place of the system\'s: /usr/share/affectd/board.toml, /etc/affectd/board.toml and the drop-ins in board.d beside them' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l source -d 'Take frames from this source instead of the board file\'s' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l format -d 'Pixel format, with --source: yuyv, uyvy, nv12, i420, grey, y16, rgb24, bgr24 or mjpg, by these names or those of ffmpeg, GStreamer and V4L2. Y4M and JPEGs on standard input need none' -r
 complete -c affectd -n "__fish_affectd_using_subcommand run" -l size -d 'Size in pixels, with --source; raw frames need it' -r
@@ -122,38 +123,45 @@ complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_see
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
+complete -c affectd -n "__fish_affectd_using_subcommand check" -l root -d 'Look for the system\'s board files below this directory, such as a mounted image' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand check" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand check" -l effective -d 'Print the settings that all board files together give, with the file and the line of each key'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -l hardware -d 'Also open the camera, GPIO lines, displays, event outputs, sensors'
 complete -c affectd -n "__fish_affectd_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand safe" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand safe" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand status" -l board -d 'The daemon\'s board file [default: /etc/affectd/board.toml]' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand status" -l board -d 'The daemon\'s board file, in place of the system\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand status" -l socket -d 'The control socket, instead of the board file\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand status" -l wait -d 'Wait for up to this many seconds until the daemon is well or paused' -r
 complete -c affectd -n "__fish_affectd_using_subcommand status" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand status" -l json -d 'Print the answer as one JSON object'
 complete -c affectd -n "__fish_affectd_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand pause" -l board -d 'The daemon\'s board file [default: /etc/affectd/board.toml]' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand pause" -l board -d 'The daemon\'s board file, in place of the system\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand pause" -l socket -d 'The control socket, instead of the board file\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand pause" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand resume" -l board -d 'The daemon\'s board file [default: /etc/affectd/board.toml]' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand resume" -l board -d 'The daemon\'s board file, in place of the system\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand resume" -l socket -d 'The control socket, instead of the board file\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand resume" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c affectd -n "__fish_affectd_using_subcommand test-outputs" -l board -d 'This board file alone, in place of the system\'s' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand test-outputs" -l inputs -d 'How many seconds the inputs are shown; 0 for not at all' -r
+complete -c affectd -n "__fish_affectd_using_subcommand test-outputs" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
+complete -c affectd -n "__fish_affectd_using_subcommand test-outputs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand model" -l runs -d 'How many runs to measure' -r
 complete -c affectd -n "__fish_affectd_using_subcommand model" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand model" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "run" -d 'Run the daemon: frames in, GPIO lines, displays and events out'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "fatigue" -d 'Apply the fatigue rules to a recording of eye measurements'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "check" -d 'Report everything that is wrong with a board file'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "status" -d 'Say how the running daemon is'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "pause" -d 'Close the camera of the running daemon until `affectd resume`'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "resume" -d 'End a pause that `affectd pause` began'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "model" -d 'Show how a model runs on this machine'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume model help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "run" -d 'Run the daemon: frames in, GPIO lines, displays and events out'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "image" -d 'Find faces in pictures, classify each, and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "detect" -d 'Find faces in pictures and print one JSON line per file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "eval" -d 'Measure the classifier on pictures whose expression is known'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "fatigue" -d 'Apply the fatigue rules to a recording of eye measurements'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "devices" -d 'List cameras, GPIO chips, buses and framebuffers by the names that a board file uses'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "check" -d 'Report everything that is wrong with a board file'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "safe" -d 'Set a board\'s GPIO lines to their safe level and exit'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "status" -d 'Say how the running daemon is'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "pause" -d 'Close the camera of the running daemon until `affectd resume`'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "resume" -d 'End a pause that `affectd pause` began'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "test-outputs" -d 'Test the wiring: each GPIO line on for half a second, the inputs, the displays'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "model" -d 'Show how a model runs on this machine'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue devices check safe status pause resume test-outputs model help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -73,16 +73,29 @@ pub struct Claim {
     pub resource: Resource,
     /// With its sections: `gpio.lines.happy`.
     pub key: String,
-    /// The line in the board file, from 1.
+    /// The board file; empty for a text without one.
+    pub file: PathBuf,
+    /// The line in it, from 1.
     pub line: usize,
 }
 
 impl Claim {
+    /// Where the key stands, for a reader of another key's file.
+    fn place_for(&self, file: &Path) -> String {
+        if self.file == file {
+            format!("line {}", self.line)
+        } else {
+            format!("{}:{}", self.file.display(), self.line)
+        }
+    }
+
     /// What is wrong with a second claim to the same thing.
     pub(super) fn clash(&self, first: &Self) -> String {
         format!(
-            "{} is already used by {} (line {}); give one of them another",
-            self.resource, first.key, first.line
+            "{} is already used by {} ({}); give one of them another",
+            self.resource,
+            first.key,
+            first.place_for(&self.file)
         )
     }
 }
@@ -105,9 +118,9 @@ pub fn clashes(claims: &[Claim]) -> Vec<String> {
     repeated(claims, |claim| claim.resource.resolved())
         .map(|(claim, first)| {
             format!(
-                "{} (line {}): {}",
+                "{} ({}): {}",
                 claim.key,
-                claim.line,
+                claim.place_for(&first.file),
                 claim.clash(first)
             )
         })
@@ -127,6 +140,7 @@ mod tests {
         let claim = |path: &str, line| Claim {
             resource: Resource::File(folder.path().join(path)),
             key: format!("key{line}"),
+            file: PathBuf::new(),
             line,
         };
         // The file itself does not exist yet.

@@ -1,6 +1,6 @@
 //! `[[display]]`: one function for each kind of display.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::claims::Resource;
 use super::keys::{line_id, own_path, path, set, size};
@@ -21,7 +21,7 @@ const KINDS: [&str; 7] = [
     "png",
 ];
 
-pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) -> Option<Options> {
+pub(super) fn display_section(mut section: Section<'_, '_>) -> Option<Options> {
     let Some(found) = section.string("kind") else {
         if !section.has("kind") {
             section.missing("kind", format_args!("kinds are {}", KINDS.join(", ")));
@@ -36,11 +36,11 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
         "gc9a01" => Kind::Tft(tft(&mut section, TftController::Gc9a01)),
         "ili9341" => Kind::Tft(tft(&mut section, TftController::Ili9341)),
         "framebuffer" => {
-            let path = path(&mut section, "path", directory).unwrap_or_else(|| "/dev/fb0".into());
+            let path = path(&mut section, "path").unwrap_or_else(|| "/dev/fb0".into());
             section.claim("path", Resource::File(path.clone()));
             Kind::Framebuffer { path }
         }
-        "png" => Kind::Png(png(&mut section, directory)),
+        "png" => Kind::Png(png(&mut section)),
         other => {
             let hint = nearest(other, KINDS.into_iter())
                 .map_or_else(String::new, |kind| format!("; did you mean \"{kind}\"?"));
@@ -67,7 +67,7 @@ pub(super) fn display_section(mut section: Section<'_, '_>, directory: &Path) ->
 
 fn oled(section: &mut Section<'_, '_>, controller: OledController) -> OledOptions {
     let mut options = OledOptions::new(controller);
-    set(&mut options.bus, path(section, "bus", Path::new("")));
+    set(&mut options.bus, device(section, "bus"));
     set(&mut options.address, section.integer("address", 0..=0x7f));
     set(&mut options.size, section.parsed("size"));
     set(&mut options.rotation, rotation(section));
@@ -94,7 +94,7 @@ fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
         &chip_name,
         dc.unwrap_or(LineId::Offset(u32::MAX)),
     );
-    set(&mut options.spi, path(section, "spi", Path::new("")));
+    set(&mut options.spi, device(section, "spi"));
     section.claim("spi", Resource::File(options.spi.clone()));
     set(
         &mut options.speed_hz,
@@ -115,9 +115,14 @@ fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
     options
 }
 
-fn png(section: &mut Section<'_, '_>, directory: &Path) -> PngOptions {
+/// A device, which has the same name wherever the board file lies.
+fn device(section: &mut Section<'_, '_>, key: &str) -> Option<PathBuf> {
+    section.string(key).map(|found| PathBuf::from(found.value))
+}
+
+fn png(section: &mut Section<'_, '_>) -> PngOptions {
     let mut options = PngOptions::default();
-    match own_path(section, "path", directory) {
+    match own_path(section, "path") {
         Some(path) => options.path = path,
         None if section.has("path") => {}
         None => section.missing("path", "the picture file, such as \"display.png\""),

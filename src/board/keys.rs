@@ -1,6 +1,6 @@
 //! Keys that several sections have in common: files, GPIO lines, sizes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::claims::Resource;
 use super::reader::{IntegerOrString, Section};
@@ -16,8 +16,11 @@ pub(super) fn set<T>(option: &mut T, value: Option<T>) {
     }
 }
 
-pub(super) fn path(section: &mut Section<'_, '_>, key: &str, directory: &Path) -> Option<PathBuf> {
-    section.string(key).map(|found| directory.join(found.value))
+/// A path, which starts from the directory of the file that names it.
+pub(super) fn path(section: &mut Section<'_, '_>, key: &str) -> Option<PathBuf> {
+    section
+        .string(key)
+        .map(|found| found.folder().join(found.value))
 }
 
 /// `"640x480"`.
@@ -58,13 +61,9 @@ pub(super) fn line_id(
 }
 
 /// A file or device that no other key may name.
-pub(super) fn own_path(
-    section: &mut Section<'_, '_>,
-    key: &str,
-    directory: &Path,
-) -> Option<PathBuf> {
+pub(super) fn own_path(section: &mut Section<'_, '_>, key: &str) -> Option<PathBuf> {
     let found = section.string(key)?;
-    let path = directory.join(found.value);
+    let path = found.folder().join(found.value);
     found.claim(Resource::File(path.clone()));
     Some(path)
 }

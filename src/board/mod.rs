@@ -5,13 +5,17 @@
 //! problems are reported at once with their lines. `boards/example.toml` shows
 //! and explains every key; a test compares it with this code.
 //!
-//! Relative paths start from the board file's directory, because the user does
-//! not choose a daemon's working directory.
+//! Relative paths start from the directory of the file that names them, because
+//! the user does not choose a daemon's working directory.
+//!
+//! A system may have several board files above each other ([`BoardSource`]): one
+//! for all robots, one for a site, one for this robot.
 
 mod claims;
 mod digest;
 mod displays;
 mod keys;
+mod layers;
 mod options;
 mod reader;
 mod sections;
@@ -22,6 +26,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use claims::{Claim, Resource, clashes};
+use layers::Layer;
+pub use layers::Places;
 pub use options::{Board, ClassifyOptions, DetectOptions, FaceOptions, FatigueOptions};
 pub use reader::Problem;
 use reader::Reader;
@@ -36,11 +42,10 @@ pub enum BoardError {
     },
     /// The file is not UTF-8 text; `found` says what it is.
     Encoding { path: PathBuf, found: String },
-    /// What is wrong with it, all of it, by line.
-    Problems {
-        path: PathBuf,
-        problems: Vec<Problem>,
-    },
+    /// What is wrong, all of it, by file and line.
+    Problems(Vec<Problem>),
+    /// There is none.
+    Nowhere(Places),
 }
 
 impl fmt::Display for BoardError {
@@ -54,12 +59,26 @@ impl fmt::Display for BoardError {
                 "board file {}: {found}; save it as UTF-8 text",
                 path.display()
             ),
-            Self::Problems { path, problems } => {
-                write!(f, "board file {} cannot be used:", path.display())?;
+            Self::Problems(problems) => {
+                let file = problems.first().map(|problem| &problem.file);
+                match file {
+                    Some(file) if problems.iter().all(|problem| problem.file == *file) => {
+                        write!(f, "board file {} cannot be used:", file.display())?;
+                    }
+                    _ => write!(f, "the board files cannot be used:")?,
+                }
                 for problem in problems {
-                    write!(f, "\n  {}:{problem}", path.display())?;
+                    write!(f, "\n  {}:{problem}", problem.file.display())?;
                 }
                 Ok(())
+            }
+            Self::Nowhere(places) => {
+                write!(f, "there is no board file: none of ")?;
+                for (index, path) in places.files.iter().enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}{}", path.display())?;
+                }
+                write!(f, " exists; write one, or name one on the command line")
             }
         }
     }
@@ -69,32 +88,100 @@ impl std::error::Error for BoardError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Encoding { .. } | Self::Problems { .. } => None,
+            Self::Encoding { .. } | Self::Problems(_) | Self::Nowhere(_) => None,
+        }
+    }
+}
+
+/// Which files say what is wired where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoardSource {
+    /// This file alone.
+    File(PathBuf),
+    /// The files at these places, of which later ones win key by key.
+    Layers(Places),
+}
+
+impl BoardSource {
+    /// A file, if one is named, or else the system's.
+    #[must_use]
+    pub fn of(file: Option<PathBuf>) -> Self {
+        file.map_or_else(|| Self::Layers(Places::default()), Self::File)
+    }
+
+    /// The files that are there, the lowest first.
+    ///
+    /// # Errors
+    /// A directory cannot be read, or there is no file.
+    pub fn files(&self) -> Result<Vec<PathBuf>, BoardError> {
+        match self {
+            Self::File(path) => Ok(vec![path.clone()]),
+            Self::Layers(places) => {
+                let found = places
+                    .found()
+                    .map_err(|(path, source)| BoardError::Read { path, source })?;
+                if found.is_empty() {
+                    return Err(BoardError::Nowhere(places.clone()));
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    fn layers(&self) -> Result<Vec<Layer>, BoardError> {
+        let mut files = Vec::new();
+        for path in self.files()? {
+            let bytes = read(&path).map_err(|source| BoardError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            let text = text(&bytes).map_err(|found| BoardError::Encoding {
+                path: path.clone(),
+                found,
+            })?;
+            files.push((path, text.to_owned()));
+        }
+        Ok(Layer::stack(files))
+    }
+
+    /// The settings that all files together give, as TOML, with the file and the
+    /// line of each key. Problems other than syntax errors are not looked for.
+    ///
+    /// # Errors
+    /// A file cannot be read, or it has a syntax error.
+    pub fn effective(&self) -> Result<String, BoardError> {
+        let layers = self.layers()?;
+        let reader = Reader::new(&layers);
+        let table = reader.parse();
+        let text = layers::effective(&layers, table.get_ref());
+        match reader.into_notes().problems {
+            problems if problems.is_empty() => Ok(text),
+            problems => Err(BoardError::Problems(problems)),
         }
     }
 }
 
 impl Board {
-    /// Reads and checks a board file, without touching hardware.
+    /// Reads and checks board files, without touching hardware.
     ///
     /// # Errors
-    /// The file cannot be read, or everything that is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, BoardError> {
-        let bytes = read_file(path)?;
-        Self::parse(text_of(path, &bytes)?, folder(path)).map_err(|problems| BoardError::Problems {
-            path: path.to_owned(),
-            problems,
-        })
+    /// A file cannot be read, or everything that is wrong.
+    pub fn load(source: &BoardSource) -> Result<Self, BoardError> {
+        let (board, problems) = Self::read(&source.layers()?);
+        if problems.is_empty() {
+            Ok(board)
+        } else {
+            Err(BoardError::Problems(problems))
+        }
     }
 
-    /// Reads what can be read of a board file that may have problems, and counts
+    /// Reads what can be read of board files that may have problems, and counts
     /// them: for questions that a file with errors elsewhere answers as well.
     ///
     /// # Errors
-    /// The file cannot be read, or it is not text.
-    pub fn load_in_part(path: &Path) -> Result<(Self, usize), BoardError> {
-        let bytes = read_file(path)?;
-        let (board, problems) = Self::parse_in_part(text_of(path, &bytes)?, folder(path));
+    /// A file cannot be read, or it is not text.
+    pub fn load_in_part(source: &BoardSource) -> Result<(Self, usize), BoardError> {
+        let (board, problems) = Self::read(&source.layers()?);
         Ok((board, problems.len()))
     }
 
@@ -112,7 +199,7 @@ impl Board {
     /// assert_eq!(problems[1].key, "decide.enter");
     /// ```
     pub fn parse(text: &str, directory: &Path) -> Result<Self, Vec<Problem>> {
-        let (board, problems) = Self::parse_in_part(text, directory);
+        let (board, problems) = Self::read(&[Layer::of_text(text, directory)]);
         if problems.is_empty() {
             Ok(board)
         } else {
@@ -120,34 +207,15 @@ impl Board {
         }
     }
 
-    fn parse_in_part(text: &str, directory: &Path) -> (Self, Vec<Problem>) {
-        let reader = Reader::new(text);
+    fn read(layers: &[Layer]) -> (Self, Vec<Problem>) {
+        let reader = Reader::new(layers);
         let table = reader.parse();
-        let mut board = sections::board(reader.root(&table), directory);
+        let mut board = sections::board(reader.root(&table));
         let notes = reader.into_notes();
         board.claims = notes.claims;
         board.warnings = notes.warnings;
         (board, notes.problems)
     }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, BoardError> {
-    read(path).map_err(|source| BoardError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn text_of<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, BoardError> {
-    text(bytes).map_err(|found| BoardError::Encoding {
-        path: path.to_owned(),
-        found,
-    })
-}
-
-/// Where relative paths start.
-fn folder(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
 }
 
 /// A board file is some kilobytes; `/dev/zero` has no end.
@@ -210,6 +278,54 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_problem_names_the_file_and_the_line_of_its_layer() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let source = BoardSource::Layers(Places::below(root.path()));
+        let error = Board::load(&source).unwrap_err().to_string();
+        assert!(error.contains("etc/affectd/board.toml exists"), "{error}");
+
+        write(
+            "usr/share/affectd/board.toml",
+            &format!("name = 'all'\n{CAMERA}"),
+        );
+        write(
+            "etc/affectd/board.d/10-events.toml",
+            "[events]\nfile = 'here.jsonl'\n",
+        );
+        write("etc/affectd/board.d/20-name.toml", "name = 'lobby'\n");
+        let board = Board::load(&source).unwrap();
+        assert_eq!(board.name, "lobby");
+        // A relative path starts from the file that names it.
+        assert_eq!(
+            board.events.unwrap().file.unwrap(),
+            root.path().join("etc/affectd/board.d/here.jsonl")
+        );
+        let text = source.effective().unwrap();
+        assert!(text.contains("20-name.toml:1\n"), "{text}");
+
+        write(
+            "etc/affectd/board.d/30-site.toml",
+            "# A comment.\n[decide]\nenter = 3\n[events]\nsocket = 'here.jsonl'\n",
+        );
+        let error = Board::load(&source).unwrap_err().to_string();
+        let at = root.path().join("etc/affectd/board.d/30-site.toml");
+        let expected = format!("\n  {}:3: decide.enter: must be", at.display());
+        assert!(error.contains(&expected), "{error}");
+        // A clash with a key of another file says which.
+        let other = root.path().join("etc/affectd/board.d/10-events.toml");
+        let expected = format!("already used by events.file ({}:2)", other.display());
+        assert!(error.contains(&expected), "{error}");
+        write("etc/affectd/board.d/30-site.toml", "[decide\n");
+        let error = Board::load(&source).unwrap_err().to_string();
+        assert!(error.contains("30-site.toml:1: "), "{error}");
+    }
+
     const CAMERA: &str = "[capture]\nsource = '/dev/video0'\n";
 
     #[test]
@@ -222,7 +338,8 @@ mod tests {
                 .extension()
                 .is_some_and(|extension| extension == "toml")
             {
-                let board = Board::load(&path).unwrap_or_else(|error| panic!("{error}"));
+                let board =
+                    Board::load(&BoardSource::File(path)).unwrap_or_else(|error| panic!("{error}"));
                 assert!(!board.name.is_empty());
                 count += 1;
             }
@@ -233,9 +350,10 @@ mod tests {
     #[test]
     fn the_example_shows_every_key() {
         let text = include_str!("../../boards/example.toml");
-        let reader = Reader::new(text);
+        let layers = [Layer::of_text(text, Path::new(""))];
+        let reader = Reader::new(&layers);
         let table = reader.parse();
-        sections::board(reader.root(&table), Path::new(""));
+        sections::board(reader.root(&table));
         for key in reader.known_keys() {
             let last = key.rsplit('.').next().unwrap();
             let shown = text.lines().any(|line| {
@@ -578,7 +696,7 @@ angry = 7
         let path = folder.path().join("board.toml");
         let load = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            Board::load(&path)
+            Board::load(&BoardSource::File(path.clone()))
         };
         let utf16 = |first: &[u8], text: &str| {
             let text = text.encode_utf16().flat_map(u16::to_le_bytes);
@@ -598,7 +716,7 @@ angry = 7
             "{error}"
         );
         load(&[b"\xef\xbb\xbf", CAMERA.as_bytes()].concat()).unwrap();
-        assert!(Board::load(Path::new("/dev/zero")).is_err());
+        assert!(Board::load(&BoardSource::File("/dev/zero".into())).is_err());
     }
 
     #[test]
@@ -680,7 +798,7 @@ angry = 7
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = Board::load(Path::new("/nowhere/board.toml")).unwrap_err();
+        let error = Board::load(&BoardSource::File("/nowhere/board.toml".into())).unwrap_err();
         assert!(error.to_string().contains("/nowhere/board.toml"));
     }
 

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,10 +16,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::claims::{Claim, Resource, repeated};
+use super::layers::{Layer, merge};
 
 /// One error of a board file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
+    /// The file; empty for a text without one.
+    pub file: PathBuf,
     /// The line in the file, from 1.
     pub line: usize,
     /// The key with its sections (`gpio.lines.happy`); empty for a syntax error.
@@ -50,9 +54,9 @@ pub struct Renamed {
 /// a warning.
 const RENAMED: &[Renamed] = &[];
 
-/// What all sections of one file share.
+/// What all sections share.
 pub struct Reader<'t> {
-    text: &'t str,
+    layers: &'t [Layer],
     renamed: &'static [Renamed],
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
@@ -71,15 +75,15 @@ pub struct Notes {
 }
 
 impl<'t> Reader<'t> {
-    /// A reader for a file's text.
+    /// A reader for files, of which later ones win key by key.
     #[must_use]
-    pub const fn new(text: &'t str) -> Self {
-        Self::with_renamed(text, RENAMED)
+    pub const fn new(layers: &'t [Layer]) -> Self {
+        Self::with_renamed(layers, RENAMED)
     }
 
-    const fn with_renamed(text: &'t str, renamed: &'static [Renamed]) -> Self {
+    const fn with_renamed(layers: &'t [Layer], renamed: &'static [Renamed]) -> Self {
         Self {
-            text,
+            layers,
             renamed,
             problems: RefCell::new(Vec::new()),
             warnings: RefCell::new(Vec::new()),
@@ -88,14 +92,27 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Parses the text; each syntax error becomes a problem, and what could be
-    /// parsed besides is returned.
+    /// Parses the texts and merges them; each syntax error becomes a problem, and
+    /// what could be parsed besides is returned.
     pub fn parse(&self) -> Spanned<DeTable<'t>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
-            self.problem(error.span().unwrap_or(0..0), "", error.message());
+        let mut merged: Option<Spanned<DeTable<'t>>> = None;
+        for layer in self.layers {
+            let (table, errors) = DeTable::parse_recoverable(layer.text());
+            for error in errors {
+                let start = layer.start();
+                let span = error.span().unwrap_or(start..start);
+                self.problem(
+                    span.start.max(start)..span.end.max(start),
+                    "",
+                    error.message(),
+                );
+            }
+            match &mut merged {
+                Some(merged) => merge(merged.get_mut(), table.into_inner()),
+                None => merged = Some(table),
+            }
         }
-        table
+        merged.unwrap_or_else(|| Spanned::new(0..0, DeTable::new()))
     }
 
     /// The root section of a parsed table.
@@ -117,34 +134,45 @@ impl<'t> Reader<'t> {
     }
 
     fn note(&self, span: &Range<usize>, key: &str, message: impl Display) -> Problem {
+        let (file, line) = self.place(span);
         Problem {
-            line: self.line(span),
+            file: file.to_owned(),
+            line,
             key: key.to_owned(),
             message: message.to_string(),
         }
     }
 
-    fn line(&self, span: &Range<usize>) -> usize {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        1 + before.iter().filter(|&&byte| byte == b'\n').count()
+    /// The file and the line of a place.
+    fn place(&self, span: &Range<usize>) -> (&'t Path, usize) {
+        Layer::of(self.layers, span)
+            .map_or((Path::new(""), 1), |layer| (layer.path(), layer.line(span)))
+    }
+
+    /// The directory from which a relative path at a place starts.
+    fn folder(&self, span: &Range<usize>) -> &'t Path {
+        Layer::of(self.layers, span).map_or(Path::new(""), Layer::folder)
     }
 
     /// Notes that a key uses something that no other key may use.
     pub fn claim(&self, span: &Range<usize>, key: &str, resource: Resource) {
+        let (file, line) = self.place(span);
         self.claims.borrow_mut().push(Claim {
             resource,
             key: key.to_owned(),
-            line: self.line(span),
+            file: file.to_owned(),
+            line,
         });
     }
 
     /// All problems and warnings by line, and all claims.
     pub fn into_notes(self) -> Notes {
         let mut claims = self.claims.into_inner();
-        claims.sort_by_key(|claim| claim.line);
+        claims.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         let mut problems = self.problems.into_inner();
         problems.extend(
             repeated(&claims, |claim| claim.resource.clone()).map(|(claim, first)| Problem {
+                file: claim.file.clone(),
                 line: claim.line,
                 key: claim.key.clone(),
                 message: claim.clash(first),
@@ -193,7 +221,13 @@ pub struct Found<'r, 't, T> {
     pub value: T,
 }
 
-impl<T> Found<'_, '_, T> {
+impl<'t, T> Found<'_, 't, T> {
+    /// The directory from which a relative path starts: that of the file that
+    /// names it.
+    pub fn folder(&self) -> &'t Path {
+        self.reader.folder(&self.span)
+    }
+
     /// Notes that the value is wrong.
     pub fn reject(&self, message: impl Display) {
         self.reader.problem(self.span.clone(), &self.key, message);
@@ -564,7 +598,8 @@ mod tests {
     ];
 
     fn read(text: &str) -> (Option<f64>, Notes) {
-        let reader = Reader::with_renamed(text, RENAMED);
+        let layers = [Layer::of_text(text, Path::new(""))];
+        let reader = Reader::with_renamed(&layers, RENAMED);
         let table = reader.parse();
         let mut root = reader.root(&table);
         let fps = root.section("capture").and_then(|mut section| {

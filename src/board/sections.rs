@@ -1,7 +1,7 @@
 //! Reads the sections of a board file into the options of the stages: one
 //! function per section, keys in the order of `boards/example.toml`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::claims::Resource;
@@ -19,7 +19,7 @@ use crate::observe::FieldOfView;
 use crate::output::{events, gpio, record};
 use crate::{control, decide, detect, track};
 
-pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
+pub(super) fn board(mut root: Section<'_, '_>) -> Board {
     let id = root.string("id").and_then(|found| {
         let is_valid = check_id(found.value);
         if !is_valid {
@@ -36,7 +36,7 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let capture = match root.section("capture") {
         Some(mut section) => {
             horizontal_fov = section.number("horizontal_fov", FieldOfView::RANGE);
-            capture_section(section, directory)
+            capture_section(section)
         }
         None if root.has("capture") => capture::Options::default(),
         None => {
@@ -47,13 +47,13 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
             capture::Options::default()
         }
     };
-    let detect = detect_section(root.section("detect"), directory);
+    let detect = detect_section(root.section("detect"));
     let mut track = root.section("track").map(track_section).unwrap_or_default();
     let face = root
         .section("face")
-        .map(|section| face_section(section, &mut track, directory))
+        .map(|section| face_section(section, &mut track))
         .unwrap_or_default();
-    let classify = classify_section(root.section("classify"), directory);
+    let classify = classify_section(root.section("classify"));
     let (decide, baseline) = root
         .section("decide")
         .map(|section| decide_section(section, &face))
@@ -63,7 +63,7 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
         .map(|section| facing_section(section, &face));
     let fatigue = root
         .section("fatigue")
-        .map(|section| fatigue_section(section, &face, directory));
+        .map(|section| fatigue_section(section, &face));
     let watches_eyes = root.has("fatigue");
     let gpio = root
         .section("gpio")
@@ -71,28 +71,17 @@ pub(super) fn board(mut root: Section<'_, '_>, directory: &Path) -> Board {
     let displays = root
         .sections("display")
         .into_iter()
-        .filter_map(|section| display_section(section, directory))
+        .filter_map(display_section)
         .collect();
-    let events = root
-        .section("events")
-        .map(|section| events_section(section, directory));
-    let thermal = root
-        .section("thermal")
-        .map(|section| thermal_section(section, directory));
-    let watchdog = root
-        .section("watchdog")
-        .and_then(|section| watchdog_section(section, directory));
+    let events = root.section("events").map(events_section);
+    let thermal = root.section("thermal").map(thermal_section);
+    let watchdog = root.section("watchdog").and_then(watchdog_section);
     let process = root
         .section("process")
         .map(process_section)
         .unwrap_or_default();
-    let state = root
-        .section("state")
-        .map(|section| state_section(section, directory))
-        .unwrap_or_default();
-    let control = root
-        .section("control")
-        .map(|section| control_section(section, directory));
+    let state = root.section("state").map(state_section).unwrap_or_default();
+    let control = root.section("control").map(control_section);
     root.finish();
     Board {
         id,
@@ -126,12 +115,12 @@ fn check_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::Options {
+fn capture_section(mut section: Section<'_, '_>) -> capture::Options {
     let mut options = capture::Options::default();
     if let Some(found) = section.string("source") {
         match found.value.parse() {
             Ok(SourceSpec::Replay(path)) => {
-                let path = directory.join(path);
+                let path = found.folder().join(path);
                 found.claim(Resource::File(path.clone()));
                 options.source = SourceSpec::Replay(path);
             }
@@ -149,11 +138,12 @@ fn capture_section(mut section: Section<'_, '_>, directory: &Path) -> capture::O
         if has_source {
             found.reject("source is also given: remove one of them");
         }
+        let folder = found.folder();
         match found.value.first_mut() {
             None => found.reject("must name a program, but is an empty list"),
             Some(program) => {
                 if program.contains('/') {
-                    *program = directory.join(&*program).display().to_string();
+                    *program = folder.join(&*program).display().to_string();
                 }
                 options.source = SourceSpec::Command(found.value);
             }
@@ -240,7 +230,7 @@ fn raw_frames(section: &Section<'_, '_>, options: &capture::Options) {
     }
 }
 
-fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectOptions {
+fn detect_section(section: Option<Section<'_, '_>>) -> DetectOptions {
     let mut detector = detect::Options {
         min_size: (60, 60),
         ..detect::Options::default()
@@ -248,12 +238,7 @@ fn detect_section(section: Option<Section<'_, '_>>, directory: &Path) -> DetectO
     let mut search = detect::SearchOptions::default();
     let mut cascade = None;
     if let Some(mut section) = section {
-        cascade = Some(model_file(
-            &mut section,
-            "cascade",
-            assets::DEFAULT_CASCADE,
-            directory,
-        ));
+        cascade = Some(model_file(&mut section, "cascade", assets::DEFAULT_CASCADE));
         set(
             &mut detector.scale_factor,
             section.number("scale_factor", detect::Options::SCALE_FACTOR),
@@ -336,11 +321,7 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
 }
 
 /// Its thresholds are the tracker's.
-fn face_section(
-    mut section: Section<'_, '_>,
-    track: &mut track::Options,
-    directory: &Path,
-) -> FaceOptions {
+fn face_section(mut section: Section<'_, '_>, track: &mut track::Options) -> FaceOptions {
     let probability = |p: f64| p as f32;
     set(
         &mut track.presence,
@@ -354,8 +335,8 @@ fn face_section(
         section.reject(error);
     }
     let options = FaceOptions {
-        model: model_choice(&mut section, "model", directory),
-        eyes: model_choice(&mut section, "eyes", directory),
+        model: model_choice(&mut section, "model"),
+        eyes: model_choice(&mut section, "eyes"),
     };
     if options.model == ModelChoice::None && matches!(options.eyes, ModelChoice::File(_)) {
         section.reject_key(
@@ -368,15 +349,15 @@ fn face_section(
 }
 
 /// A model that can be switched off with `"none"`.
-fn model_choice(section: &mut Section<'_, '_>, key: &str, directory: &Path) -> ModelChoice {
+fn model_choice(section: &mut Section<'_, '_>, key: &str) -> ModelChoice {
     match section.string(key) {
         None => ModelChoice::Shipped,
         Some(found) if found.value == "none" => ModelChoice::None,
-        Some(found) => ModelChoice::File(named_model_file(&found, directory)),
+        Some(found) => ModelChoice::File(named_model_file(&found)),
     }
 }
 
-fn classify_section(section: Option<Section<'_, '_>>, directory: &Path) -> ClassifyOptions {
+fn classify_section(section: Option<Section<'_, '_>>) -> ClassifyOptions {
     let Some(mut section) = section else {
         return ClassifyOptions {
             model: default_model_file(assets::DEFAULT_MODEL),
@@ -384,7 +365,7 @@ fn classify_section(section: Option<Section<'_, '_>>, directory: &Path) -> Class
         };
     };
     let options = ClassifyOptions {
-        model: model_file(&mut section, "model", assets::DEFAULT_MODEL, directory),
+        model: model_file(&mut section, "model", assets::DEFAULT_MODEL),
         interval: section
             .millis("interval_ms", 0..=HOUR_MS)
             .unwrap_or_default(),
@@ -461,11 +442,7 @@ fn facing_section(mut section: Section<'_, '_>, face: &FaceOptions) -> decide::F
     options
 }
 
-fn fatigue_section(
-    mut section: Section<'_, '_>,
-    face: &FaceOptions,
-    directory: &Path,
-) -> FatigueOptions {
+fn fatigue_section(mut section: Section<'_, '_>, face: &FaceOptions) -> FatigueOptions {
     type Rules = decide::fatigue::Options;
     let mut rules = Rules::default();
     set(&mut rules.watch, section.parsed("watch"));
@@ -514,7 +491,7 @@ fn fatigue_section(
             None => section.reject(error),
         }
     }
-    let file = own_path(&mut section, "record", directory);
+    let file = own_path(&mut section, "record");
     let max_bytes = section.integer(
         "record_max_bytes",
         record::Options::MAX_BYTES_LEAST..=1 << 40,
@@ -654,15 +631,15 @@ fn patterns_section(mut section: Section<'_, '_>, lines: &mut [gpio::LineOptions
     section.finish();
 }
 
-fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Options {
+fn events_section(mut section: Section<'_, '_>) -> events::Options {
     let options = events::Options {
         stdout: section.boolean("stdout").unwrap_or(false),
-        file: own_path(&mut section, "file", directory),
+        file: own_path(&mut section, "file"),
         max_bytes: section
             .integer("max_bytes", 0..=i64::MAX)
             .map(i64::unsigned_abs)
             .filter(|bytes| *bytes > 0),
-        socket: own_path(&mut section, "socket", directory),
+        socket: own_path(&mut section, "socket"),
         period: section
             .millis("period_ms", 0..=HOUR_MS)
             .filter(|period| !period.is_zero()),
@@ -683,9 +660,9 @@ fn events_section(mut section: Section<'_, '_>, directory: &Path) -> events::Opt
     options
 }
 
-fn thermal_section(mut section: Section<'_, '_>, directory: &Path) -> thermal::Options {
-    let zone = path(&mut section, "zone", directory);
-    let throttled = path(&mut section, "throttled", directory);
+fn thermal_section(mut section: Section<'_, '_>) -> thermal::Options {
+    let zone = path(&mut section, "zone");
+    let throttled = path(&mut section, "throttled");
     let limit = section.number("limit", 0.0..=150.0);
     section.finish();
     thermal::Options {
@@ -696,8 +673,8 @@ fn thermal_section(mut section: Section<'_, '_>, directory: &Path) -> thermal::O
     }
 }
 
-fn watchdog_section(mut section: Section<'_, '_>, directory: &Path) -> Option<watchdog::Options> {
-    let device = own_path(&mut section, "device", directory);
+fn watchdog_section(mut section: Section<'_, '_>) -> Option<watchdog::Options> {
+    let device = own_path(&mut section, "device");
     if device.is_none() && !section.has("device") {
         section.missing("device", "the watchdog's device, such as \"/dev/watchdog\"");
     }
@@ -721,20 +698,17 @@ fn process_section(mut section: Section<'_, '_>) -> realtime::Options {
     options
 }
 
-fn state_section(mut section: Section<'_, '_>, directory: &Path) -> state::Options {
+fn state_section(mut section: Section<'_, '_>) -> state::Options {
     let options = state::Options {
-        directory: own_path(&mut section, "directory", directory),
+        directory: own_path(&mut section, "directory"),
     };
     section.finish();
     options
 }
 
-fn control_section(mut section: Section<'_, '_>, directory: &Path) -> control::Options {
+fn control_section(mut section: Section<'_, '_>) -> control::Options {
     let mut options = control::Options::default();
-    set(
-        &mut options.socket,
-        own_path(&mut section, "socket", directory),
-    );
+    set(&mut options.socket, own_path(&mut section, "socket"));
     if let Err(error) = options.validate() {
         section.reject_key("socket", error);
     }
@@ -753,24 +727,19 @@ fn control_section(mut section: Section<'_, '_>, directory: &Path) -> control::O
     options
 }
 
-/// A file of a model or cascade. A path starts from the board file's directory,
-/// or from the working directory if that is where the file is.
-fn model_file(
-    section: &mut Section<'_, '_>,
-    key: &str,
-    default: &str,
-    directory: &Path,
-) -> PathBuf {
+/// A file of a model or cascade. A path starts from the directory of the file that
+/// names it, or from the working directory if that is where the file is.
+fn model_file(section: &mut Section<'_, '_>, key: &str, default: &str) -> PathBuf {
     section.string(key).map_or_else(
         || default_model_file(default),
-        |found| named_model_file(&found, directory),
+        |found| named_model_file(&found),
     )
 }
 
-fn named_model_file(found: &Found<'_, '_, &str>, directory: &Path) -> PathBuf {
+fn named_model_file(found: &Found<'_, '_, &str>) -> PathBuf {
     match assets::find(found.value) {
         Ok(path) if found.value.contains('/') => {
-            let beside_board = directory.join(&path);
+            let beside_board = found.folder().join(&path);
             if beside_board.exists() {
                 beside_board
             } else {

@@ -34,6 +34,7 @@ use super::{CaptureError, Captured, Counts, Frame, Options, PixelFormat, Source}
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
+use crate::incident;
 
 /// The formats that can be requested, the cheapest first.
 const FORMATS: [FrameFormat; 5] = [
@@ -257,7 +258,7 @@ impl Source for Nokhwa {
         } else if self.stall.silence(Timestamp::now()) >= limit {
             if !self.lost {
                 self.reason = slot.broken_since.reason(limit);
-                warn!("{}: {}", self.name, self.reason);
+                warn!(target: incident::CAMERA_LOST.target, "{}: {}", self.name, self.reason);
             }
             self.lost = true;
         }
@@ -320,7 +321,7 @@ fn run(shared: &Shared, ask: &Ask) {
                 let mut slot = shared.lock();
                 slot.description = format!("{name} ({}): {format}", camera.info().human_name());
                 slot.fps = Some(f64::from(format.frame_rate()));
-                info!("camera {}", slot.description);
+                info!(target: incident::CAMERA_BACK.target, "camera {}", slot.description);
                 drop(slot);
                 shared.changed.notify_all();
                 let reason = deliver(shared, &mut camera, &name);

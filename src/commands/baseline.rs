@@ -9,7 +9,7 @@ use clap::Subcommand;
 use log::warn;
 
 use super::CommandResult;
-use crate::board::Board;
+use crate::board::{Board, BoardSource};
 use crate::daemon;
 use crate::decide::baseline::{Mode, Obstacle, Progress};
 
@@ -54,7 +54,7 @@ Exit codes: 0 recorded, 1 not recorded, 2 wrong usage.")]
 pub struct RecordArgs {
     /// The board file
     #[arg(long, value_name = "FILE")]
-    board: PathBuf,
+    board: Option<PathBuf>,
 }
 
 /// Records a baseline.
@@ -63,9 +63,9 @@ pub struct RecordArgs {
 /// See [`daemon::record_baseline`].
 pub fn run(args: &Args) -> CommandResult {
     let Action::Record(args) = &args.action;
-    let board = Board::load(&args.board)?;
+    let board = Board::load(&BoardSource::of(args.board.clone()))?;
     for warning in &board.warnings {
-        warn!("{}:{warning}", args.board.display());
+        warn!("{}:{warning}", warning.file.display());
     }
     let mode = board.baseline.mode;
     let mut told = None;

@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 
 use super::CommandResult;
 use crate::assets::{self, ModelChoice};
-use crate::board::{self, Board};
+use crate::board::{self, Board, BoardSource, Places};
 use crate::capture::{self, Captured, SourceSpec};
 use crate::control;
 use crate::detect::{Cascade, Detector, Search};
@@ -41,9 +41,18 @@ Examples:
 
 Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage.")]
 pub struct Args {
-    /// The board file
+    /// This board file alone, in place of the system's
     #[arg(value_name = "BOARD")]
-    board: PathBuf,
+    board: Option<PathBuf>,
+
+    /// Print the settings that all board files together give, with the file and the line
+    /// of each key
+    #[arg(long, conflicts_with = "hardware")]
+    effective: bool,
+
+    /// Look for the system's board files below this directory, such as a mounted image
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["board", "hardware"])]
+    root: Option<PathBuf>,
 
     /// Also open the camera, GPIO lines, displays, event outputs, sensors
     #[arg(long)]
@@ -55,11 +64,22 @@ pub struct Args {
 /// # Errors
 /// The board file has problems.
 pub fn run(args: &Args) -> CommandResult {
-    let board = Board::load(&args.board)?;
+    let source = match &args.root {
+        Some(root) => BoardSource::Layers(Places::below(root)),
+        None => BoardSource::of(args.board.clone()),
+    };
+    if args.effective {
+        print!("{}", source.effective()?);
+        Board::load(&source)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let board = Board::load(&source)?;
     let mut findings = Findings::default();
-    findings.note("board file", Ok(args.board.display().to_string()));
+    for file in source.files()? {
+        findings.note("board file", Ok(file.display().to_string()));
+    }
     for warning in &board.warnings {
-        println!("note    {}:{warning}", args.board.display());
+        println!("note    {}:{warning}", warning.file.display());
     }
     findings.note("model", model(&board));
     findings.note("face", face(&board));

@@ -15,6 +15,7 @@ mod result;
 pub mod run;
 pub mod safe;
 pub mod status;
+pub mod test_outputs;
 
 use clap::{Parser, Subcommand};
 
@@ -67,6 +68,7 @@ pub enum Command {
     Status(status::Args),
     Pause(status::PauseArgs),
     Resume(status::ResumeArgs),
+    TestOutputs(test_outputs::Args),
     Model(model::Args),
 }
 
@@ -89,6 +91,7 @@ impl Cli {
             Command::Status(args) => status::run(args),
             Command::Pause(args) => status::pause(args),
             Command::Resume(args) => status::resume(args),
+            Command::TestOutputs(args) => test_outputs::run(args),
             Command::Model(args) => model::run(args),
         }
     }

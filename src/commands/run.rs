@@ -8,7 +8,7 @@ use std::sync::Arc;
 use log::warn;
 
 use super::CommandResult;
-use crate::board::Board;
+use crate::board::{Board, BoardSource};
 use crate::capture::{self, Pace, PixelFormat, SourceSpec};
 use crate::daemon::{self, AnyError};
 use crate::frame::parse_size;
@@ -22,9 +22,10 @@ use crate::image::turn::Rotation;
 #[derive(Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The board file
+    /// This board file alone, in place of the system's: /usr/share/affectd/board.toml,
+    /// /etc/affectd/board.toml and the drop-ins in board.d beside them
     #[arg(long, value_name = "FILE")]
-    board: PathBuf,
+    board: Option<PathBuf>,
 
     /// Take frames from this source instead of the board file's
     #[arg(long, value_name = "SOURCE")]
@@ -89,9 +90,9 @@ pub fn run(args: &Args) -> CommandResult {
 impl Args {
     /// The board file, with the settings that the command line replaces.
     fn board(&self) -> Result<Board, AnyError> {
-        let mut board = Board::load(&self.board)?;
+        let mut board = Board::load(&BoardSource::of(self.board.clone()))?;
         for warning in &board.warnings {
-            warn!("{}:{warning}", self.board.display());
+            warn!("{}:{warning}", warning.file.display());
         }
         let capture = &mut board.capture;
         if let Some(source) = &self.source {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::result::CommandResult;
-use crate::board::Board;
+use crate::board::{Board, BoardSource};
 use crate::host::{restarts, state};
 use crate::output::gpio;
 
@@ -14,11 +14,11 @@ use crate::output::gpio;
 /// For systemd's ExecStopPost=: after a crash or SIGKILL the kernel releases the
 /// lines, and the level that they have then depends on the board.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  affectd safe /etc/affectd/board.toml")]
+#[command(after_help = "Examples:\n  affectd safe\n  affectd safe robot.toml")]
 pub struct Args {
-    /// The board file
+    /// This board file alone, in place of the system's
     #[arg(value_name = "BOARD")]
-    board: PathBuf,
+    board: Option<PathBuf>,
 }
 
 /// Sets the lines.
@@ -26,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// The board file is invalid, or a line cannot be set.
 pub fn run(args: &Args) -> CommandResult {
-    let board = Board::load(&args.board)?;
+    let board = Board::load(&BoardSource::of(args.board.clone()))?;
     // First the lines; the rest is only a note.
     let set = board.gpio.as_ref().map_or(Ok(()), gpio::set_safe);
     if let Some(reason) = restarts::end_by_service_manager()

@@ -1,19 +1,16 @@
 //! `affectd status`, `affectd pause` and `affectd resume`: the daemon's control
 //! socket on the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::result::CommandResult;
-use crate::board::Board;
+use crate::board::{Board, BoardError, BoardSource};
 use crate::control::{self, client};
 use crate::host::logging;
-
-/// The board file of the package.
-const BOARD: &str = "/etc/affectd/board.toml";
 
 /// How often `--wait` asks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -76,7 +73,7 @@ pub struct ResumeArgs {
 /// Which daemon is meant.
 #[derive(clap::Args)]
 struct Daemon {
-    /// The daemon's board file [default: /etc/affectd/board.toml]
+    /// The daemon's board file, in place of the system's
     #[arg(long, value_name = "FILE")]
     board: Option<PathBuf>,
 
@@ -97,23 +94,19 @@ impl Daemon {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
-        let default = Path::new(BOARD);
-        let path = match &self.board {
-            Some(path) => path,
-            None if default.exists() => default,
-            None => return Ok(control::default_socket()),
-        };
         // A file with errors does not keep a daemon from running that read it
         // before they were made.
-        let (board, problems) = Board::load_in_part(path)?;
+        let (board, problems) = match Board::load_in_part(&BoardSource::of(self.board.clone())) {
+            Err(BoardError::Nowhere(_)) => return Ok(control::default_socket()),
+            loaded => loaded?,
+        };
         match board.control {
             Some(options) => Ok(options.socket),
             None if problems > 0 => Ok(control::default_socket()),
-            None => Err(format!(
-                "board file {}: it has no section [control], so the daemon has no control socket",
-                path.display()
-            )
-            .into()),
+            None => Err(
+                "the board file has no section [control], so the daemon has no control socket"
+                    .into(),
+            ),
         }
     }
 }

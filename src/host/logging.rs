@@ -1,4 +1,5 @@
-//! The log on standard error, written by a thread of its own.
+//! The log on standard error, or in systemd's journal, written by a thread of its
+//! own.
 //!
 //! A thread that writes to a pipe which nobody reads waits for ever. The loop
 //! must not wait: it may be about to set a GPIO line to its safe level. So each
@@ -18,6 +19,7 @@ use std::time::Duration;
 use log::{LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::journal::{self, Entry, Journal};
 use super::memory;
 
 /// How many lines may wait to be written before further lines are dropped.
@@ -41,10 +43,13 @@ pub fn start(level: LevelFilter) {
     };
     let queue = STANDARD_ERROR.get_or_init(|| queue);
     let inner = builder(level)
-        .target(env_logger::Target::Pipe(Box::new(Line(Arc::clone(queue)))))
+        .target(env_logger::Target::Pipe(Box::new(Formatted(Arc::clone(
+            queue,
+        )))))
         .build();
     let most = inner.filter();
-    if log::set_boxed_logger(Box::new(Logger(inner))).is_ok() {
+    let journal = queue.has_journal.then(|| Arc::clone(queue));
+    if log::set_boxed_logger(Box::new(Logger { inner, journal })).is_ok() {
         log::set_max_level(most);
     }
     // A panic that waits until its message is read would never end the process,
@@ -87,24 +92,39 @@ pub fn flush() {
 }
 
 /// Makes what is formatted for the log outlast the memory of a frame.
-struct Logger(env_logger::Logger);
+struct Logger {
+    inner: env_logger::Logger,
+    /// Where lines go instead if standard error leads to the journal.
+    journal: Option<Arc<Queue>>,
+}
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
+        self.inner.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        memory::outlasting(|| self.0.log(record));
+        memory::outlasting(|| match &self.journal {
+            Some(queue) if self.inner.matches(record) => {
+                let entry = Entry::new(record);
+                queue.add(if entry.is_incident() {
+                    Line::Entry(entry)
+                } else {
+                    Line::Text(entry.into_text())
+                });
+            }
+            Some(_) => {}
+            None => self.inner.log(record),
+        });
     }
 
     fn flush(&self) {}
 }
 
 /// Takes each line from the formatter, which writes it in one piece.
-struct Line(Arc<Queue>);
+struct Formatted(Arc<Queue>);
 
-impl io::Write for Line {
+impl io::Write for Formatted {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
         Ok(line.len())
@@ -119,16 +139,28 @@ fn standard_error() -> io::Result<Arc<Queue>> {
     // Not std's handle: a write that blocks would hold its lock, and every
     // eprintln would wait for that lock.
     let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    Queue::written_to(file)
+    let journal = if journal::is_behind(&file) {
+        Some(Journal::open()?)
+    } else {
+        None
+    };
+    Queue::served(file, journal)
 }
 
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    has_journal: bool,
+}
+
+/// What waits to be written.
+enum Line {
+    Text(Vec<u8>),
+    Entry(Entry),
 }
 
 struct State {
-    lines: VecDeque<Vec<u8>>,
+    lines: VecDeque<Line>,
     /// Lines that were left out since the last one that was not.
     left_out: u64,
     /// The thread is writing a line.
@@ -143,18 +175,26 @@ impl State {
     }
 
     /// A line that says how many were left out, if some were.
-    fn note(&mut self) -> Option<Vec<u8>> {
+    fn note(&mut self) -> Option<Line> {
         let count = std::mem::take(&mut self.left_out);
         (count > 0).then(|| {
-            format!("[{count} lines of the log were left out here: standard error was not read]\n")
-                .into_bytes()
+            let text = format!(
+                "[{count} lines of the log were left out here: standard error was not read]\n"
+            );
+            Line::Text(text.into_bytes())
         })
     }
 }
 
 impl Queue {
     /// A queue that a new thread writes to `file`.
+    #[cfg(test)]
     fn written_to(file: File) -> io::Result<Arc<Self>> {
+        Self::served(file, None)
+    }
+
+    /// A queue that a new thread writes to `file`, or to the journal.
+    fn served(file: File, journal: Option<Journal>) -> io::Result<Arc<Self>> {
         let queue = Arc::new(Self {
             state: Mutex::new(State {
                 lines: VecDeque::with_capacity(QUEUE),
@@ -163,12 +203,13 @@ impl Queue {
                 written: 0,
             }),
             changed: Condvar::new(),
+            has_journal: journal.is_some(),
         });
         let thread = Arc::clone(&queue);
         thread::Builder::new()
             .name("log".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || thread.write(&file))?;
+            .spawn(move || thread.write(&file, journal.as_ref()))?;
         Ok(queue)
     }
 
@@ -177,9 +218,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line, or counts it where there is no room. Never waits.
-    fn push(&self, line: &[u8]) {
-        let line = line.to_vec();
+    /// Adds a text, or counts it where there is no room. Never waits.
+    fn push(&self, text: &[u8]) {
+        self.add(Line::Text(text.to_vec()));
+    }
+
+    fn add(&self, line: Line) {
         let mut state = self.lock();
         // Two places: one for the line that counts the dropped ones.
         if state.lines.len() + 2 > QUEUE {
@@ -213,7 +257,7 @@ impl Queue {
         }
     }
 
-    fn write(&self, file: &File) {
+    fn write(&self, file: &File, journal: Option<&Journal>) {
         loop {
             let mut state = self
                 .changed
@@ -225,7 +269,14 @@ impl Queue {
             };
             state.writing = true;
             drop(state);
-            write_out(file, &line);
+            match (&line, journal) {
+                (Line::Text(text), _) => write_out(file, text),
+                (Line::Entry(entry), Some(journal)) => {
+                    journal.send(entry, |text| write_out(file, text));
+                }
+                // Entries are made where there is a journal only.
+                (Line::Entry(_), None) => {}
+            }
             let mut state = self.lock();
             state.writing = false;
             state.written += 1;

@@ -5,6 +5,7 @@
 //! The loop polls all of these. None of them makes the loop wait.
 
 pub mod identity;
+pub mod journal;
 pub mod logging;
 pub mod memory;
 pub mod realtime;

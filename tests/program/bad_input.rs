@@ -37,7 +37,7 @@ fn run_board(text: &str) -> String {
 fn wrong_usage_exits_with_2() {
     refused(&[], 2);
     refused(&["dance"], 2);
-    refused(&["run"], 2);
+    refused(&["check", "--effective", "--hardware"], 2);
     refused(
         &["run", "--board", "x", "--source", "-", "--size", "0x9"],
         2,
@@ -46,7 +46,19 @@ fn wrong_usage_exits_with_2() {
 
 #[test]
 fn help_shows_examples() {
-    for command in ["run", "image", "detect", "eval", "check", "safe", "model"] {
+    for command in [
+        "run",
+        "image",
+        "detect",
+        "eval",
+        "check",
+        "safe",
+        "model",
+        "status",
+        "pause",
+        "resume",
+        "test-outputs",
+    ] {
         let output = affectd(&[command, "--help"]);
         assert!(output.status.success());
         let help = String::from_utf8(output.stdout).unwrap();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -447,6 +447,116 @@ fn bad_requests_are_answered_and_end_nothing() {
     drop(silent);
     assert_eq!(code(&place.command(&["status"])), Some(0));
     daemon.stop();
+}
+
+#[test]
+fn outputs_are_tested_while_no_daemon_runs() {
+    let place = Place::new("[[display]]\nkind = 'png'\npath = 'shown.png'\nevery_change = true");
+    let daemon = place.start();
+    assert_eq!(code(&place.command(&WAIT)), Some(0));
+    let output = place.command(&["test-outputs"]);
+    assert_eq!(code(&output), Some(1));
+    let told = stderr(&output);
+    assert!(
+        told.contains(&format!("process {}", daemon.child.id())),
+        "{told}"
+    );
+    daemon.stop();
+
+    for entry in fs::read_dir(place.0.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "png") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let output = place.command(&["test-outputs"]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    let told = stdout(&output);
+    for label in ["happy", "uncertain", "no face", "no camera", "paused"] {
+        assert!(told.contains(&format!("shows   {label:<12} ")), "{told}");
+    }
+    // Twelve pictures that differ, and the last one.
+    let names = fs::read_dir(place.0.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let count = names.filter(|name| name.ends_with(".png")).count();
+    assert!(count >= 12, "{count} pictures");
+}
+
+#[test]
+fn under_the_journal_each_line_has_its_priority_and_no_time() {
+    let place = Place::new("");
+    let log = fs::File::create(place.path("log")).unwrap();
+    let metadata = log.metadata().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+        .args(["run", "--board"])
+        .arg(place.path("board.toml"))
+        .env(
+            "JOURNAL_STREAM",
+            format!("{}:{}", metadata.dev(), metadata.ino()),
+        )
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let events = BufReader::new(child.stdout.take().unwrap()).lines();
+    let daemon = Daemon { child, events };
+    assert_eq!(code(&place.command(&WAIT)), Some(0));
+    daemon.stop();
+    let text = place.log();
+    assert!(text.contains("<6>stopping: SIGTERM\n"), "{text}");
+    for line in text.lines() {
+        assert!(line.starts_with("<6>") || line.starts_with("<4>"), "{line}");
+    }
+}
+
+#[test]
+fn the_files_of_an_image_are_checked_together() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let check = |words: &[&str]| {
+        let words = words.iter().map(AsRef::as_ref);
+        affectd(
+            ["check".as_ref(), "--root".as_ref(), root.path().as_os_str()]
+                .into_iter()
+                .chain(words),
+        )
+    };
+    let output = check(&[]);
+    assert_eq!(code(&output), Some(1));
+    assert!(
+        stderr(&output).contains("there is no board file"),
+        "{}",
+        stderr(&output)
+    );
+    write(
+        "usr/share/affectd/board.toml",
+        "[capture]\nsource = '/dev/video0'\nfps = 30\n",
+    );
+    write("etc/affectd/board.d/50-slow.toml", "[capture]\nfps = 10\n");
+    let output = check(&["--effective"]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let slow = root.path().join("etc/affectd/board.d/50-slow.toml");
+    let expected = format!("fps = 10  # {}:2\n", slow.display());
+    assert!(text.contains(&expected), "{text}");
+    assert!(!text.contains("fps = 30"), "{text}");
+    let output = check(&[]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert_eq!(text.matches("ok      board file").count(), 2, "{text}");
+    write(
+        "run/affectd-config/board.d/50-slow.toml",
+        "[capture]\nfps = 'x'\n",
+    );
+    let told = stderr(&check(&["--effective"]));
+    assert!(
+        told.contains("run/affectd-config/board.d/50-slow.toml:2: capture.fps"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -30,6 +30,7 @@ use super::stall::Stall;
 use super::{CaptureError, Captured, Counts, Frame, Options, Pace, Source};
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg, pgm, png};
+use crate::incident;
 
 pub use recording::{PICTURE_RATE, Rate, Recording, Step, VIDEO_RATE};
 
@@ -221,7 +222,7 @@ impl<R: Recording> Player<R> {
             self.fault
         );
         if self.first_round {
-            warn!("{}: lost: {}", self.name, self.reason);
+            warn!(target: incident::CAMERA_LOST.target, "{}: lost: {}", self.name, self.reason);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::capture::{Captured, Counts, Frame, Options, Pace, Source};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::LumaImage;
+use crate::incident;
 
 /// The largest pipe that Linux gives without privileges (`fs.pipe-max-size`).
 const PIPE_SIZE: usize = 1 << 20;
@@ -172,7 +173,7 @@ impl<P: Producer> Stream<P> {
 
     fn lose(&mut self, reason: &str) {
         if !self.lost || self.reason != reason {
-            warn!("{}: lost: {reason}", self.producer.name());
+            warn!(target: incident::CAMERA_LOST.target, "{}: lost: {reason}", self.producer.name());
             self.reason.clear();
             self.reason.push_str(reason);
         }
@@ -257,7 +258,7 @@ impl<P: Producer> Stream<P> {
         // They may be the last frames of a producer that has ended.
         if self.lost && self.fd.is_some() {
             self.lost = false;
-            info!("{}: frames come again", self.producer.name());
+            info!(target: incident::CAMERA_BACK.target, "{}: frames come again", self.producer.name());
             // The next broken frame is logged again.
             self.broken.cleared();
         }

@@ -26,6 +26,7 @@ use crate::capture::{CaptureError, Captured, Counts, Frame, Options, PixelFormat
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 use crate::image::{LumaImage, jpeg};
+use crate::incident;
 
 /// The wait before the first attempt to reopen; doubled up to the last.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -115,12 +116,12 @@ impl<B: V4l2Backend> Camera<B> {
         let since = backend.now();
         let (state, reason) = match backend.opened(OPEN_PATIENCE) {
             Some(Ok((stream, granted))) => {
-                info!("camera {granted}");
+                info!(target: incident::CAMERA_BACK.target, "camera {granted}");
                 (streaming(stream, granted, backend.now()), String::new())
             }
             Some(Err(Refusal::Never(error))) => return Err(error),
             Some(Err(Refusal::NotYet(reason))) => {
-                warn!("camera {target}: {reason}; waiting for it");
+                warn!(target: incident::CAMERA_LOST.target, "camera {target}: {reason}; waiting for it");
                 let state = State::Lost {
                     next_try: later(backend.now(), FIRST_RETRY),
                     wait: FIRST_RETRY,
@@ -129,7 +130,7 @@ impl<B: V4l2Backend> Camera<B> {
             }
             None => {
                 let reason = "it is still being opened".to_owned();
-                warn!("camera {target}: {reason}; waiting for it");
+                warn!(target: incident::CAMERA_LOST.target, "camera {target}: {reason}; waiting for it");
                 let state = State::Opening {
                     since,
                     wait: FIRST_RETRY,
@@ -220,7 +221,7 @@ impl<B: V4l2Backend> Camera<B> {
                 }
             }
             Some(Ok((stream, granted))) => {
-                info!("camera {granted}");
+                info!(target: incident::CAMERA_BACK.target, "camera {granted}");
                 self.described = granted.to_string();
                 self.driver_sequence = None;
                 self.state = streaming(stream, granted, now);
@@ -252,7 +253,7 @@ impl<B: V4l2Backend> Camera<B> {
         if let State::Streaming { stream, .. } = std::mem::replace(&mut self.state, lost) {
             self.backend.begin_close(stream);
         }
-        warn!("camera {}: lost: {reason}", self.target);
+        warn!(target: incident::CAMERA_LOST.target, "camera {}: lost: {reason}", self.target);
         self.broken.cleared();
         self.reason = reason;
         self.back = false;

@@ -31,6 +31,7 @@ use embedded_graphics::pixelcolor::{BinaryColor, Rgb888};
 use log::{error, warn};
 
 use crate::fault::FaultLog;
+use crate::incident;
 use crate::output::latest::{self, Writer};
 use crate::output::{Changes, Output, Report};
 
@@ -80,7 +81,8 @@ impl Display {
         check_max_fps(&subject, max_fps)?;
         let interval = Duration::from_secs_f32(1.0 / max_fps);
         let (writer, reader) = latest::slot();
-        let fault = FaultLog::new(subject.clone());
+        let fault =
+            FaultLog::new(subject.clone()).telling(incident::DISPLAY_LOST, incident::DISPLAY_BACK);
         std::thread::Builder::new()
             .name("display".into())
             .spawn(move || worker::run(&reader, connect, interval, fault))
