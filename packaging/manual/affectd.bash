@@ -61,6 +61,21 @@ _affectd() {
             affectd,test-outputs)
                 cmd="affectd__subcmd__test__subcmd__outputs"
                 ;;
+            affectd__subcmd__baseline,help)
+                cmd="affectd__subcmd__baseline__subcmd__help"
+                ;;
+            affectd__subcmd__baseline,record)
+                cmd="affectd__subcmd__baseline__subcmd__record"
+                ;;
+            affectd__subcmd__baseline__subcmd__help,help)
+                cmd="affectd__subcmd__baseline__subcmd__help__subcmd__help"
+                ;;
+            affectd__subcmd__baseline__subcmd__help,record)
+                cmd="affectd__subcmd__baseline__subcmd__help__subcmd__record"
+                ;;
+            affectd__subcmd__help,baseline)
+                cmd="affectd__subcmd__help__subcmd__baseline"
+                ;;
             affectd__subcmd__help,check)
                 cmd="affectd__subcmd__help__subcmd__check"
                 ;;
@@ -103,6 +118,9 @@ _affectd() {
             affectd__subcmd__help,test-outputs)
                 cmd="affectd__subcmd__help__subcmd__test__subcmd__outputs"
                 ;;
+            affectd__subcmd__help__subcmd__baseline,record)
+                cmd="affectd__subcmd__help__subcmd__baseline__subcmd__record"
+                ;;
             *)
                 ;;
         esac
@@ -110,7 +128,7 @@ _affectd() {
 
     case "${cmd}" in
         affectd)
-            opts="-h -V --log --help --version run image detect eval fatigue devices check safe status pause resume test-outputs model help"
+            opts="-h -V --log --help --version run image detect eval fatigue baseline devices check safe status pause resume test-outputs model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -424,7 +442,7 @@ _affectd() {
             return 0
             ;;
         affectd__subcmd__help)
-            opts="run image detect eval fatigue devices check safe status pause resume test-outputs model help"
+            opts="run image detect eval fatigue baseline devices check safe status pause resume test-outputs model help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
