@@ -27,7 +27,7 @@ const BACKLOG: i32 = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     #[error(
-        "{}: the path has {} bytes, but a socket's path has 1 to {PATH_LONGEST}, none of them zero; choose another path",
+        "{}: the path has {} bytes, but a socket's path can have at most {PATH_LONGEST}; choose another path",
         .path.display(), .path.as_os_str().len()
     )]
     Path { path: PathBuf },

@@ -995,7 +995,7 @@ fn a_device_that_is_not_a_framebuffer_is_refused() {
             .to_string()
     };
     assert!(says("/nowhere/fb0").contains("/nowhere/fb0"));
-    assert!(says("/dev/null").contains("no framebuffer"));
+    assert!(says("/dev/null").contains("/dev/null: this is not a framebuffer"));
     let file = tempfile::NamedTempFile::new().unwrap();
     assert!(says(file.path().to_str().unwrap()).contains("no device"));
 }
