@@ -27,9 +27,10 @@ fuzz_target!(|data: &[u8]| {
         at: Instant::now(),
     });
     let done = AtomicBool::new(false);
+    let done = &done;
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // The loop.
+        // The loop.
+        scope.spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 while let Some(order) = control.take_order() {
                     order.finish(Ok(()));

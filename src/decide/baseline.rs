@@ -7,7 +7,8 @@
 //! difference to an average neutral face from the log probabilities, before
 //! they are smoothed.
 //!
-//! `stored` takes off one that was [recorded](recording) in its place.
+//! In the mode `stored` it uses the resting expression of one person instead,
+//! which was recorded before.
 //!
 //! A frame is quiet if the face looks towards the camera with open eyes, a shut
 //! mouth and no smile, by the face networks and not by the classifier, whose
