@@ -211,8 +211,9 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     }
     let mut stages = Stages::new(search, Tracker::new(board.track), decider)
         .with_observer(classifier, board.classify.interval);
-    if let Some((face, eyes)) = board.face.files() {
-        let networks = FaceNetworks::load(&face, eyes.as_deref(), &workspace)?;
+    let face_files = board.face.files();
+    if let Some((face, eyes)) = &face_files {
+        let networks = FaceNetworks::load(face, eyes.as_deref(), &workspace)?;
         stages = stages.with_verifier(networks);
         if let Some(degrees) = board.horizontal_fov {
             stages = stages.with_field_of_view(FieldOfView {
@@ -234,7 +235,7 @@ fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
         );
     }
     if let Some(fatigue) = &board.fatigue {
-        if !matches!(board.face.files(), Some((_, Some(_)))) {
+        if !matches!(face_files, Some((_, Some(_)))) {
             return Err(format!(
                 "the section [fatigue] needs a face net and an eye net, but they are not installed \
                  ({}.onnx, {}.onnx): install them, name others as face.model and face.eyes, or \
@@ -673,10 +674,7 @@ impl Daemon {
         let capture = &self.board.capture;
         // Threads that are started here would inherit the loop's priority.
         let process = self.board.process;
-        let ordinary = realtime::Options {
-            realtime_priority: None,
-            ..process
-        };
+        let ordinary = process.without_priority();
         let changed = realtime::change(&process, &ordinary);
         let opened = capture::open(capture);
         if let Err(error) = changed.and_then(|()| realtime::change(&ordinary, &process)) {
@@ -730,7 +728,7 @@ impl Daemon {
         };
         let failure = replaced.as_ref().err().map(ToString::to_string);
         if let Some(error) = &failure {
-            error!(target: incident::RELOAD.target, "the board file is not taken, and the old one stays in force: {error}");
+            error!(target: incident::RELOAD.target, "the new board file is refused, and the old one stays in force: {error}");
             // It was set before the new stages were tried out.
             if let Err(error) = memory::reserve(self.board.process.arena) {
                 warn!("the frame arena keeps its new size: {error}");
@@ -791,10 +789,7 @@ impl Daemon {
             return Ok(Err(error.into()));
         }
         // Threads that start below would inherit the priority.
-        let ordinary = realtime::Options {
-            realtime_priority: None,
-            ..new
-        };
+        let ordinary = new.without_priority();
         let in_force = |result: Result<(), realtime::ProcessError>| {
             if let Err(error) = result {
                 error!("{error}");

@@ -91,7 +91,6 @@ pub(super) struct Answer<'a> {
 impl Serialize for Answer<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let snapshot = self.snapshot;
-        let hello = &snapshot.hello;
         let problems = snapshot.problems(self.now);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("ok", &true)?;
@@ -100,14 +99,7 @@ impl Serialize for Answer<'_> {
         map.serialize_entry("problems", &problems)?;
         map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
         map.serialize_entry("pid", &std::process::id())?;
-        map.serialize_entry("id", &hello.id)?;
-        map.serialize_entry("name", &hello.name)?;
-        map.serialize_entry("config", &hello.config)?;
-        map.serialize_entry("source", &hello.source)?;
-        map.serialize_entry("live", &hello.live)?;
-        map.serialize_entry("model", &hello.model)?;
-        map.serialize_entry("model_sha256", &hello.model_sha256)?;
-        map.serialize_entry("outputs", &hello.outputs)?;
+        snapshot.hello.serialize_into(&mut map)?;
         snapshot.health.serialize_into(&mut map)?;
         map.end()
     }

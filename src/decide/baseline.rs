@@ -15,6 +15,7 @@
 //! answer is corrected, and if the classifier's answer has not just changed. So
 //! a smile that lasts a minute does not count as rest.
 
+mod learned;
 mod quiet;
 mod recording;
 mod rest;
@@ -27,27 +28,19 @@ use crate::frame::Timestamp;
 use crate::observe::FaceObservation;
 use crate::observe::expression::Probabilities;
 use crate::track::{BySlot, FaceKey};
+use learned::{Learned, share};
 use quiet::unrest;
-use recording::share;
 
 pub use quiet::Unrest;
 pub use recording::{LENGTH, Obstacle, PATIENCE, Present, Progress, Recording};
 pub use rest::{Rest, StoredError};
 
-/// The most that a log probability of a quiet face differs from the mean of the
-/// last second, in nats.
-const QUIET_CHANGE: f32 = 0.7;
-
-/// The time constant of the mean answer with which a frame is compared.
-const RECENT: Duration = Duration::from_secs(1);
 /// Quiet time until the estimate has its full weight; before, its weight grows
 /// with the quiet time.
 const LEARNED: Duration = Duration::from_secs(20);
 /// The time constant of the estimate after it has its full weight: it follows
 /// slow changes, such as those of light, but not a mood of some minutes.
 const SLOW: Duration = Duration::from_secs(300);
-/// A longer step between two frames says nothing about the time between them.
-const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 /// Where a baseline comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,23 +96,13 @@ impl Default for BaselineOptions {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Memory {
-    /// The answer of about the last second.
-    recent: Rest,
-    /// The estimate of the resting answer.
-    rest: Rest,
-    /// Quiet time that went into it, up to [`LEARNED`].
-    quiet: Duration,
-}
-
 /// Estimates each face's resting expression.
 #[derive(Debug)]
 pub struct Baselines {
     options: BaselineOptions,
     /// The recorded one.
     stored: Option<Rest>,
-    memory: BySlot<Option<Memory>>,
+    memory: BySlot<Option<Learned>>,
     clock: FrameClock,
 }
 
@@ -180,24 +163,18 @@ impl Baselines {
         if self.options.mode == Mode::Stored {
             let part = self.options.strength;
             let stored = self.stored.filter(|_| part > 0.0)?;
-            return Some(stored.taken_off(answer, &logs, part));
+            return Some(stored.removed_from(answer, &logs, part));
         }
-        let step = self.clock.step().min(LONGEST_STEP);
-        let Some(memory) = self.memory.of(face) else {
-            // The time before its first frame does not belong to the face.
-            *self.memory.of(face) = Some(Memory {
-                recent: logs,
-                rest: logs,
-                quiet: Duration::ZERO,
-            });
+        let step = learned::step(&self.clock);
+        let Some(learned) = self.memory.of(face) else {
+            *self.memory.of(face) = Some(Learned::new(logs));
             return None;
         };
-        if unrest(seen).is_none() && logs.distance(&memory.recent) <= QUIET_CHANGE {
-            memory.learn(&logs, step);
+        if learned.is_steady(&logs, step) && unrest(seen).is_none() {
+            learn(learned, &logs, step);
         }
-        memory.recent.follow(&logs, share(step, RECENT));
-        let part = self.options.strength * memory.confidence();
-        (part > 0.0).then(|| memory.rest.taken_off(answer, &logs, part))
+        let part = self.options.strength * weight(learned);
+        (part > 0.0).then(|| learned.rest.removed_from(answer, &logs, part))
     }
 
     /// How sure the baseline of a face is, above 0 to 1; `None` if it has none.
@@ -208,8 +185,8 @@ impl Baselines {
             Mode::Stored => return self.stored.map(|_| 1.0),
             Mode::Auto => {}
         }
-        let memory = self.memory.get(face).copied().flatten()?;
-        Some(memory.confidence()).filter(|confidence| *confidence > 0.0)
+        let learned = self.memory.get(face).copied().flatten()?;
+        Some(weight(&learned)).filter(|weight| *weight > 0.0)
     }
 
     /// Forgets every face.
@@ -218,26 +195,26 @@ impl Baselines {
     }
 }
 
-impl Memory {
-    fn confidence(&self) -> f32 {
-        self.quiet.as_secs_f32() / LEARNED.as_secs_f32()
-    }
+/// The weight of an estimate, 0 to 1.
+fn weight(learned: &Learned) -> f32 {
+    learned.quiet.as_secs_f32() / LEARNED.as_secs_f32()
+}
 
-    fn learn(&mut self, logs: &Rest, step: Duration) {
-        if self.quiet < LEARNED {
-            // The mean of all quiet time so far.
-            let before = self.quiet;
-            self.quiet = (before + step).min(LEARNED);
-            let whole = (before + step).as_secs_f32();
-            let part = if whole > 0.0 {
-                step.as_secs_f32() / whole
-            } else {
-                1.0
-            };
-            self.rest.follow(logs, part);
+/// Adds the answer of a quiet frame to an estimate.
+fn learn(learned: &mut Learned, logs: &Rest, step: Duration) {
+    if learned.quiet < LEARNED {
+        // The mean of all quiet time so far.
+        let before = learned.quiet;
+        learned.quiet = (before + step).min(LEARNED);
+        let whole = (before + step).as_secs_f32();
+        let part = if whole > 0.0 {
+            step.as_secs_f32() / whole
         } else {
-            self.rest.follow(logs, share(step, SLOW));
-        }
+            1.0
+        };
+        learned.rest.follow(logs, part);
+    } else {
+        learned.rest.follow(logs, share(step, SLOW));
     }
 }
 

@@ -23,6 +23,18 @@ pub struct Options {
     pub realtime_priority: Option<u8>,
 }
 
+impl Options {
+    /// The same without a priority. Threads inherit the priority of the thread
+    /// that starts them, so the loop gives it up while it starts any.
+    #[must_use]
+    pub const fn without_priority(self) -> Self {
+        Self {
+            realtime_priority: None,
+            ..self
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Which frames show a face at rest, as the face networks see it and not the
-//! classifier, whose answer is to be corrected.
+//! Which frames show a face at rest. The face networks decide that, not the
+//! classifier, because its answer is what the baseline corrects.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ pub fn unrest(seen: Option<&FaceObservation>) -> Option<Unrest> {
     let Some(seen) = seen else {
         return Some(Unrest::Unseen);
     };
-    // What is no number is not at rest either.
+    // A face with NaN is not at rest either.
     let within = |value: f32, most: f32| value <= most;
     let is_open = |openness: Option<f32>| openness.is_some_and(|o| o >= QUIET_EYES);
     if !(within(seen.yaw.abs(), QUIET_ANGLE) && within(seen.pitch.abs(), QUIET_ANGLE)) {

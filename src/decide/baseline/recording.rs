@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::learned::{self, Learned};
 use super::quiet::{Unrest, unrest};
 use super::rest::Rest;
 use crate::decide::clock::FrameClock;
@@ -13,17 +14,10 @@ use crate::track::FaceKey;
 
 /// The time at rest that a recording takes.
 pub const LENGTH: Duration = Duration::from_secs(5);
-/// How long a recording waits for so much rest.
+/// How long a recording waits for that much time at rest.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the outcome is shown.
 const SHOWN: Duration = Duration::from_secs(2);
-
-/// The most that a log probability of a face at rest differs from the mean of
-/// the last second, in nats.
-const MOST_CHANGE: f32 = 0.7;
-const RECENT: Duration = Duration::from_secs(1);
-/// A longer step between two frames says nothing about the time between them.
-const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 /// Who is before the camera while a baseline is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -104,18 +98,7 @@ pub struct Recording {
     clock: FrameClock,
     /// When it ended, on `clock`.
     ended: Option<Duration>,
-    face: Option<Learned>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Learned {
-    key: FaceKey,
-    /// The answer of about the last second.
-    recent: Rest,
-    /// The mean answer at rest.
-    rest: Rest,
-    /// The time at rest.
-    quiet: Duration,
+    face: Option<(FaceKey, Learned)>,
 }
 
 impl Default for Recording {
@@ -157,9 +140,11 @@ impl Recording {
             }
             Present::One(key, observed) => self.learn(key, observed),
         };
-        let quiet = self.face.map_or(Duration::ZERO, |face| face.quiet);
+        let quiet = self
+            .face
+            .map_or(Duration::ZERO, |(_, learned)| learned.quiet);
         self.progress = match (self.face, obstacle) {
-            (Some(face), None) if face.quiet >= LENGTH => Progress::Done(face.rest),
+            (Some((_, learned)), None) if learned.quiet >= LENGTH => Progress::Done(learned.rest),
             (_, Some(obstacle)) if self.clock.time() >= PATIENCE => Progress::Failed(obstacle),
             (_, obstacle) => Progress::Running {
                 left: LENGTH.saturating_sub(quiet),
@@ -179,19 +164,12 @@ impl Recording {
         let Some(logs) = observed.expression.as_ref().and_then(Rest::of) else {
             return unrest;
         };
-        let step = self.clock.step().min(LONGEST_STEP);
-        let Some(face) = self.face.as_mut().filter(|face| face.key == key) else {
-            // The time before its first frame is not the face's own.
-            self.face = Some(Learned {
-                key,
-                recent: logs,
-                rest: logs,
-                quiet: Duration::ZERO,
-            });
+        let step = learned::step(&self.clock);
+        let Some((_, face)) = self.face.as_mut().filter(|(last, _)| *last == key) else {
+            self.face = Some((key, Learned::new(logs)));
             return unrest;
         };
-        let is_steady = logs.distance(&face.recent) <= MOST_CHANGE;
-        face.recent.follow(&logs, share(step, RECENT));
+        let is_steady = face.is_steady(&logs, step);
         if unrest.is_some() {
             return unrest;
         }
@@ -205,12 +183,6 @@ impl Recording {
         }
         None
     }
-}
-
-/// The share of a step in an exponential mean. In f64, so that the last bit,
-/// where mathematics libraries differ from each other, is rounded away.
-pub fn share(step: Duration, time_constant: Duration) -> f32 {
-    (1.0 - (-step.as_secs_f64() / time_constant.as_secs_f64()).exp()) as f32
 }
 
 #[cfg(test)]
@@ -353,7 +325,7 @@ mod tests {
         };
         assert_eq!(sitting.millis, 9_100);
         assert!(rest.distance(&Rest::of(&smiling.expression.unwrap()).unwrap()) < 1e-4);
-        // Somebody who passes by begins it anew.
+        // A second person who passes by starts it again.
         let mut sitting = Sitting::new();
         sitting.look(4, Present::One(FACE, &observed));
         sitting.look(1, Present::Several);

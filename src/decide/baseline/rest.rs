@@ -1,11 +1,11 @@
-//! A resting expression: what the classifier says of a face at rest, and how it
-//! is taken off what the classifier says later.
+//! A resting expression: the classifier's answer for a face at rest, and how it
+//! is removed from later answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::observe::expression::{Expression, Probabilities};
 
-/// The most that is taken off or added to a log probability, in nats.
+/// The most that a log probability is changed by, in nats.
 const MOST: f32 = 2.0;
 
 /// Below this probability, differences in the logarithm mean nothing.
@@ -22,7 +22,7 @@ const AVERAGE: [f32; Expression::COUNT] = [-3.43, -5.0, -3.02, -4.13, -2.68, -4.
 pub struct Rest([f32; Expression::COUNT]);
 
 impl Rest {
-    /// The log probabilities of one answer; `None` if it holds what is no
+    /// The log probabilities of one answer; `None` if a value is not a
     /// probability.
     #[must_use]
     pub fn of(answer: &Probabilities) -> Option<Self> {
@@ -44,10 +44,10 @@ impl Rest {
         differences.fold(0.0, f32::max)
     }
 
-    /// `answer`, whose log probabilities are `logs`, without so much of what
-    /// distinguishes this face at rest from an average neutral one.
+    /// `answer`, whose log probabilities are `logs`, with a part (0 to 1) of the
+    /// difference between this face at rest and an average neutral face removed.
     #[must_use]
-    pub fn taken_off(&self, answer: &Probabilities, logs: &Self, part: f32) -> Probabilities {
+    pub fn removed_from(&self, answer: &Probabilities, logs: &Self, part: f32) -> Probabilities {
         let mut corrected = logs.0;
         for ((log, rest), average) in corrected.iter_mut().zip(self.0).zip(AVERAGE) {
             *log -= part * (rest - average).clamp(-MOST, MOST);

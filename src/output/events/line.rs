@@ -41,6 +41,23 @@ pub struct Hello {
     pub outputs: Vec<String>,
 }
 
+impl Hello {
+    /// Writes the fields as entries of a JSON object.
+    ///
+    /// # Errors
+    /// Those of the map.
+    pub fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("name", &self.name)?;
+        map.serialize_entry("config", &self.config)?;
+        map.serialize_entry("source", &self.source)?;
+        map.serialize_entry("live", &self.live)?;
+        map.serialize_entry("model", &self.model)?;
+        map.serialize_entry("model_sha256", &self.model_sha256)?;
+        map.serialize_entry("outputs", &self.outputs)
+    }
+}
+
 /// The contents of the last line, `goodbye`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Goodbye {
@@ -215,14 +232,7 @@ impl Body {
             Self::Hello(hello) => {
                 let (hello, period) = &**hello;
                 map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
-                map.serialize_entry("id", &hello.id)?;
-                map.serialize_entry("name", &hello.name)?;
-                map.serialize_entry("config", &hello.config)?;
-                map.serialize_entry("source", &hello.source)?;
-                map.serialize_entry("live", &hello.live)?;
-                map.serialize_entry("model", &hello.model)?;
-                map.serialize_entry("model_sha256", &hello.model_sha256)?;
-                map.serialize_entry("outputs", &hello.outputs)?;
+                hello.serialize_into(map)?;
                 map.serialize_entry("classes", &Expression::ALL.map(Expression::name))?;
                 let period = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
                 map.serialize_entry("period_ms", &period)
