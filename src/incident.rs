@@ -1,5 +1,5 @@
-//! What happens seldom and matters to those who look after many machines. Its log
-//! lines have a target of their own, by which the journal gives them a message id.
+//! Rare events that matter to people who look after many machines. Their log
+//! lines have targets of their own, from which the journal's message id follows.
 
 /// A kind of line that can be searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub const ALL: [Incident; 7] = [
     PAUSE,
 ];
 
-/// The incident that a log line with this target tells of.
+/// The incident that a log line with this target reports.
 #[must_use]
 pub fn of_target(target: &str) -> Option<Incident> {
     ALL.into_iter().find(|incident| incident.target == target)

@@ -116,7 +116,7 @@ complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l board -d 'The board file' -r -F
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l board -d 'This board file alone, in place of the system\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'

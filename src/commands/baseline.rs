@@ -15,9 +15,9 @@ use crate::decide::baseline::{Mode, Obstacle, Progress};
 
 /// Record how a person looks at rest
 ///
-/// Every face is compared with an average one, so that somebody whose resting
+/// Every face is compared with an average one, so that a person whose resting
 /// mouth turns down may be "sad" all day. Where one person uses the machine, a
-/// recorded baseline takes that off: [decide.baseline] mode = "stored".
+/// recorded baseline corrects that: [decide.baseline] mode = "stored".
 #[derive(clap::Args)]
 #[allow(
     rustdoc::broken_intra_doc_links,
@@ -52,7 +52,7 @@ Examples:
 
 Exit codes: 0 recorded, 1 not recorded, 2 wrong usage.")]
 pub struct RecordArgs {
-    /// The board file
+    /// This board file alone, in place of the system's
     #[arg(long, value_name = "FILE")]
     board: Option<PathBuf>,
 }

@@ -52,7 +52,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Tests everything that the board file names.
 ///
 /// # Errors
-/// The board file has problems, the daemon runs, or a line cannot be had.
+/// The board file has problems, the daemon runs, or a line cannot be opened.
 pub fn run(args: &Args) -> CommandResult {
     let board = Board::load(&BoardSource::of(args.board.clone()))?;
     if let Some(control) = &board.control
