@@ -89,7 +89,7 @@ pub struct UnknownCommand {
     pub name: String,
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
     Command::ALL.into_iter().map(Command::name)
 }
 

@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::options::{Command, Error, Options, UnknownCommand};
+use super::options::{Command, Error, Options, UnknownCommand, names};
 use super::status::{Answer, Snapshot};
 use crate::fault::FaultLog;
 use crate::host::unix_socket::{Holder, Listener, SocketFile};
@@ -274,7 +274,8 @@ impl Server {
                 return refuse(
                     client,
                     &format!(
-                        "unknown command '{name}'; commands are status, pause, resume, baseline"
+                        "unknown command '{name}'; commands are status, {}",
+                        names().collect::<Vec<_>>().join(", ")
                     ),
                 );
             }

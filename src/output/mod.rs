@@ -4,8 +4,8 @@
 pub mod display;
 pub mod events;
 pub mod gpio;
+mod growing_file;
 pub mod latest;
-mod old_file;
 pub mod record;
 
 pub use crate::report::{Camera, FaceReport, FatigueReport, Heat, PausedBy, Report, Shutdown};

@@ -5,10 +5,9 @@
 //! A thread writes, so that a slow card does not delay the loop. Rows that do
 //! not fit into its queue are dropped, counted, and noted in the file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -19,7 +18,7 @@ use crate::decide::fatigue;
 use crate::decide::fatigue::trace::{self, Row};
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
-use crate::output::old_file::old_file;
+use crate::output::growing_file;
 use crate::output::{Camera, Changes, Output, Report};
 
 /// How many rows may wait for the thread: some seconds of a face at 60 frames
@@ -56,7 +55,14 @@ impl Options {
     /// The new name of the full file.
     #[must_use]
     pub fn old_file(&self) -> PathBuf {
-        old_file(&self.file)
+        growing_file::old_file(&self.file)
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        Error {
+            path: self.file.clone(),
+            source,
+        }
     }
 }
 
@@ -75,25 +81,11 @@ pub struct Error {
 /// It cannot be opened.
 pub fn probe(options: &Options) -> Result<(), Error> {
     let existed = options.file.symlink_metadata().is_ok();
-    open(&options.file)?;
+    growing_file::open(&options.file).map_err(|source| options.failed(source))?;
     if !existed {
         let _ = fs::remove_file(&options.file);
     }
     Ok(())
-}
-
-fn open(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        // A named pipe without a reader must not block the start.
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path)
-        .map_err(|source| Error {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 type Line = (Timestamp, u64, Row);
@@ -115,17 +107,13 @@ impl Recorder {
     /// # Errors
     /// The file cannot be opened, or no thread started.
     pub fn new(options: Options, is_live: bool) -> Result<Self, Error> {
-        let failed = |source| Error {
-            path: options.file.clone(),
-            source,
-        };
-        let file = open(&options.file)?;
+        let failed = |source| options.failed(source);
+        let file = growing_file::open(&options.file).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         // An old recording has other times and perhaps other settings, so rows
         // are not appended to it.
         let file = if metadata.is_file() && metadata.len() > 0 {
-            fs::rename(&options.file, old_file(&options.file)).map_err(failed)?;
-            open(&options.file)?
+            growing_file::replace(&options.file).map_err(failed)?
         } else {
             file
         };
@@ -236,7 +224,7 @@ impl RecordFile {
             let wait = flush_at.saturating_duration_since(Instant::now());
             let row = rows.recv_timeout(wait);
             if reopen.swap(false, Ordering::Relaxed) {
-                let again = open(&self.options.file).map_err(|error| error.source);
+                let again = growing_file::open(&self.options.file);
                 self.take(again);
             }
             let is_end = match row {
@@ -300,9 +288,7 @@ impl RecordFile {
             if !self.note(flushed) {
                 return;
             }
-            let path = &self.options.file;
-            let file = fs::rename(path, old_file(path))
-                .and_then(|()| open(path).map_err(|error| error.source));
+            let file = growing_file::replace(&self.options.file);
             self.take(file);
             if self.retry_at.is_some() {
                 return;
@@ -328,6 +314,8 @@ impl RecordFile {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::decide::fatigue::trace::Trace;
     use crate::decide::fatigue::{EyeSample, FaceSample, Fatigue};

@@ -1,8 +1,7 @@
 //! The event file: one file, or two generations of a limited size.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use rustix::fs::{Access, access};
 
 use super::options::Error;
 use super::target::Target;
-use crate::output::old_file::old_file;
+use crate::output::growing_file;
 
 /// How long after a failed attempt the next attempt to replace a full file is
 /// made.
@@ -33,11 +32,11 @@ pub(super) struct EventFile {
 impl EventFile {
     /// Opens a file, and creates it if it does not exist.
     pub fn open(path: &Path, max_bytes: Option<u64>) -> Result<Self, Error> {
-        let file = open(path)?;
         let failed = |source| Error::File {
             path: path.to_owned(),
             source,
         };
+        let file = growing_file::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         Ok(Self {
             // If it is a link, the link's target is replaced, not the link.
@@ -97,7 +96,7 @@ impl Write for EventFile {
 
 impl Target for EventFile {
     fn reopen(&mut self) -> io::Result<bool> {
-        let file = options().open(&self.path)?;
+        let file = growing_file::open(&self.path)?;
         self.bytes = file.metadata()?.len();
         self.file = file;
         Ok(self.bytes == 0)
@@ -107,9 +106,7 @@ impl Target for EventFile {
         if self.retry_at.is_some_and(|at| Instant::now() < at) || !self.is_full(line) {
             return Ok(false);
         }
-        let replaced =
-            fs::rename(&self.path, old_file(&self.path)).and_then(|()| options().open(&self.path));
-        match replaced {
+        match growing_file::replace(&self.path) {
             Ok(file) => {
                 self.file = file;
                 self.bytes = 0;
@@ -122,24 +119,6 @@ impl Target for EventFile {
             }
         }
     }
-}
-
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        // A named pipe without a reader must not block the start.
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
-    options
-}
-
-fn open(path: &Path) -> Result<File, Error> {
-    options().open(path).map_err(|source| Error::File {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Checks whether an event file can be written, and replaced if it has a limit.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::unix_socket::{self, SocketError};
-use crate::output::old_file::old_file;
+use crate::output::growing_file::old_file;
 
 /// The board file's `[events]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
