@@ -13,13 +13,13 @@ use crate::draw::timeline::{self, Point, Timeline};
 use crate::image;
 use crate::output::events::FatigueLine;
 
-/// Take a recording of eyes through the fatigue rules, and show what came of it
+/// Apply the fatigue rules to a recording of eye measurements
 ///
 /// FILE is comma-separated text: its first line names the columns, each further
 /// line is a face in a frame. Columns are time (in seconds), track, presence,
 /// left, right (how far each eye is open), left_valid, right_valid, valid (both
 /// eyes, 0 or 1), jaw, smile, gaze_down, covered, yaw, pitch, roll, box, reason
-/// and frame. time and one eye are enough; what is missing or empty is unknown.
+/// and frame. time and one eye are enough; missing columns and empty fields are unknown.
 /// A line with the reason acknowledged acknowledges the alarm.
 /// Settings in comment lines at the top (# drowsy = 0.15) are used, unless an
 /// option says otherwise.

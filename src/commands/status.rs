@@ -15,12 +15,12 @@ use crate::host::logging;
 /// How often `--wait` asks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Say how the running daemon is
+/// Report the state of the running daemon
 ///
 /// Asks at the control socket of the board file (`[control]`).
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 well, 1 running but not well (or its state cannot be told), 2 wrong usage,
+Exit codes: 0 well, 1 running but not well (or its answer cannot be read), 2 wrong usage,
 3 paused, 4 not running.
 
 Examples:
@@ -111,7 +111,7 @@ impl Daemon {
     }
 }
 
-/// Prints how the daemon is.
+/// Prints the state of the daemon.
 ///
 /// # Errors
 /// The board file cannot be read, or it has no control socket.

@@ -761,7 +761,7 @@ fn known_health() -> Health {
     }
 }
 
-/// What is said beside the reports: how the daemon is, what a reload came to, and
+/// What is said beside the reports: the daemon's health, what a reload came to, and
 /// a pause.
 fn lines_about_the_daemon(live: bool) -> Vec<String> {
     lines(None, live, |run| {

@@ -97,7 +97,7 @@ pub struct Events {
     socket_file: Option<unix_socket::SocketFile>,
 }
 
-/// Tells the readers of [`Events`] what no report says: how the daemon is, and
+/// Tells the readers of [`Events`] what no report says: the daemon's health, and
 /// what a reload came to.
 #[derive(Clone, Debug)]
 pub struct Announcer {
@@ -117,7 +117,7 @@ impl Announcer {
         self.announce(at, Body::Hello(Arc::new((hello, self.period))));
     }
 
-    /// Says how the daemon is. With a recording nothing is said, so that it
+    /// Reports the daemon's health. With a recording it reports nothing, so that it
     /// always gives the same lines. `change`: whether it is said because of a
     /// change. Allocates nothing.
     pub fn health(&self, health: Health, change: bool, at: (Timestamp, u64)) {
