@@ -112,6 +112,7 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
         daemon.look_at_temperature();
         daemon.obey_orders();
         daemon.look_at_pause();
+        daemon.look_at_baseline_button();
         daemon.look_at_health();
         match daemon.pipeline.step() {
             Step::Frame => notifier.status("streaming"),
@@ -609,18 +610,30 @@ impl Daemon {
                     self.paused_by_control = false;
                     self.state.remove(PAUSE);
                 }
-                Command::Baseline if self.board.face.files().is_none() => {
-                    result = Err(NO_FACE_NET.to_owned());
-                }
-                Command::Baseline => {
-                    info!("recording a baseline");
-                    self.pipeline.record_baseline();
-                }
+                Command::Baseline => result = self.begin_baseline(),
             }
             self.look_at_pause();
             order.finish(result);
             self.pipeline.leave_out_allocations_since(before);
         }
+    }
+
+    /// Begins to record a baseline, if a button asks for it.
+    fn look_at_baseline_button(&mut self) {
+        if self.pipeline.take_baseline_request()
+            && let Err(problem) = self.begin_baseline()
+        {
+            warn!("no baseline can be recorded: {problem}");
+        }
+    }
+
+    fn begin_baseline(&mut self) -> Result<(), String> {
+        if self.board.face.files().is_none() {
+            return Err(NO_FACE_NET.to_owned());
+        }
+        info!("recording a baseline");
+        self.pipeline.record_baseline();
+        Ok(())
     }
 
     /// Begins or ends a pause, if the control socket or a switch says so.

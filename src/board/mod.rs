@@ -439,7 +439,8 @@ angry = 7
     fn what_needs_a_face_net_is_refused_without_one() {
         let told = problems(&format!(
             "{CAMERA}[face]\nmodel = 'none'\neyes = './eyes'\npresence = 0.4\n\
-             [facing]\ncone_deg = 90\n[decide.baseline]\nmode = 'auto'\nstrength = 2\n"
+             [facing]\ncone_deg = 90\n[decide.baseline]\nmode = 'auto'\nstrength = 2\n\
+             [gpio]\nchip = 'x'\n[gpio.inputs]\nbaseline = 3\n"
         ));
         let expected = [
             "3: face: presence is 0.4 and presence_keep 0.5",
@@ -448,6 +449,7 @@ angry = 7
             "8: facing.cone_deg: must be a number from 5 to 60, is 90",
             "10: decide.baseline.mode: needs a face net to find quiet frames",
             "11: decide.baseline.strength: must be a number from 0 to 1, is 2",
+            "15: gpio.inputs.baseline: needs a face net to find quiet frames",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {

@@ -67,7 +67,7 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
     let watches_eyes = root.has("fatigue");
     let gpio = root
         .section("gpio")
-        .and_then(|section| gpio_section(section, watches_eyes));
+        .and_then(|section| gpio_section(section, watches_eyes, &face));
     let displays = root
         .sections("display")
         .into_iter()
@@ -508,7 +508,11 @@ fn fatigue_section(mut section: Section<'_, '_>, face: &FaceOptions) -> FatigueO
     FatigueOptions { rules, record }
 }
 
-fn gpio_section(mut section: Section<'_, '_>, watches_eyes: bool) -> Option<gpio::Options> {
+fn gpio_section(
+    mut section: Section<'_, '_>,
+    watches_eyes: bool,
+    face: &FaceOptions,
+) -> Option<gpio::Options> {
     let mut options = gpio::Options::default();
     let chip = section.string("chip").map(|found| found.value.to_owned());
     let chip_name = chip.clone().unwrap_or_default();
@@ -560,6 +564,14 @@ fn gpio_section(mut section: Section<'_, '_>, watches_eyes: bool) -> Option<gpio
     if let Some(mut inputs) = section.section("inputs") {
         options.acknowledge = input(&mut inputs, "acknowledge", &chip_name);
         options.pause = input(&mut inputs, "pause", &chip_name);
+        options.baseline = input(&mut inputs, "baseline", &chip_name);
+        if options.baseline.is_some() && face.model == ModelChoice::None {
+            inputs.reject_key(
+                "baseline",
+                "needs a face net to find quiet frames, but face.model is \"none\": remove that key \
+                 or this one",
+            );
+        }
         inputs.finish();
     }
     if let Some(patterns) = section.section("patterns") {

@@ -78,6 +78,7 @@ pub fn run(args: &Args) -> CommandResult {
         let inputs = [
             ("acknowledge", &options.acknowledge),
             ("pause", &options.pause),
+            ("baseline", &options.baseline),
         ];
         let inputs: Vec<_> = inputs
             .into_iter()

@@ -21,6 +21,8 @@ pub struct Changes {
     pub is_acknowledged: bool,
     /// Whether a switch asks for a pause.
     pub asks_pause: bool,
+    /// Whether a button was just pressed that asks for a baseline to be recorded.
+    pub asks_baseline: bool,
 }
 
 impl Changes {
@@ -29,6 +31,7 @@ impl Changes {
         edges: 0,
         is_acknowledged: false,
         asks_pause: false,
+        asks_baseline: false,
     };
 }
 

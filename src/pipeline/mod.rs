@@ -51,6 +51,8 @@ pub struct Pipeline {
     passed_over: u64,
     /// What outputs' switches said last.
     asks_pause: bool,
+    /// An output's button asks for a baseline, and nobody has taken that yet.
+    asks_baseline: bool,
     last: Last,
     rate: HalfRate,
     stats: Stats,
@@ -84,6 +86,7 @@ impl Pipeline {
             counted_before: Counts::default(),
             passed_over: 0,
             asks_pause: false,
+            asks_baseline: false,
             last: Last::new(),
             rate: HalfRate::default(),
             stats: Stats::new(),
@@ -175,6 +178,7 @@ impl Pipeline {
             self.stages.acknowledge();
         }
         self.asks_pause = heard.asks_pause;
+        self.asks_baseline |= heard.asks_baseline;
     }
 
     /// Begins a pause, changes who asks for it, or ends it if nobody does, and
@@ -295,6 +299,12 @@ impl Pipeline {
     /// Begins to collect [`Stats::recent`] anew.
     pub fn begin_period(&mut self) {
         self.stats.begin_period();
+    }
+
+    /// Whether a button that asks for a baseline was pressed since this was last
+    /// asked.
+    pub const fn take_baseline_request(&mut self) -> bool {
+        std::mem::replace(&mut self.asks_baseline, false)
     }
 
     /// Begins to record the baseline of the person before the camera, or begins
@@ -523,6 +533,7 @@ fn tell(
         all.edges += changes.edges;
         all.is_acknowledged |= changes.is_acknowledged;
         all.asks_pause |= changes.asks_pause;
+        all.asks_baseline |= changes.asks_baseline;
         if let Some(ready) = ready
             && changes.edges > 0
         {

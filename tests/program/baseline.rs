@@ -1,13 +1,19 @@
 //! `affectd baseline record`, and what a stored baseline does to a run.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use affectd::image::{LumaImage, read_luma};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::pictures::{affectd, lines, photo, stderr, stdout, write_gray};
+
+const LONG: Duration = Duration::from_secs(60);
 
 /// A folder for a board file and its state directory.
 struct Kiosk(TempDir);
@@ -147,6 +153,74 @@ fn what_cannot_be_recorded_says_why_and_what_to_do() {
         "{}",
         stderr(&output)
     );
+}
+
+/// A daemon that runs.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_running_daemon_records_a_baseline_where_the_board_allows_it() {
+    let kiosk = Kiosk::new();
+    let ask = |allow: &str, model: &str| {
+        let more = format!(
+            "fps = 5\nrepeat = true\n[face]\n{model}\n\
+             [control]\nsocket = 'control.sock'\nallow = {allow}"
+        );
+        let board = kiosk.board(&photo("biden.jpg"), &more);
+        let log = kiosk.0.path().join("log");
+        let child = Command::new(env!("CARGO_BIN_EXE_affectd"))
+            .args(["run", "--board"])
+            .arg(board)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let daemon = Daemon(child);
+        let started = Instant::now();
+        let socket = loop {
+            match UnixStream::connect(kiosk.0.path().join("control.sock")) {
+                Ok(socket) => break socket,
+                Err(error) => assert!(started.elapsed() < LONG, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        let mut socket = BufReader::new(socket);
+        writeln!(socket.get_mut(), "{{\"command\":\"baseline\"}}").unwrap();
+        let mut line = String::new();
+        socket.read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        (daemon, answer, log)
+    };
+
+    let (daemon, answer, _) = ask("[]", "");
+    assert_eq!(answer["ok"], false, "{answer}");
+    drop(daemon);
+    let (daemon, answer, _) = ask("['baseline']", "model = 'none'");
+    assert!(
+        answer["error"].as_str().unwrap().contains("face net"),
+        "{answer}"
+    );
+    drop(daemon);
+    assert!(!kiosk.baseline().exists());
+
+    let (_daemon, answer, log) = ask("['baseline']", "");
+    assert_eq!(answer, serde_json::json!({"ok": true}));
+    let started = Instant::now();
+    while !kiosk.baseline().exists() {
+        let log = fs::read_to_string(&log).unwrap();
+        assert!(started.elapsed() < LONG, "{log}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("a baseline was recorded"), "{log}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use affectd::observe::expression::Expression;
 use affectd::output::gpio::{
     Bank, FatigueRole, InputOptions, LineId, LineOptions, Lines, Options, Pattern, Role, SafeLevel,
 };
-use affectd::output::{Camera, FatigueReport, Output, PausedBy, Report};
+use affectd::output::{Camera, Changes, FatigueReport, Output, PausedBy, Report};
 use embedded_hal::digital::{ErrorKind, ErrorType, InputPin, OutputPin, PinState};
 
 /// The physical side: levels by line, a log of what happened, and the lines
@@ -699,18 +699,31 @@ fn a_line_follows_its_pattern_while_its_state_holds() {
 
 #[test]
 fn a_button_is_reported_once_per_press() {
+    let button = Some(InputOptions {
+        line: LineId::Name("button".to_owned()),
+        active_low: true,
+    });
     let options = Options {
         lines: vec![],
-        acknowledge: Some(InputOptions {
-            line: LineId::Name("button".to_owned()),
-            active_low: true,
-        }),
         ..options()
     };
+    let acknowledge = Options {
+        acknowledge: button.clone(),
+        ..options.clone()
+    };
+    reports_once_per_press(&acknowledge, |changes| changes.is_acknowledged);
+    let baseline = Options {
+        baseline: button,
+        ..options
+    };
+    reports_once_per_press(&baseline, |changes| changes.asks_baseline);
+}
+
+fn reports_once_per_press(options: &Options, is_reported: fn(Changes) -> bool) {
     let board = Board::default();
     // Held from the start.
     board.press("button", false);
-    let mut lines = Lines::new(board.clone(), &options).unwrap();
+    let mut lines = Lines::new(board.clone(), options).unwrap();
     let mut millis = 0;
     let mut pressed = |levels: &[bool]| {
         let told = levels.iter().map(|level| {
@@ -722,7 +735,7 @@ fn a_button_is_reported_once_per_press() {
                 camera: Camera::Streaming,
                 ..Report::default()
             });
-            changes.is_acknowledged
+            is_reported(changes)
         });
         told.filter(|told| *told).count()
     };
@@ -737,7 +750,7 @@ fn a_button_is_reported_once_per_press() {
     assert_eq!(pressed(&[true, false]), 1);
     board.0.borrow_mut().refusing.push("button".to_owned());
     assert_eq!(
-        Lines::new(board.clone(), &options).err().unwrap(),
+        Lines::new(board.clone(), options).err().unwrap(),
         ["button is taken"]
     );
 }

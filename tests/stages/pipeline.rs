@@ -241,6 +241,35 @@ fn lines(wires: &Wires) -> Lines<Wires> {
     Lines::new(wires.clone(), &options).unwrap()
 }
 
+/// An output whose button for a baseline is pressed in the second report.
+struct Pressed(u32);
+
+impl Output for Pressed {
+    fn update(&mut self, _: &Report<'_>) -> Changes {
+        self.0 += 1;
+        Changes {
+            asks_baseline: self.0 == 2,
+            ..Changes::NONE
+        }
+    }
+
+    fn finish(&mut self) {}
+}
+
+#[test]
+fn a_pressed_button_asks_for_one_baseline_until_that_is_taken() {
+    let script = Script::new(vec![Act::Nobody, Act::Nobody, Act::Nobody, Act::Nobody]);
+    let outputs: Vec<Box<dyn Output>> = vec![Box::new(Pressed(0)), Box::new(Ear::default())];
+    let mut pipeline = Pipeline::new(Box::new(script), stages_without_observers(), outputs);
+    pipeline.step();
+    assert!(!pipeline.take_baseline_request());
+    pipeline.step();
+    pipeline.step();
+    assert!(pipeline.take_baseline_request());
+    pipeline.step();
+    assert!(!pipeline.take_baseline_request());
+}
+
 #[test]
 fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
     let wires = Wires::default();

@@ -28,7 +28,8 @@ const LATE: Duration = Duration::from_secs(1);
 pub struct Lines<B: Bank> {
     bank: B,
     lines: Vec<Line<B::Pin>>,
-    button: Option<Button<B::Input>>,
+    acknowledge: Option<Button<B::Input>>,
+    baseline: Option<Button<B::Input>>,
     switch: Option<Switch<B::Input>>,
     min_pulse: Duration,
     safe_after: Duration,
@@ -127,7 +128,8 @@ impl<B: Bank> Lines<B> {
             let input = Input::request(&mut bank, chip, options.as_ref()?, purpose);
             input.map_err(|error| errors.push(error)).ok()
         };
-        let button = input(&options.acknowledge, "acknowledge").map(Button::new);
+        let acknowledge = input(&options.acknowledge, "acknowledge").map(Button::new);
+        let baseline = input(&options.baseline, "baseline").map(Button::new);
         let mut switch = input(&options.pause, "pause").map(Switch::new);
         // Whoever opens a camera asks before the first report.
         if let Some(switch) = &mut switch {
@@ -139,7 +141,8 @@ impl<B: Bank> Lines<B> {
         Ok(Self {
             bank,
             lines,
-            button,
+            acknowledge,
+            baseline,
             switch,
             min_pulse: options.min_pulse,
             safe_after: options.safe_after,
@@ -285,8 +288,14 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
 
 impl<B: Bank> Lines<B> {
     /// Whether the button was pressed since it was last read.
-    fn read_button(&mut self) -> bool {
-        let button = self.button.as_mut().filter(|_| !self.finished);
+    fn is_acknowledge_pressed(&mut self) -> bool {
+        let button = self.acknowledge.as_mut().filter(|_| !self.finished);
+        button.is_some_and(|button| button.is_pressed_now(&mut self.bank, self.now))
+    }
+
+    /// Whether the button was pressed since it was last read.
+    fn is_baseline_pressed(&mut self) -> bool {
+        let button = self.baseline.as_mut().filter(|_| !self.finished);
         button.is_some_and(|button| button.is_pressed_now(&mut self.bank, self.now))
     }
 
@@ -384,8 +393,9 @@ impl<B: Bank> Output for Lines<B> {
         self.show(report);
         Changes {
             edges: self.edges - before,
-            is_acknowledged: self.read_button(),
+            is_acknowledged: self.is_acknowledge_pressed(),
             asks_pause: self.read_switch(),
+            asks_baseline: self.is_baseline_pressed(),
         }
     }
 
@@ -395,7 +405,8 @@ impl<B: Bank> Output for Lines<B> {
             self.is_paused = false;
             self.make_safe();
             self.finished = true;
-            self.button = None;
+            self.acknowledge = None;
+            self.baseline = None;
             self.switch = None;
             for line in &mut self.lines {
                 line.pin = None;

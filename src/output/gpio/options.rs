@@ -86,6 +86,8 @@ pub struct Options {
     pub acknowledge: Option<InputOptions>,
     /// The switch that asks for a pause while it is on.
     pub pause: Option<InputOptions>,
+    /// The button that asks for a baseline to be recorded.
+    pub baseline: Option<InputOptions>,
     /// A line that went on stays on for at least this time. Default: 100 ms.
     pub min_pulse: Duration,
     /// Without a new frame for this time, lines go to their safe level.
@@ -100,6 +102,7 @@ impl Default for Options {
             lines: Vec::new(),
             acknowledge: None,
             pause: None,
+            baseline: None,
             min_pulse: Duration::from_millis(100),
             safe_after: Duration::from_millis(500),
         }
