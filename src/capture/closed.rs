@@ -1,4 +1,4 @@
-//! What stands in the place of a source that is closed.
+//! A placeholder for a closed source.
 
 use std::thread;
 use std::time::Duration;
@@ -10,13 +10,12 @@ use super::source::{Captured, Source};
 pub struct Closed {
     description: String,
     is_live: bool,
-    /// Why there are none, if that is a loss.
+    /// Why there are no frames, if that counts as a loss.
     lost: Option<String>,
 }
 
 impl Closed {
-    /// In the place of a source that is closed on purpose, and will be opened
-    /// later.
+    /// For a source that is closed on purpose and will be opened later.
     #[must_use]
     pub const fn on_purpose(description: String, is_live: bool) -> Self {
         Self {
@@ -26,7 +25,7 @@ impl Closed {
         }
     }
 
-    /// In the place of a live source that could not be opened.
+    /// For a live source that could not be opened.
     #[must_use]
     pub const fn lost(description: String, reason: String) -> Self {
         Self {

@@ -12,8 +12,8 @@ const INTERVALS: u32 = 3;
 /// Watches the time since the last whole frame.
 ///
 /// The source is lost after `stall_timeout`, but never before three intervals
-/// between frames, for which the longer of two counts: the requested or
-/// announced one, and the measured one.
+/// between frames have passed. The interval is the requested or announced one,
+/// or the measured one if that is longer.
 #[derive(Clone, Debug)]
 pub struct Stall {
     timeout: Duration,
@@ -100,7 +100,7 @@ impl Broken {
         self.count = 0;
     }
 
-    /// Why a source is lost that delivers no whole frame.
+    /// The reason for the loss of a source that delivers no whole frame.
     pub fn reason(&self, limit: Duration) -> String {
         let mut reason = format!("no whole frame for {:.1} s", limit.as_secs_f32());
         if self.count > 0 {

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DetectError {
     #[error(
-        "a scale factor of {0} is out of range: it must be from 1.01 (finest, slowest) to 10, and 1.1 to 1.3 is usual"
+        "a scale factor of {0} is out of range: it must be from 1.01 (finest, slowest) to 10; 1.1 to 1.3 is usual"
     )]
     ScaleFactor(f64),
     #[error(

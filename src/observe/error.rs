@@ -1,5 +1,5 @@
-//! Why a network could not look at a face. A file of its own, because cutting a
-//! face out fails as well as the networks that look at the cut.
+//! The errors of observing a face. They have a file of their own, because both
+//! the crop and the networks return them.
 
 use crate::frame::Rect;
 

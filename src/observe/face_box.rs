@@ -1,5 +1,5 @@
-//! Where a face is in the picture: what observers are asked about, and what one
-//! of them answers.
+//! Where a face is in the picture. Every observer gets such a box, and the face
+//! net returns a better one.
 
 use crate::frame::Rect;
 

@@ -170,7 +170,7 @@ struct Program {
 
 enum State {
     Running(Child),
-    /// Told to end.
+    /// It was asked to end.
     Ending {
         child: Child,
         kill_at: Instant,

@@ -220,7 +220,8 @@ impl Framer {
         }
     }
 
-    /// The same where no more bytes come: the last JPEG may lack its end marker.
+    /// As [`take`](Self::take), for the end of the stream: the last JPEG may
+    /// lack its end marker.
     pub fn take_last(&mut self, image: &mut LumaImage) -> Taken {
         let Self::Jpegs { splitter, spare } = self else {
             return Taken::More;

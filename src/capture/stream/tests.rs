@@ -268,7 +268,7 @@ fn pictures_without_an_end_marker_are_used() {
         panic!()
     };
     assert_eq!(found.sequence, 3);
-    // Or where the stream does.
+    // Or the last one ends with the stream.
     drop(pipe);
     let Captured::Frame(found) = source.next(LONG) else {
         panic!()

@@ -298,8 +298,8 @@ fn known(fourcc: u32) -> Option<PixelFormat> {
     })
 }
 
-/// All formats in one line, for errors: those that can be asked for with their
-/// sizes, of the others the names.
+/// All formats in one line, for errors: supported formats with their sizes, the
+/// others only by name.
 pub(super) fn list(formats: &[FormatInfo]) -> String {
     let mut parts: Vec<String> = formats
         .iter()

@@ -5,9 +5,9 @@
 /// `skip_next` carries over from one call to the next along a row.
 ///
 /// Within a run of failed windows every second one is skipped, starting with
-/// the one after the first, and including the one after the run. Backslashes
-/// escape each other in a string by the same rule, and the arithmetic is that
-/// of simdjson for them (G. Langdale, D. Lemire: "Parsing gigabytes of JSON per
+/// the one after the first, and including the one after the run. The same rule
+/// decides which backslashes in a string escape the next one. So the arithmetic
+/// is that of simdjson (G. Langdale, D. Lemire: "Parsing gigabytes of JSON per
 /// second", VLDB Journal 2019): an addition lets a carry run to the end of each
 /// run that starts at an odd place.
 pub(super) fn skipped(failed: u64, skip_next: &mut bool) -> u64 {

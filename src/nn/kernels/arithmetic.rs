@@ -164,7 +164,7 @@ impl Pool {
     }
 }
 
-/// Zero point and range in the forms that the ends of the vector kernels need.
+/// Zero point and range in the form that the vector kernels need at their end.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub zero: i16,

@@ -303,8 +303,8 @@ impl Windows for Depthwise {
     }
 
     fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
-        // SAFETY: a `Depthwise` is only made with the proof that AVX2 and FMA are
-        // there.
+        // SAFETY: a `Depthwise` is only made with the proof that the processor
+        // has AVX2 and FMA.
         unsafe {
             if geometry.stride[0] == 1 {
                 self.two_rows(geometry, rows, ends, output);

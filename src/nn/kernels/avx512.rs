@@ -229,8 +229,9 @@ fn bytes(first: __m512i, second: __m512i, ends: Ends) -> __m512i {
 #[derive(Debug)]
 struct Depthwise {
     channels: usize,
-    /// Block by block, in it for each of four vectors: bias, scale, offset, and for
-    /// each row of outputs made at once the weights of three columns.
+    /// For each block, for each of its four vectors: bias, scale, offset, and
+    /// for each row of outputs that is computed at once the weights of three
+    /// columns.
     packed: Aligned<i32>,
 }
 
@@ -312,8 +313,8 @@ impl Windows for Depthwise {
     }
 
     fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
-        // SAFETY: a `Depthwise` is only made with the proof that all of AVX-512 is
-        // there that is used.
+        // SAFETY: a `Depthwise` is only made with the proof that the processor
+        // has all of AVX-512 that is used.
         unsafe {
             if geometry.stride[0] == 1 {
                 self.outputs::<1, 2>(geometry, rows, ends, output);
@@ -346,8 +347,8 @@ impl Depthwise {
             let channel = 64 * block;
             let parts = self.packed[4 * part(OUTPUTS) * block..].as_ptr();
             let mask = first(channels - channel);
-            // SAFETY: the block's parts are there, and its channels of `mask` in
-            // each position of inputs and outputs.
+            // SAFETY: the block's parts exist, and so do its channels of `mask`
+            // in each position of inputs and outputs.
             unsafe {
                 let store = |bytes: __m512i, row: usize, x: usize, output: &mut [u8]| {
                     let at = row * out_line + x * channels + channel;

@@ -11,12 +11,12 @@ use std::fmt::Debug;
 use super::aligned::Aligned;
 use super::arithmetic::{Ends, Requantizer};
 
-/// What an instruction set does in a matrix product. A value proves that the
-/// processor has it.
+/// The part of a matrix product that depends on the instruction set. A value
+/// proves that the processor has the set.
 ///
 /// # Safety
-/// The methods that are unsafe may be called only where the processor has the
-/// instruction set, and inside of a function that is compiled for it.
+/// Call the unsafe methods only if the processor has the instruction set, and
+/// only inside of a function that is compiled for it.
 pub(super) trait Instructions: Copy + Debug + Send + Sync + 'static {
     /// A vector of sums, one for each of [`LANES`](Self::LANES) outputs.
     type Sums: Copy;

@@ -1,7 +1,7 @@
 //! What the 3x3 depthwise convolutions of all instruction sets have in common:
-//! how weights are packed, and in which order rows are computed. How a row is
-//! computed is written for each set, because each takes another number of
-//! channels, rows and outputs at once.
+//! how weights are packed, and in which order rows are computed. Each set has
+//! its own code for a row, because it computes another number of channels, rows
+//! and outputs at once.
 
 use std::fmt::Debug;
 

@@ -125,7 +125,7 @@ pub struct Depthwise {
     requantizer: Requantizer,
     /// A row of padding: the input's zero point.
     padding: Vec<u8>,
-    /// For windows that an instruction set has a kernel for.
+    /// The kernel of the instruction set, if it has one for this window.
     vectors: Option<Box<dyn Windows>>,
     /// Plain weights, if there are channels that `vectors` leaves over.
     weights: Vec<i8>,

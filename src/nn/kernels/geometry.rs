@@ -63,10 +63,11 @@ impl Geometry {
     }
 }
 
-/// Lays out the inputs of each output of a convolution one after another
-/// (`outputs x gathered inputs`: `taps x channels` and up to three filler
-/// bytes), as a matrix product reads them. `zero` is the padding, `first` the
-/// first row of outputs; there are as many as `output` has room for.
+/// Lays out the inputs of each output of a convolution one after another, as a
+/// matrix product reads them: `outputs x gathered inputs`, where the inputs of
+/// an output are `taps x channels` and up to three filler bytes. `zero` is the
+/// padding, `first` the first row of outputs. It computes as many rows as
+/// `output` has room for.
 pub fn gather(geometry: &Geometry, zero: u8, first: usize, input: &[u8], output: &mut [u8]) {
     let channels = geometry.channels;
     let across = geometry.window[1] * channels;

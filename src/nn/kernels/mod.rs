@@ -3,14 +3,15 @@
 //!
 //! Values are unsigned bytes with a zero point, in the order row, column,
 //! channel. A convolution is an exact i32 sum of products of bytes, turned into
-//! the next layer's bytes by [`Requantizer`]. What a kernel computes is defined by
-//! `scalar`, and every other kernel gives the same bits: sums of integers do
-//! not depend on their order, and the few f32 operations at the end are IEEE 754
-//! operations that all processors round alike.
+//! the next layer's bytes by [`Requantizer`]. `scalar` defines the results, and
+//! every other kernel gives the same bits: sums of integers do not depend on
+//! their order, and all processors round the few f32 operations at the end in
+//! the same way (IEEE 754).
 //!
-//! The matrix product is written once, in `dense`: an instruction set implements
-//! its trait `Instructions`. Of the depthwise convolution `depthwise` has what the
-//! sets share; they go over rows and columns in ways that differ too much.
+//! The matrix product is written once, in `dense`: an instruction set
+//! implements its trait `Instructions`. The depthwise convolution is written
+//! for each set, because the sets go through rows and columns in different
+//! ways; `depthwise` has the parts that they share.
 
 mod aligned;
 mod arithmetic;
@@ -115,7 +116,7 @@ mod tests {
         (
             (1usize..9, 1usize..9, prop_oneof![1usize..150, (1usize..10).prop_map(|n| 16 * n)]),
             prop_oneof![3 => Just([3usize, 3]), 1 => (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])],
-            // Instruction sets other than the scalar one know two strides.
+            // Only the scalar kernel supports strides other than these two.
             prop_oneof![3 => Just((1, 1)), 3 => Just((2, 2)), 1 => (1usize..4, 1usize..4)],
             (0usize..3, 0usize..3, 0usize..3, 0usize..3),
         )

@@ -128,7 +128,7 @@ impl Instructions for NeonDot {
 
     const WIDTH: usize = 1;
     const GROUP: usize = 4;
-    /// Four inputs four times: what a register holds.
+    /// A register has room for four groups of four inputs.
     const STEP: usize = 16;
     /// `sdot` takes signed inputs.
     const LESS: i32 = 128;
@@ -336,7 +336,8 @@ impl Windows for Depthwise {
     }
 
     fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
-        // SAFETY: a `Depthwise` is only made with the proof that NEON is there.
+        // SAFETY: a `Depthwise` is only made with the proof that the processor
+        // has NEON.
         unsafe { self.row(geometry, ends, rows, output) };
     }
 }
@@ -398,13 +399,14 @@ impl Depthwise {
 /// outputs side by side.
 #[derive(Debug)]
 struct DotDepthwise {
-    /// Block by block, in it for each row of outputs made at once, in it column by
-    /// column of the window.
+    /// In this order: block, row of outputs computed at once, column of the
+    /// window.
     weights: Aligned<i8>,
     parameters: Parameters,
 }
 
-/// One column of four rows for sixteen channels, four in a vector, less 128.
+/// One column of four rows for sixteen channels, four in a vector; 128 is
+/// subtracted from each byte.
 ///
 /// # Safety
 /// There are sixteen channels from `channel` on in each position.
@@ -469,7 +471,8 @@ impl Windows for DotDepthwise {
     }
 
     fn rows(&self, geometry: &Geometry, rows: &Rows<'_, 4>, ends: Ends, output: &mut [u8]) {
-        // SAFETY: this is only made with the proof that the dot product is there.
+        // SAFETY: this value is only made with the proof that the processor has
+        // the dot product.
         unsafe {
             if geometry.stride[0] == 1 {
                 self.outputs::<1, 2>(geometry, ends, rows, output);
