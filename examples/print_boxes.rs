@@ -30,7 +30,9 @@ impl Output for PrintBoxes {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let recording = std::env::args().nth(1).ok_or("which recording?")?;
+    let recording = std::env::args()
+        .nth(1)
+        .ok_or("give a recording as the argument")?;
     let source = capture::open(&capture::Options {
         source: recording.parse()?,
         pace: Pace::Fast,

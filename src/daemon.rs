@@ -188,7 +188,7 @@ struct ModelIdentity {
 }
 
 /// Builds the stages of a board and rehearses them with the worst frame of this
-/// size. A further model is loaded here and added as another observer.
+/// size. To add another model, load it here and add it as another observer.
 fn prepare(board: Board, size: (u32, u32)) -> Result<Prepared, AnyError> {
     if let Err(error) = memory::reserve(board.process.arena) {
         warn!("the system gives no memory for the frame arena (process.arena_kib): {error}");
@@ -288,19 +288,19 @@ fn stored_baseline(board: &Board, model: &str) -> Option<Rest> {
     }
 }
 
-const NO_FACE_NET: &str = "a baseline needs a face net, which tells when a face is at rest, and \
+const NO_FACE_NET: &str = "a baseline needs a face net, which detects when a face is at rest, but \
     this board has none: install the shipped one, or name one as face.model";
 
 /// How much longer than its patience a recording waits for frames.
 const FRAMES_MISSING: Duration = Duration::from_secs(10);
 
-/// Records the baseline of the person before the board's camera, shows on its
-/// displays how far that is, and stores it in the state directory. Returns the
-/// file. `tell` gets the progress after each frame.
+/// Records the baseline of the person in front of the board's camera, shows the
+/// progress on its displays, and stores the baseline in the state directory.
+/// Returns the file. Calls `tell` with the progress after each frame.
 ///
 /// # Errors
 /// The board has no face net or no state directory, a part cannot be opened, no
-/// frames come, or nobody was at rest before the camera for long enough.
+/// frames come, or no face in front of the camera was at rest for long enough.
 pub fn record_baseline(board: Board, mut tell: impl FnMut(&Progress)) -> Result<PathBuf, AnyError> {
     if board.face.files().is_none() {
         return Err(NO_FACE_NET.into());
@@ -362,8 +362,8 @@ pub fn record_baseline(board: Board, mut tell: impl FnMut(&Progress)) -> Result<
     stored.map(|()| directory.join(BASELINE))
 }
 
-/// The thread that prepares reloads. It is started before the loop gets a
-/// real-time priority and so never has one.
+/// The thread that prepares reloads. It starts before the loop gets a real-time
+/// priority, so it never has one.
 struct Workshop {
     jobs: Sender<Job>,
     prepared: Receiver<Result<Prepared, AnyError>>,
@@ -472,21 +472,21 @@ struct Daemon {
     capture: Option<capture::Options>,
     /// The options of the pipeline's outputs, in the same order.
     outputs: Vec<OutputOptions>,
-    /// Tells readers of events what no report says.
+    /// Sends the events that do not come from reports.
     announcer: Option<Announcer>,
     monitor: Monitor,
     known: Known,
     control: Option<Control>,
-    /// What the control socket says of this machine.
+    /// What the control socket reports about this machine's identity and model.
     hello: Arc<Hello>,
     lost_reason: Arc<str>,
     published: Instant,
-    /// `affectd pause` was the last order.
+    /// Whether the last command of a client was `pause`, not `resume`.
     paused_by_control: bool,
     /// When a source that could not be opened after a pause is tried again.
     reopen_at: Option<Instant>,
     thermometer: Option<Thermometer>,
-    /// What outlasts a restart.
+    /// The texts that outlast a restart.
     state: State,
     watchdog: Option<(watchdog::Options, HardwareWatchdog)>,
 }
@@ -565,9 +565,9 @@ impl Daemon {
             && let Some((hot, reason)) = thermometer.look()
         {
             if hot {
-                warn!(target: incident::TOO_HOT.target, "too hot ({reason}): about every other frame is passed over");
+                warn!(target: incident::TOO_HOT.target, "too hot ({reason}): about every other frame is skipped");
             } else {
-                info!(target: incident::TOO_HOT.target, "cool again ({reason}): all frames are taken");
+                info!(target: incident::TOO_HOT.target, "cool again ({reason}): no frames are skipped any more");
             }
             self.pipeline.set_hot(hot, reason);
         }
@@ -596,7 +596,7 @@ impl Daemon {
         }
     }
 
-    /// Does what clients of the control socket have ordered.
+    /// Executes the commands of clients of the control socket.
     fn obey_orders(&mut self) {
         while let Some(order) = self.control.as_ref().and_then(Control::take_order) {
             let before = memory::usage().system_here;
@@ -649,7 +649,7 @@ impl Daemon {
         }
         let allocated = memory::usage().system_here;
         if by != before {
-            // First of all the outputs, then what takes longer.
+            // First tell the outputs; the other work takes longer.
             self.pipeline.pause(by);
         }
         match (before.is_any(), by.is_any()) {
@@ -703,7 +703,7 @@ impl Daemon {
                 let is_first = self.reopen_at.is_none();
                 self.reopen_at = Some(Instant::now() + REOPEN);
                 if is_first {
-                    warn!(target: incident::CAMERA_LOST.target, "the camera cannot be opened after the pause: {error}; tried again");
+                    warn!(target: incident::CAMERA_LOST.target, "the camera cannot be opened after the pause: {error}; affectd tries again every few seconds");
                     let source = Closed::lost(capture.source.to_string(), error.to_string());
                     self.pipeline.replace_source(Box::new(source));
                 }
@@ -711,7 +711,7 @@ impl Daemon {
         }
     }
 
-    /// Stores a baseline that was recorded, or says why there is none.
+    /// Stores a recorded baseline, or logs why there is none.
     fn keep_baseline(&mut self, recorded: Result<Rest, Obstacle>) {
         let (state, model) = (&mut self.state, &self.model);
         self.pipeline.between_frames(|| match recorded {
@@ -723,8 +723,8 @@ impl Daemon {
         });
     }
 
-    /// Puts a prepared board into force, or says why the old one stays. Returns
-    /// stages that are not needed, or no longer.
+    /// Puts a prepared board into force, or logs why the old one stays. Returns
+    /// the stages that are not needed.
     ///
     /// # Errors
     /// A part of the old board that was closed cannot be opened again.
@@ -742,7 +742,7 @@ impl Daemon {
         let failure = replaced.as_ref().err().map(ToString::to_string);
         if let Some(error) = &failure {
             error!(target: incident::RELOAD.target, "the new board file is refused, and the old one stays in force: {error}");
-            // It was set before the new stages were tried out.
+            // The arena got its new size before the new stages were tried out.
             if let Err(error) = memory::reserve(self.board.process.arena) {
                 warn!("the frame arena keeps its new size: {error}");
             }
@@ -772,7 +772,7 @@ impl Daemon {
         stages
     }
 
-    /// Counts a reload, and tells readers of events what it came to.
+    /// Counts a reload, and sends its result to the readers of events.
     fn note_reload(&mut self, failure: Option<&str>) {
         match failure {
             None => self.known.reloads.done += 1,
@@ -976,14 +976,15 @@ impl Daemon {
 /// The name of the pause in the state directory.
 const PAUSE: &str = "pause";
 
-/// How often the control socket learns how things are, at least.
+/// The longest time between two snapshots for the control socket.
 const PUBLISH: Duration = Duration::from_secs(1);
 
 /// A source that cannot be opened after a pause is tried again after this time.
 const REOPEN: Duration = Duration::from_secs(5);
 
-/// Whether a source is closed for a pause: a camera, or the program that has it.
-/// Frames from a pipe are thrown away instead, and a recording stands still.
+/// Whether a source is closed for a pause: a camera, or the program that reads
+/// it. Frames from a pipe are thrown away instead, and a recording does not
+/// advance.
 const fn must_close(capture: &capture::Options) -> bool {
     matches!(
         capture.source,
@@ -994,7 +995,7 @@ const fn must_close(capture: &capture::Options) -> bool {
     )
 }
 
-/// In the place of a source that is closed for a pause.
+/// The placeholder for a source that is closed for a pause.
 fn closed(capture: &capture::Options) -> Closed {
     let is_live =
         !matches!(capture.source, SourceSpec::Command(_)) || capture.pace == Pace::Recorded;

@@ -11,14 +11,14 @@ use crate::incident::Incident;
 #[derive(Debug)]
 pub struct FaultLog {
     subject: String,
-    /// Of the first line of a run, and of the one that ends it.
+    /// The targets of the first line of a run, and of the line that ends it.
     targets: (&'static str, &'static str),
     count: u64,
     total: u64,
 }
 
 impl FaultLog {
-    /// A fault that has not happened yet; `subject` opens its log lines.
+    /// A fault that has not happened yet; its log lines begin with `subject`.
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
             subject: subject.into(),
@@ -28,15 +28,15 @@ impl FaultLog {
         }
     }
 
-    /// The same fault, whose lines tell of these incidents.
+    /// The same fault; its lines report these incidents.
     #[must_use]
     pub const fn telling(mut self, begin: Incident, end: Incident) -> Self {
         self.targets = (begin.target, end.target);
         self
     }
 
-    /// Logs the first of a run as a warning and counts the others. Tells
-    /// whether it was the first.
+    /// Logs the first fault of a run as a warning and counts the others. True
+    /// if it was the first.
     pub fn occurred(&mut self, message: &dyn fmt::Display) -> bool {
         self.count += 1;
         self.total += 1;

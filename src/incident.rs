@@ -1,5 +1,5 @@
-//! Rare events that matter to people who look after many machines. Their log
-//! lines have targets of their own, from which the journal's message id follows.
+//! Rare events that matter to people who look after many machines. Each has its
+//! own log target, which determines the message id in the journal.
 
 /// A kind of line that can be searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,8 @@ pub struct Report<'a> {
     pub faces: &'a [FaceReport],
     /// The decisions about eyes, if `[fatigue]` is on.
     pub fatigue: Option<FatigueReport<'a>>,
-    /// How far the recording of a baseline is, if one goes on or has just ended.
+    /// The progress of the recording of a baseline, if a recording continues or
+    /// has just ended.
     pub recording: Option<&'a Progress>,
     /// Since when there is no face, if frames come and there is none.
     pub nobody_since: Option<Timestamp>,
@@ -50,8 +51,7 @@ impl<'a> Report<'a> {
 pub struct FaceReport {
     /// Counts up from 1; stays with a face for as long as it is followed.
     pub id: u32,
-    /// The number of the place where the face is remembered, for
-    /// [`BySlot`](crate::track::BySlot).
+    /// The face's slot, for memory [`BySlot`](crate::track::BySlot).
     pub slot: Slot,
     /// The face's box in pixels of the frame.
     pub rect: Rect,
@@ -68,7 +68,7 @@ pub struct FaceReport {
 }
 
 impl FaceReport {
-    /// Which face this is. An output uses it to find what it remembers of the
+    /// Identifies the face. An output uses it to find its own data about the
     /// face.
     #[must_use]
     pub const fn key(&self) -> FaceKey {
@@ -92,11 +92,11 @@ pub struct FatigueReport<'a> {
     pub samples: &'a [FaceSample],
     /// Whether the alarm that is on was acknowledged.
     pub is_acknowledged: bool,
-    /// Whether an acknowledgement came with what is new: a recording needs it to
-    /// lead to the same events.
+    /// Whether the last frame took an acknowledgement. A recording of eyes
+    /// needs this, so that it leads to the same events when it is read again.
     pub took_acknowledgement: bool,
-    /// Whether the eyes were looked at since the last report: at a new frame, and
-    /// once a second without a camera.
+    /// Whether the eyes were evaluated since the last report: at a new frame,
+    /// and once a second without a camera.
     pub is_new: bool,
 }
 
@@ -110,13 +110,13 @@ pub enum Camera<'a> {
     Lost {
         reason: &'a str,
     },
-    /// Nobody is to be watched: the camera is closed.
+    /// During a pause: nobody is watched.
     Paused {
         by: PausedBy,
     },
 }
 
-/// Who asks for a pause. It lasts while any of them does.
+/// Who asks for a pause. It lasts as long as one of them asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PausedBy {
     /// `affectd pause`, or another client of the control socket.
@@ -126,7 +126,7 @@ pub struct PausedBy {
 }
 
 impl PausedBy {
-    /// Whether anybody does.
+    /// Whether there is a pause.
     #[must_use]
     pub const fn is_any(self) -> bool {
         self.control || self.gpio
@@ -145,10 +145,10 @@ impl Serialize for PausedBy {
     }
 }
 
-/// The same without the reason, for those who keep it.
+/// The camera's state without the reason, for code that stores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CameraState {
-    /// Not a single frame yet.
+    /// No frame has come yet.
     #[default]
     Starting,
     Streaming,
@@ -185,6 +185,6 @@ pub struct Shutdown<'a> {
     pub reason: &'a str,
     /// Frames that went through all stages.
     pub frames: u64,
-    /// What else was counted, by name.
+    /// Other counts, by name.
     pub counters: &'a [(&'a str, u64)],
 }

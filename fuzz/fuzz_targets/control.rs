@@ -1,5 +1,5 @@
-//! Clients of the control socket that send what they like, in pieces, read or do
-//! not, and go. An honest client gets its answer all the same.
+//! Clients of the control socket that send anything, in pieces, read or do not
+//! read, and leave. An honest client still gets its answers.
 #![no_main]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -40,7 +40,8 @@ fuzz_target!(|data: &[u8]| {
         });
         let mut clients: Vec<UnixStream> = Vec::new();
         let mut rest = data;
-        // A byte says what is done; for what is sent, the next one how much.
+        // A byte chooses the action; if bytes are sent, the next byte is their
+        // number.
         while let Some((&byte, after)) = rest.split_first() {
             rest = after;
             let which = usize::from(byte >> 3);
@@ -58,7 +59,8 @@ fuzz_target!(|data: &[u8]| {
                     let _ = clients[which % clients.len()].shutdown(std::net::Shutdown::Write);
                 }
                 4 if !clients.is_empty() => {
-                    // A request that is one, but for what stood before it.
+                    // A valid request, unless the client has sent other bytes
+                    // before it on the same line.
                     let _ = (&clients[which % clients.len()]).write(b"{\"command\":\"pause\"}\n");
                 }
                 _ if !clients.is_empty() && !rest.is_empty() => {

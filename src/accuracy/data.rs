@@ -1,9 +1,9 @@
 //! Pictures with known expressions: folders of pictures, Kaggle's
 //! `fer2013.csv`, and a mosaic of tiles with a table of labels and votes.
 //!
-//! No picture is left out silently: the caller asks for it ([`Selection`]), it
-//! is counted in [`DataSet::left_out`], or it is an error, as an unknown label
-//! is.
+//! No picture is left out silently: the caller asks for it ([`Selection`]), and
+//! [`DataSet::left_out`] counts it. Anything else, such as an unknown label, is
+//! an error.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};

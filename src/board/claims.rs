@@ -89,7 +89,7 @@ impl Claim {
         }
     }
 
-    /// What is wrong with a second claim to the same thing.
+    /// The message for a second claim to the same thing.
     pub(super) fn clash(&self, first: &Self) -> String {
         format!(
             "{} is already used by {} ({}); give one of them another",

@@ -1,19 +1,19 @@
-//! One number for all settings, to see at a glance which machines of many have
-//! the same ones.
+//! A hash of all settings, which shows at a glance which machines have the same
+//! settings.
 
 use super::Board;
 use crate::digest::sha256_hex;
 
 impl Board {
-    /// The SHA-256 of all settings in 64 hexadecimal digits, with the defaults of
-    /// keys that the file does not have, but without `id` and `name`. Another
-    /// version of affectd may give another number for the same file.
+    /// The SHA-256 of all settings in 64 hexadecimal digits, with the defaults
+    /// of keys that the file does not have, but without `id` and `name`.
+    /// Another version of affectd may give another hash for the same file.
     #[must_use]
     pub fn settings_sha256(&self) -> String {
         let settings = Self {
             id: None,
             name: String::new(),
-            // Where a key stands in the file is no setting.
+            // The place of a key in the file is not a setting.
             claims: Vec::new(),
             warnings: Vec::new(),
             ..self.clone()

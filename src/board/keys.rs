@@ -9,7 +9,7 @@ use crate::output::gpio;
 /// The longest time that a key accepts: an hour.
 pub(super) const HOUR_MS: u64 = 3_600_000;
 
-/// Puts a value that the file has in the place of the default.
+/// Replaces the default by the file's value, if there is one.
 pub(super) fn set<T>(option: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *option = value;

@@ -1,8 +1,8 @@
-//! Board files that lie above each other: a later one wins key by key.
+//! Board files in layers: a later file wins key by key.
 //!
-//! The texts of all files share one range of places: each is preceded by as many
-//! blanks as the files before it are long, so that a place says which file it is
-//! in, and what is parsed can be merged as it is.
+//! The texts of all files share one range of places: before each text come as
+//! many blanks as the earlier files are long. So a place shows in which file it
+//! is, and the parsed files can be merged unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -99,7 +99,8 @@ pub fn merge<'t>(into: &mut DeTable<'t>, over: DeTable<'t>) {
                 }
             }
             _ => {
-                // With the key, whose place would stay that of the earlier one.
+                // Also replace the key: it has a place too, which must be that
+                // of the later file.
                 into.remove(name.as_str());
                 into.insert(key, value);
             }
@@ -183,7 +184,7 @@ pub fn effective(layers: &[Layer], table: &DeTable<'_>) -> String {
     text
 }
 
-/// A key that stands in a section, or one in quotes.
+/// A key as TOML writes it: in quotes if it needs them.
 fn quoted(key: &str) -> String {
     let is_bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if !key.is_empty() && key.bytes().all(is_bare) {

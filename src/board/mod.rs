@@ -42,9 +42,9 @@ pub enum BoardError {
     },
     /// The file is not UTF-8 text; `found` says what it is.
     Encoding { path: PathBuf, found: String },
-    /// What is wrong, all of it, by file and line.
+    /// All errors, by file and line.
     Problems(Vec<Problem>),
-    /// There is none.
+    /// There is no board file.
     Nowhere(Places),
 }
 
@@ -93,7 +93,7 @@ impl std::error::Error for BoardError {
     }
 }
 
-/// Which files say what is wired where.
+/// Which board files are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoardSource {
     /// This file alone.
@@ -165,7 +165,7 @@ impl Board {
     /// Reads and checks board files, without touching hardware.
     ///
     /// # Errors
-    /// A file cannot be read, or everything that is wrong.
+    /// A file cannot be read, or has errors; the error lists all of them.
     pub fn load(source: &BoardSource) -> Result<Self, BoardError> {
         let (board, problems) = Self::read(&source.layers()?);
         if problems.is_empty() {
@@ -175,8 +175,8 @@ impl Board {
         }
     }
 
-    /// Reads what can be read of board files that may have problems, and counts
-    /// them: for questions that a file with errors elsewhere answers as well.
+    /// Reads as much as possible of board files that may have errors, and
+    /// counts the errors. For commands that need only a part of the file.
     ///
     /// # Errors
     /// A file cannot be read, or it is not text.
@@ -218,7 +218,7 @@ impl Board {
     }
 }
 
-/// A board file is some kilobytes; `/dev/zero` has no end.
+/// A board file has some kilobytes; `/dev/zero` has no end.
 const LONGEST: u64 = 1 << 20;
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

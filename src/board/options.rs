@@ -13,7 +13,7 @@ use crate::{capture, control, decide, detect, track};
 /// A valid board file.
 #[derive(Clone, Debug)]
 pub struct Board {
-    /// Which one of many this is, for programs; `None` for
+    /// The machine's id, for programs; `None` for
     /// [`identity::machine`](crate::host::identity::machine).
     pub id: Option<String>,
     /// A name for logs and the display's first picture.

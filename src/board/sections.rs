@@ -24,7 +24,7 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
         let is_valid = check_id(found.value);
         if !is_valid {
             found.reject(
-                "must be 1 to 64 letters, digits, '-' or '_', as it becomes a part of topics",
+                "must be 1 to 64 letters, digits, '-' or '_', because it becomes a part of MQTT topics",
             );
         }
         is_valid.then(|| found.value.to_owned())
@@ -109,7 +109,7 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
     }
 }
 
-/// Whether this can stand in a topic of MQTT or the name of a node of ROS.
+/// Whether this can be a part of an MQTT topic or of a ROS node's name.
 fn check_id(id: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
@@ -320,7 +320,7 @@ fn track_section(mut section: Section<'_, '_>) -> track::Options {
     options
 }
 
-/// Its thresholds are the tracker's.
+/// Its thresholds become options of the tracker.
 fn face_section(mut section: Section<'_, '_>, track: &mut track::Options) -> FaceOptions {
     let probability = |p: f64| p as f32;
     set(

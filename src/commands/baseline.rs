@@ -15,9 +15,9 @@ use crate::decide::baseline::{Mode, Obstacle, Progress};
 
 /// Record how a person looks at rest
 ///
-/// Every face is compared with an average one, so that a person whose resting
-/// mouth turns down may be "sad" all day. Where one person uses the machine, a
-/// recorded baseline corrects that: [decide.baseline] mode = "stored".
+/// affectd compares every face with an average one, so a person whose resting
+/// mouth turns down may be "sad" all day. If only one person uses the machine,
+/// a recorded baseline corrects that: [decide.baseline] mode = "stored".
 #[derive(clap::Args)]
 #[allow(
     rustdoc::broken_intra_doc_links,
@@ -33,12 +33,14 @@ enum Action {
     Record(RecordArgs),
 }
 
-/// Record the person before the camera, and store it in [state] directory
+/// Record the person in front of the camera, and store the baseline in the
+/// [state] directory
 ///
-/// Takes 5 seconds at rest: one person alone, the face to the camera, eyes open,
-/// mouth shut, no smile. Gives up after 30 seconds and says what was missing. The
-/// board's displays show the countdown. Only numbers are stored, no picture.
-/// Needs the camera for itself: stop a running affectd first.
+/// This takes 5 seconds at rest: one person alone, the face to the camera, eyes
+/// open, mouth shut, no smile. After 30 seconds the command gives up and says
+/// what was missing. The board's displays show the countdown. Only numbers are
+/// stored, no picture. No other program may use the camera: stop a running
+/// affectd first.
 #[derive(clap::Args)]
 #[allow(
     rustdoc::broken_intra_doc_links,

@@ -132,7 +132,7 @@ fn hardware(board: &Board, findings: &mut Findings) {
         findings.note("record", answer.map_err(Into::into));
     }
     if let Some(options) = &board.control {
-        let made = control::probe(options).map(|()| "can be made".to_owned());
+        let made = control::probe(options).map(|()| "can be created".to_owned());
         findings.note("control", made.map_err(Into::into));
     }
     if let Some(options) = &board.thermal {

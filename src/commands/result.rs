@@ -1,5 +1,5 @@
-//! What a command gives back to `main`. A file of its own, so that commands do
-//! not use the list of commands.
+//! What a command returns to `main`. It has a file of its own, so that commands
+//! do not use the list of commands.
 
 use std::process::ExitCode;
 

@@ -17,7 +17,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Report the state of the running daemon
 ///
-/// Asks at the control socket of the board file (`[control]`).
+/// Asks the daemon through the control socket that the board file names
+/// (`[control]`).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 well, 1 running but not well (or its answer cannot be read), 2 wrong usage,
@@ -57,8 +58,8 @@ pub struct PauseArgs {
 
 /// End a pause that `affectd pause` began
 ///
-/// The board file must allow it: `[control] allow = ["pause", "resume"]`. A switch
-/// (`[gpio.inputs] pause`) goes on holding its own pause.
+/// The board file must allow it: `[control] allow = ["pause", "resume"]`. A
+/// pause by a switch (`[gpio.inputs] pause`) continues.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 resumed, 1 refused or failed, 2 wrong usage, 4 not running.
@@ -94,8 +95,7 @@ impl Daemon {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
-        // A file with errors does not keep a daemon from running that read it
-        // before they were made.
+        // A daemon may still run that read the file before it had these errors.
         let (board, problems) = match Board::load_in_part(&BoardSource::of(self.board.clone())) {
             Err(BoardError::Nowhere(_)) => return Ok(control::default_socket()),
             loaded => loaded?,

@@ -1,5 +1,5 @@
-//! `affectd test-outputs`: shows whoever has wired a board that each wire does
-//! what the board file says, without a face.
+//! `affectd test-outputs`: tests without a face whether each wire of a board
+//! does what the board file says.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> CommandResult {
         && let Ok(status) = client::ask(&control.socket, "status")
     {
         return Err(format!(
-            "affectd runs (process {}), and has the lines and displays; stop it first: \
+            "affectd is running (process {}) and uses the lines and displays; stop it first: \
              systemctl stop affectd",
             status["pid"]
         )

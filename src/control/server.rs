@@ -287,7 +287,7 @@ impl Server {
                 &format!("'{command}' is not allowed; add it to control.allow in the board file"),
             );
         }
-        info!("{command} ordered by {}", client.peer);
+        info!("{command} requested by {}", client.peer);
         let (done, result) = mpsc::sync_channel(1);
         let result = match self.to_loop.send(Order { command, done }) {
             Ok(()) => result.recv_timeout(LOOP_PATIENCE).unwrap_or_else(|_| {

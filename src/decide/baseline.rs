@@ -11,9 +11,10 @@
 //! which was recorded before.
 //!
 //! A frame is quiet if the face looks towards the camera with open eyes, a shut
-//! mouth and no smile, by the face networks and not by the classifier, whose
-//! answer is corrected, and if the classifier's answer has not just changed. So
-//! a smile that lasts a minute does not count as rest.
+//! mouth and no smile, and if the classifier's answer has not just changed. The
+//! face networks measure eyes, mouth and smile, because the classifier's answer
+//! is the one to correct. So a smile that lasts a minute does not count as
+//! rest.
 
 mod learned;
 mod quiet;
@@ -50,7 +51,7 @@ pub enum Mode {
     Off,
     /// Each face's own baseline, from its quiet frames.
     Auto,
-    /// One that was recorded, for all faces: where one person uses the machine.
+    /// A recorded baseline for all faces: for a machine that one person uses.
     Stored,
 }
 

@@ -107,7 +107,8 @@ impl Decider {
     /// faces.
     pub fn take_options_of(&mut self, other: &Self) {
         self.baselines.set_options(*other.baselines.options());
-        // One that could not be written to a file lasts until the process ends.
+        // The other decider has no baseline if it could not be written to a
+        // file. Then the present one stays until the process ends.
         if let Some(stored) = other.baselines.stored() {
             self.baselines.set_stored(Some(stored));
         }

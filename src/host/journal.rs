@@ -1,12 +1,13 @@
 //! systemd's journal: lines with a priority and with fields.
 //!
-//! Where standard error leads to the journal, a line has its priority before it
-//! (`sd-daemon(3)`), and a line about an [`incident`] is sent to the journal's own
-//! socket by its native protocol (`systemd-journald.service(8)`), which has fields.
-//! Not all are: journald looks up the unit of what comes by the socket from the
-//! process, which may have ended by then, so the last lines would be lost to
-//! `journalctl --unit`. The crate systemd-journal-logger would also send from the
-//! thread that logs, which here is the loop.
+//! If standard error leads to the journal, each line begins with its priority
+//! (`sd-daemon(3)`). Only a line about an [`incident`] goes to the journal's
+//! own socket, because the protocol of this socket has fields
+//! (`systemd-journald.service(8)`). The other lines do not go there, because
+//! journald finds the unit of a message on the socket by its process. If the
+//! process has ended by then, `journalctl --unit` does not show the message, so
+//! the last lines would be missing. The crate systemd-journal-logger is not
+//! used: it also sends from the thread that logs, which here is the loop.
 
 use std::fmt::Write as _;
 use std::io;
@@ -27,7 +28,7 @@ pub struct Journal {
     socket: UnixDatagram,
 }
 
-/// A line, as the journal takes it and as text.
+/// A line, in the journal's format and as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     fields: Vec<u8>,
@@ -37,7 +38,7 @@ pub struct Entry {
 }
 
 impl Journal {
-    /// Opens a way to the journal. journald may be absent by now, or come later.
+    /// Opens a socket for messages to the journal. journald may start later.
     ///
     /// # Errors
     /// The system gives no socket.
@@ -47,14 +48,14 @@ impl Journal {
         })
     }
 
-    /// Sends a line to the journal, or writes it to `otherwise`, however long that
-    /// takes.
+    /// Sends a line to the journal. If that fails, passes its text to
+    /// `otherwise`, however long that takes.
     pub fn send(&self, entry: &Entry, otherwise: impl FnOnce(&[u8])) {
         self.send_to(Path::new(SOCKET), entry, otherwise);
     }
 
     fn send_to(&self, socket: &Path, entry: &Entry, otherwise: impl FnOnce(&[u8])) {
-        // By name each time: journald may have been started again.
+        // By its path each time, because journald may have been started again.
         if self.socket.send_to(&entry.fields, socket).is_err() {
             otherwise(&entry.text);
         }
@@ -116,7 +117,7 @@ impl Entry {
     }
 }
 
-/// The priority as `syslog(3)` counts.
+/// The priority in the numbers of `syslog(3)`.
 const fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -197,7 +198,7 @@ mod tests {
         let mut written = Vec::new();
         journal.send_to(&path, &entry, |text| written.extend_from_slice(text));
         assert_eq!(written, b"<6>here\n");
-        // It comes later.
+        // journald starts later.
         let server = UnixDatagram::bind(&path).unwrap();
         journal.send_to(&path, &entry, |_| panic!("the journal is there"));
         let mut bytes = [0; 512];

@@ -91,7 +91,8 @@ pub fn flush() {
     }
 }
 
-/// Makes what is formatted for the log outlast the memory of a frame.
+/// Formats log lines outside of the frame's arena, because they outlive the
+/// frame.
 struct Logger {
     inner: env_logger::Logger,
     /// Where lines go instead if standard error leads to the journal.
@@ -161,7 +162,7 @@ enum Line {
 
 struct State {
     lines: VecDeque<Line>,
-    /// Lines that were left out since the last one that was not.
+    /// Lines that were dropped since the last one that was kept.
     left_out: u64,
     /// The thread is writing a line.
     writing: bool,
@@ -174,7 +175,7 @@ impl State {
         self.lines.is_empty() && self.left_out == 0 && !self.writing
     }
 
-    /// A line that says how many were left out, if some were.
+    /// A line that says how many lines were dropped, if any.
     fn note(&mut self) -> Option<Line> {
         let count = std::mem::take(&mut self.left_out);
         (count > 0).then(|| {
@@ -274,7 +275,7 @@ impl Queue {
                 (Line::Entry(entry), Some(journal)) => {
                     journal.send(entry, |text| write_out(file, text));
                 }
-                // Entries are made where there is a journal only.
+                // Entries exist only if there is a journal.
                 (Line::Entry(_), None) => {}
             }
             let mut state = self.lock();

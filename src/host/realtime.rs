@@ -155,8 +155,8 @@ pub fn unlock_memory() {
     let _ = munlockall();
 }
 
-/// Runs this thread under `SCHED_FIFO`. Threads that it starts later would run
-/// so too: call this after all threads are started.
+/// Runs this thread under `SCHED_FIFO`. Threads that it starts later would
+/// inherit this: call this function after all threads are started.
 ///
 /// # Errors
 /// The process lacks the privilege, or the priority is not from 1 to 99.

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// `panic`.
 ///
 /// # Panics
-/// If told to.
+/// If the file says `panic`.
 pub fn obey() {
     let Some(path) = std::env::var_os("AFFECTD_RIG") else {
         return;

@@ -90,8 +90,8 @@ impl Notifier {
         self.send_surely(format_args!("STOPPING=1\n"));
     }
 
-    /// One line on how things are, for `systemctl status`. Sent only when it
-    /// differs from the last one.
+    /// Sets the line that `systemctl status` shows. Sent only when it differs
+    /// from the last one.
     pub fn status(&mut self, status: &str) {
         if self.socket.is_none() || status == self.status {
             return;

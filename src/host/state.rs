@@ -174,9 +174,9 @@ impl Writer {
                         }
                         Err(error) => {
                             fault.occurred(&format_args!(
-                                "{} cannot be written: {error}; what affectd keeps there now \
-                                 lasts until it ends: let its user write there, or name another \
-                                 directory as state.directory",
+                                "{} cannot be written: {error}; until this is repaired, its contents \
+                                 are lost when affectd ends: let affectd's user write there, or name \
+                                 another directory as state.directory",
                                 job.name
                             ));
                         }

@@ -141,7 +141,7 @@ impl Thermometer {
 }
 
 fn read_number(path: &Path, parse: fn(&str) -> Option<f32>) -> io::Result<f32> {
-    // On the stack: this goes on while frames are processed.
+    // On the stack, because this runs while frames are processed.
     let mut bytes = [0; 64];
     let length = File::open(path)?.read(&mut bytes)?;
     std::str::from_utf8(&bytes[..length])

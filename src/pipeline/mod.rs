@@ -45,11 +45,11 @@ pub struct Pipeline {
     source: Box<dyn Source>,
     stages: Stages,
     outputs: Vec<Box<dyn Output>>,
-    /// What sources counted that were replaced.
+    /// The counts of earlier sources, which were replaced.
     counted_before: Counts,
-    /// Frames passed over because the machine was too hot.
+    /// Frames that were skipped because the machine was too hot.
     passed_over: u64,
-    /// What outputs' switches said last.
+    /// Whether a switch of an output asked for a pause when it was last read.
     asks_pause: bool,
     /// An output's button asks for a baseline, and nobody has taken that yet.
     asks_baseline: bool,
@@ -154,13 +154,13 @@ impl Pipeline {
     /// A step of a pause: no frame goes through the stages.
     fn step_paused(&mut self) -> Step {
         if self.source.is_live() {
-            // Who writes frames into a pipe is not to be held up.
+            // A program that writes frames into a pipe must not have to wait.
             if matches!(self.source.next(PATIENCE), Captured::Ended) {
                 return Step::Ended;
             }
             self.last.timestamp = self.last.timestamp.max(Timestamp::now());
         } else {
-            // A recording stands still.
+            // A recording does not advance.
             std::thread::sleep(PATIENCE);
         }
         let heard = tell(
@@ -181,10 +181,10 @@ impl Pipeline {
         self.asks_baseline |= heard.asks_baseline;
     }
 
-    /// Begins a pause, changes who asks for it, or ends it if nobody does, and
-    /// reports so at once. While it lasts no frame is looked at; the faces before
-    /// it are forgotten. A source that is to be closed must be replaced
-    /// ([`Pipeline::replace_source`]).
+    /// Begins a pause, changes who asks for it, or ends it if nobody asks for
+    /// it, and reports this at once. During a pause no frame goes through the
+    /// stages; the faces before it are forgotten. To close the source, replace
+    /// it ([`Pipeline::replace_source`]).
     pub fn pause(&mut self, by: PausedBy) {
         if by == self.last.paused_by {
             return;
@@ -213,7 +213,7 @@ impl Pipeline {
         self.asks_pause
     }
 
-    /// Why the camera was lost last; empty if it never was.
+    /// Why the camera was lost the last time; empty if it was never lost.
     #[must_use]
     pub fn lost_reason(&self) -> &str {
         &self.last.lost_reason
@@ -290,7 +290,8 @@ impl Pipeline {
         self.counted_before + self.source.counts()
     }
 
-    /// Frames passed over since the start because the machine was too hot.
+    /// Frames that were skipped since the start because the machine was too
+    /// hot.
     #[must_use]
     pub const fn passed_over(&self) -> u64 {
         self.passed_over
@@ -307,27 +308,27 @@ impl Pipeline {
         std::mem::replace(&mut self.asks_baseline, false)
     }
 
-    /// Begins to record the baseline of the person before the camera, or begins
-    /// again. Needs a verifier ([`Stages::with_verifier`]): without one it fails,
-    /// because no face is seen at rest.
+    /// Begins to record the baseline of the person in front of the camera, or
+    /// begins again. Needs a verifier ([`Stages::with_verifier`]): without one
+    /// the recording fails, because no face is seen at rest.
     pub fn record_baseline(&mut self) {
         self.stages.record_baseline();
     }
 
-    /// How far the recording of a baseline is; `None` if none goes on or has just
-    /// ended.
+    /// The progress of the recording of a baseline; `None` unless a recording
+    /// continues or has just ended.
     #[must_use]
     pub const fn recording(&self) -> Option<&Progress> {
         self.stages.recording()
     }
 
-    /// The outcome of a recording that has ended, once. A recorded baseline is in
-    /// force already, where the mode is `stored`.
+    /// Returns the outcome of a recording that has ended, once. In the mode
+    /// `stored`, a recorded baseline is already in force.
     pub fn take_recorded(&mut self) -> Option<Result<Rest, Obstacle>> {
         self.stages.take_recorded()
     }
 
-    /// Whether a camera is being waited for.
+    /// Whether the loop waits for a camera.
     #[must_use]
     pub fn is_waiting_for_camera(&self) -> bool {
         self.last.camera != CameraState::Streaming
@@ -377,8 +378,8 @@ impl Pipeline {
         self.last.is_hot
     }
 
-    /// Reports as before the first frame, so that GPIO lines go to their safe
-    /// level. The next frame ends that. A pause goes on.
+    /// Reports the state before the first frame, so that GPIO lines go to their
+    /// safe level. The next frame ends this state. A pause continues.
     pub fn suspend(&mut self) {
         self.last.camera = self.last.without_frames();
         let report = self.last.report(&[]);
@@ -518,8 +519,8 @@ impl Last {
     }
 }
 
-/// `ready`: since when the report's frame was there, if it is a new one. Returns
-/// what all outputs together changed and heard.
+/// `ready`: when the report's frame arrived, if it is a new one. Returns the
+/// changes of all outputs together.
 fn tell(
     outputs: &mut [Box<dyn Output>],
     report: &Report<'_>,

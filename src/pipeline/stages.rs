@@ -133,7 +133,8 @@ impl Stages {
             }
         }
         let usage = memory::usage();
-        // Only this thread's, because the loop may run meanwhile.
+        // Only the overflows of this thread, because the loop may run
+        // meanwhile.
         if usage.arena > 0 && usage.overflows_here > before.overflows_here {
             return Err(ArenaTooSmall {
                 width,
@@ -191,13 +192,13 @@ impl Stages {
         &self.faces
     }
 
-    /// Begins to record the baseline of the person before the camera.
+    /// Begins to record the baseline of the person in front of the camera.
     pub fn record_baseline(&mut self) {
         self.recording = Some(Recording::default());
         self.recorded = None;
     }
 
-    /// How far the recording of a baseline is.
+    /// The progress of the recording of a baseline.
     #[must_use]
     pub const fn recording(&self) -> Option<&Progress> {
         match &self.recording {
@@ -206,12 +207,12 @@ impl Stages {
         }
     }
 
-    /// The outcome of a recording that has ended, once.
+    /// Returns the outcome of a recording that has ended, once.
     pub const fn take_recorded(&mut self) -> Option<Result<Rest, Obstacle>> {
         self.recorded.take()
     }
 
-    /// Goes on with the recording of a baseline.
+    /// Continues the recording of a baseline.
     fn record(&mut self, now: Timestamp) {
         let Some(recording) = &mut self.recording else {
             return;
@@ -237,8 +238,8 @@ impl Stages {
         }
     }
 
-    /// Decides on the eyes of all faces that are followed. Those that count were
-    /// looked at already.
+    /// Decides on the eyes of all followed faces. Faces that count were already
+    /// observed.
     fn watch_eyes(&mut self, luma: &LumaView<'_>, now: Timestamp, stats: &mut Stats) {
         let Some(mut eyes) = self.eyes.take() else {
             return;

@@ -81,10 +81,10 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
     pub frames: u64,
-    /// What half of them took at most, from being there to being with all
-    /// outputs.
+    /// The median time from the arrival of a frame to the end of the reports to
+    /// all outputs.
     pub p50: Option<Duration>,
-    /// What 99 of 100 took at most.
+    /// The same time, as the 99th percentile.
     pub p99: Option<Duration>,
 }
 

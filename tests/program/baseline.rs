@@ -71,7 +71,7 @@ fn a_recorded_face_is_neutral_from_then_on() {
     assert!(output.status.success(), "{}", stderr(&output));
     let countdown: Vec<_> = said
         .lines()
-        .filter_map(|line| line.strip_prefix("look at the camera as you are: "))
+        .filter_map(|line| line.strip_prefix("look at the camera and relax: "))
         .collect();
     assert_eq!(countdown, ["5 s", "4 s", "3 s", "2 s", "1 s"], "{said}");
     assert!(
@@ -86,7 +86,7 @@ fn a_recorded_face_is_neutral_from_then_on() {
     let neutral = |of: &Value| of["neutral"].as_f64().unwrap();
     let (corrected, raw) = (&face["probabilities"], &face["raw_probabilities"]);
     assert!(neutral(corrected) > neutral(raw), "{face}");
-    // Whom it was not recorded of it does not make neutral.
+    // A smile of another person does not become neutral.
     let (smile, _) = kiosk.first_face(&photo("astronaut.jpg"));
     assert!(
         smile["probabilities"]["happy"].as_f64().unwrap() > 0.5,
@@ -115,7 +115,7 @@ fn what_cannot_be_recorded_says_why_and_what_to_do() {
     for (picture, words) in [
         (
             photo("coffee.jpg"),
-            "nobody is there: step before the camera",
+            "nobody is there: step in front of the camera",
         ),
         (
             two,
@@ -242,7 +242,7 @@ fn a_stored_baseline_that_cannot_be_used_is_not_fatal() {
     assert!(log.contains("the stored baseline is damaged"), "{log}");
     assert!(aside.is_file() && !kiosk.baseline().exists());
 
-    // That of another classifier is not damaged, and stays.
+    // The baseline of another classifier is not damaged, and its file stays.
     fs::write(kiosk.baseline(), good.replace("mobilenet", "other_net")).unwrap();
     let (face, log) = kiosk.first_face(&picture);
     assert!(face.get("baseline").is_none(), "{face}");

@@ -280,7 +280,7 @@ fn a_pause_closes_the_camera_and_outlasts_a_restart() {
     assert!(place.has_producer());
     assert_eq!(code(&place.command(&WAIT)), Some(0));
     let log = place.log();
-    assert!(log.contains("resume ordered by process"), "{log}");
+    assert!(log.contains("resume requested by process"), "{log}");
     assert!(log.contains("the pause is over"), "{log}");
 
     // The kill was a restart; the end that follows is none.

@@ -1,14 +1,14 @@
-//! What is known of a face's answer at rest so far: an estimate that grows with
-//! each quiet frame, and the answer of the last second, with which a frame is
-//! compared.
+//! What was learned about a face at rest so far: an estimate of the
+//! classifier's answer, to which each quiet frame adds, and the mean answer of
+//! the last second, with which each frame is compared.
 
 use std::time::Duration;
 
 use super::rest::Rest;
 use crate::decide::clock::FrameClock;
 
-/// The most that a log probability of a quiet face differs from the mean of the
-/// last second, in nats.
+/// The largest difference between a log probability of a quiet face and the
+/// mean of the last second, in nats.
 const QUIET_CHANGE: f32 = 0.7;
 /// The time constant of the mean answer with which a frame is compared.
 const RECENT: Duration = Duration::from_secs(1);

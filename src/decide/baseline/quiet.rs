@@ -9,7 +9,7 @@ use crate::observe::FaceObservation;
 const QUIET_ANGLE: f32 = 20.0;
 /// The least openness of a quiet face's eyes.
 const QUIET_EYES: f32 = 0.5;
-/// The most that a quiet mouth is open, and that it smiles.
+/// The largest opening and the largest smile of a quiet mouth.
 const QUIET_JAW: f32 = 0.15;
 const QUIET_SMILE: f32 = 0.3;
 

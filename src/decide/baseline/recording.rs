@@ -1,5 +1,5 @@
-//! Recording: the resting expression of one person, from a few seconds in which
-//! nobody else is there and the face is at rest.
+//! Records the resting expression of one person, from a few seconds in which
+//! nobody else is in view and the face is at rest.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::track::FaceKey;
 
 /// The time at rest that a recording takes.
 pub const LENGTH: Duration = Duration::from_secs(5);
-/// How long a recording waits for that much time at rest.
+/// How long a recording waits until the face was at rest for that time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the outcome is shown.
 const SHOWN: Duration = Duration::from_secs(2);
 
-/// Who is before the camera while a baseline is recorded.
+/// Who is in front of the camera while a baseline is recorded.
 #[derive(Clone, Copy, Debug)]
 pub enum Present<'a> {
     Nobody,
@@ -40,7 +40,7 @@ impl Obstacle {
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::Nobody => "step before the camera",
+            Self::Nobody => "step in front of the camera",
             Self::Several => "one person alone",
             Self::Unrest(unrest) => unrest.advice(),
         }
@@ -59,12 +59,12 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// How far a recording is.
+/// The progress of a recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress {
-    /// It goes on.
+    /// The recording continues.
     Running {
-        /// The time at rest that it still takes.
+        /// The time at rest that is still needed.
         left: Duration,
         /// What it waits for; `None` while the face is at rest.
         obstacle: Option<Obstacle>,
@@ -80,7 +80,7 @@ impl Progress {
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self {
-            Self::Running { obstacle: None, .. } => "look at the camera as you are",
+            Self::Running { obstacle: None, .. } => "look at the camera and relax",
             Self::Running {
                 obstacle: Some(obstacle),
                 ..
@@ -91,7 +91,7 @@ impl Progress {
     }
 }
 
-/// A recording that goes on, or has just ended.
+/// A recording that continues or has just ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording {
     progress: Progress,
@@ -116,14 +116,14 @@ impl Default for Recording {
 }
 
 impl Recording {
-    /// How far it is.
+    /// Its progress.
     #[must_use]
     pub const fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Takes a frame into account. Returns whether there is something to show
-    /// after it: false once the outcome was shown for a while.
+    /// Takes a frame into account. Returns whether there still is progress to
+    /// show: false after the outcome was shown for a while.
     pub fn look(&mut self, now: Timestamp, present: Present<'_>) -> bool {
         self.clock.advance(now);
         if let Some(ended) = self.ended {
@@ -157,10 +157,11 @@ impl Recording {
         true
     }
 
-    /// Takes the face's answer into account, or says why not.
+    /// Takes the answer for the face into account, or returns the reason why
+    /// this is not possible.
     fn learn(&mut self, key: FaceKey, observed: &Observations) -> Option<Obstacle> {
         let unrest = unrest(observed.face.as_ref()).map(Obstacle::Unrest);
-        // The classifier may look at every third frame only.
+        // The classifier may run only on every third frame.
         let Some(logs) = observed.expression.as_ref().and_then(Rest::of) else {
             return unrest;
         };
@@ -223,7 +224,7 @@ mod tests {
         observed
     }
 
-    /// A recording in ten frames a second.
+    /// A recording at ten frames per second.
     struct Sitting {
         recording: Recording,
         millis: u64,
@@ -292,7 +293,10 @@ mod tests {
             ..quiet()
         };
         for (present, words) in [
-            (Present::Nobody, "nobody is there: step before the camera"),
+            (
+                Present::Nobody,
+                "nobody is there: step in front of the camera",
+            ),
             (Present::Several, "several people are there: record"),
             (Present::One(FACE, &turned), "the face is turned away: face"),
             (Present::One(FACE, &unknown), "the face is turned away"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::observe::expression::{Expression, Probabilities};
 
-/// The most that a log probability is changed by, in nats.
+/// The largest change of a log probability, in nats.
 const MOST: f32 = 2.0;
 
 /// Below this probability, differences in the logarithm mean nothing.
@@ -30,7 +30,7 @@ impl Rest {
         are_probabilities.then(|| Self(answer.0.map(|p| p.max(FLOOR).ln())))
     }
 
-    /// Moves by this part of the way towards another.
+    /// Moves towards another one, by this part of the difference.
     pub fn follow(&mut self, other: &Self, part: f32) {
         for (mean, log) in self.0.iter_mut().zip(other.0) {
             *mean += part * (log - *mean);
@@ -44,8 +44,9 @@ impl Rest {
         differences.fold(0.0, f32::max)
     }
 
-    /// `answer`, whose log probabilities are `logs`, with a part (0 to 1) of the
-    /// difference between this face at rest and an average neutral face removed.
+    /// Returns `answer`, whose log probabilities are `logs`, without a part (0
+    /// to 1) of the difference between this face at rest and an average neutral
+    /// face.
     #[must_use]
     pub fn removed_from(&self, answer: &Probabilities, logs: &Self, part: f32) -> Probabilities {
         let mut corrected = logs.0;
@@ -57,7 +58,7 @@ impl Rest {
         Probabilities(Probabilities::from_logits(corrected).0.map(|p| p * sum))
     }
 
-    /// The text to store it by, for this classifier's answers.
+    /// The text in which it is stored. `model` names the classifier.
     #[must_use]
     pub fn to_text(&self, model: &str) -> String {
         let stored = Stored {
@@ -72,7 +73,8 @@ impl Rest {
     /// Reads a stored text.
     ///
     /// # Errors
-    /// The text is damaged, or of another classifier than `model`.
+    /// The text is damaged, or it was recorded with another classifier than
+    /// `model`.
     pub fn from_text(text: &str, model: &str) -> Result<Self, StoredError> {
         let stored: Stored =
             serde_json::from_str(text).map_err(|error| StoredError::Damaged(error.to_string()))?;
@@ -115,12 +117,13 @@ struct Stored {
 /// A stored baseline that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
-    /// It is no baseline, or only a part of one.
+    /// The text is not a baseline, or is incomplete.
     #[error("the stored baseline is damaged: {0}")]
     Damaged(String),
-    /// Another classifier says other things of the same face.
+    /// It was recorded with another classifier, which gives other answers for
+    /// the same face.
     #[error(
-        "the stored baseline was recorded with the model {recorded}, and this is {present}: \
+        "the stored baseline was recorded with the model {recorded}, but the model in use is {present}: \
          record it again"
     )]
     OtherModel { recorded: String, present: String },

@@ -1,4 +1,4 @@
-//! What the rules give of a person at one time.
+//! The result of the rules for one person at one time.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct FatigueDecision {
     /// PERCLOS P80 over the last 60 s, 0 to 1; unknown while less than 30 s of
     /// the window are valid.
     pub perclos: Option<f32>,
-    /// The same over 180 s, of which 90 s are valid.
+    /// The same over 180 s; unknown while less than 90 s of them are valid.
     pub perclos_180: Option<f32>,
     /// How long the short window is so far, at most 60 s.
     pub window: Duration,

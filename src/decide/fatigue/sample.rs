@@ -1,4 +1,4 @@
-//! What the rules get: one frame's eyes and head of each face.
+//! The input of the rules: the eyes and the head of each face in one frame.
 
 use super::state::Reason;
 

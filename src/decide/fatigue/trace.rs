@@ -1,12 +1,13 @@
-//! Recordings of what was seen of eyes: comma-separated values, numbers only.
+//! Recordings of eye measurements: comma-separated values, only numbers.
 //!
-//! A row is a face in a frame. Columns are found by their names, so that a short
-//! file (`time,left,right,jaw,pitch,yaw,valid`) works too; a column that is not
-//! there is unknown throughout. A frame without a face is a row with an empty
-//! `track`, a lost camera one with the reason `camera_lost`. Before the frame with
-//! which an acknowledged alarm falls silent there is a row with the reason
-//! `acknowledged`. The settings that count stand in comment lines before the
-//! columns, so that a recording leads to the same events when it is read again.
+//! A row is a face in a frame. Columns are found by their names, so that a
+//! short file (`time,left,right,jaw,pitch,yaw,valid`) works too; the values of
+//! a missing column are unknown. A frame without a face is a row with an empty
+//! `track`; a lost camera is a row with the reason `camera_lost`. If an alarm
+//! is acknowledged, a row with the reason `acknowledged` comes before the frame
+//! with which the alarm becomes silent. Comment lines before the columns
+//! contain the settings that matter, so that a recording leads to the same
+//! events when it is read again.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub const COLUMNS: [&str; 17] = [
 /// In short files: whether both eyes are valid.
 const VALID: &str = "valid";
 
-/// In the column `reason`: somebody acknowledged the alarm.
+/// In the column `reason`: the alarm was acknowledged.
 const ACKNOWLEDGED: &str = "acknowledged";
 
 /// Writes the settings as comments, and the line of columns.

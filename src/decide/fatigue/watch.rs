@@ -52,7 +52,7 @@ pub struct Fatigue {
     camera_lost_at: Option<Duration>,
     alarm: Option<Alarm>,
     is_acknowledgement_asked: bool,
-    /// Whether it was asked for before the last frame.
+    /// Whether an acknowledgement was asked for before the last frame.
     was_acknowledgement_asked: bool,
 }
 

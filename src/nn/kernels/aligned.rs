@@ -1,4 +1,4 @@
-//! Memory that starts on a cache line.
+//! Memory that starts at the beginning of a cache line.
 
 /// A slice that starts on a cache line, for vector loads.
 #[derive(Debug, Default)]

@@ -22,7 +22,7 @@ pub const SCHEMA: u32 = 1;
 /// The contents of the first line, `hello`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// Which one of many this is; letters, digits, `-` and `_`.
+    /// The machine's id: letters, digits, `-` and `_`.
     pub id: String,
     /// The board's name for people.
     pub name: String,

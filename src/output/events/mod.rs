@@ -97,8 +97,8 @@ pub struct Events {
     socket_file: Option<unix_socket::SocketFile>,
 }
 
-/// Tells the readers of [`Events`] what no report says: the daemon's health, and
-/// what a reload came to.
+/// Sends the readers of [`Events`] the events that do not come from reports:
+/// the daemon's health, and the results of reloads.
 #[derive(Clone, Debug)]
 pub struct Announcer {
     queues: Vec<Arc<Queue>>,
@@ -107,9 +107,9 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Says what a reload came to, and hello again with what is in force now:
-    /// `error` is why the old board file stays in force. `at` is the time and the
-    /// number of the last frame.
+    /// Sends the result of a reload, and then `hello` with the settings in
+    /// force. `error` is the reason why the old board file stays in force, if
+    /// it does. `at` is the time and the number of the last frame.
     pub fn reloaded(&self, error: Option<&str>, hello: Hello, at: (Timestamp, u64)) {
         let config = Arc::from(hello.config.as_str());
         let error = error.map(Arc::from);
@@ -117,9 +117,9 @@ impl Announcer {
         self.announce(at, Body::Hello(Arc::new((hello, self.period))));
     }
 
-    /// Reports the daemon's health. With a recording it reports nothing, so that it
-    /// always gives the same lines. `change`: whether it is said because of a
-    /// change. Allocates nothing.
+    /// Reports the daemon's health. With a recording it reports nothing, so
+    /// that it always gives the same lines. `change`: whether a change is the
+    /// reason for this report. Allocates nothing.
     pub fn health(&self, health: Health, change: bool, at: (Timestamp, u64)) {
         if self.is_live {
             self.announce(at, Body::Health { health, change });
@@ -243,7 +243,7 @@ impl Events {
         Ok(())
     }
 
-    /// What can tell the readers of these outputs more.
+    /// A handle that sends further events to the readers of these outputs.
     #[must_use]
     pub fn announcer(&self) -> Announcer {
         Announcer {

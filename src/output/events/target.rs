@@ -1,4 +1,4 @@
-//! What lines are written into, besides a socket.
+//! What lines are written into, other than a socket.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -7,7 +7,7 @@ use embedded_hal::digital::{InputPin, OutputPin, PinState};
 
 use super::options::{LineId, LineOptions};
 
-/// A line that failed is asked for again after this time, then after twice as
+/// A line that failed is requested again after this time, then after twice as
 /// long, up to [`RETRY_LONGEST`].
 pub(super) const RETRY_FIRST: Duration = Duration::from_millis(100);
 pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(10);
@@ -19,17 +19,17 @@ pub trait Bank {
     type Error: Display;
 
     /// Takes a line as an output that has this level from the start, without
-    /// showing another one first. The pin's levels are physical:
-    /// `line.active_low` is not the bank's to heed.
+    /// another level before it. The level is the pin's physical one: a bank
+    /// ignores `line.active_low`.
     ///
     /// # Errors
-    /// The line cannot be had, at least for now.
+    /// The line is not available, at least for now.
     fn request(&mut self, line: &LineOptions, level: PinState) -> Result<Self::Pin, Self::Error>;
 
     /// Takes a line as an input. No pull resistor is asked of the kernel.
     /// `purpose` is for errors, and `gpioinfo` shows it as the line's user.
     ///
     /// # Errors
-    /// The line cannot be had, at least for now.
+    /// The line is not available, at least for now.
     fn request_input(&mut self, line: &LineId, purpose: &str) -> Result<Self::Input, Self::Error>;
 }

@@ -10,26 +10,26 @@ use super::options::InputOptions;
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
 
-/// A switch counts as moved once it has stayed so for this long.
+/// A change of a switch counts after it has lasted for this long.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// A line that is read, and asked for again after it failed.
+/// A line that is read, and requested again after it failed.
 #[derive(Debug)]
 pub(super) struct Input<I> {
     options: InputOptions,
     purpose: &'static str,
-    /// `None` while the line cannot be had.
+    /// `None` while the line is not available.
     pin: Option<I>,
     fault: FaultLog,
     retry_at: Timestamp,
     retry_after: Duration,
 }
 
-/// What reading a line came to.
+/// The result of reading a line.
 struct Reading {
     /// Pressed, or on.
     is_active: bool,
-    /// The line was asked for again just now.
+    /// The line was just requested again.
     was_lost: bool,
 }
 
@@ -98,7 +98,7 @@ impl<I: InputPin<Error: Display>> Button<I> {
     pub const fn new(input: Input<I>) -> Self {
         Self {
             input,
-            // What is held from the start is no press.
+            // A button that is held from the start does not count as pressed.
             is_pressed: true,
         }
     }

@@ -131,7 +131,8 @@ impl<B: Bank> Lines<B> {
         let acknowledge = input(&options.acknowledge, "acknowledge").map(Button::new);
         let baseline = input(&options.baseline, "baseline").map(Button::new);
         let mut switch = input(&options.pause, "pause").map(Switch::new);
-        // Whoever opens a camera asks before the first report.
+        // The position is needed before the first report, to decide whether the
+        // camera is opened.
         if let Some(switch) = &mut switch {
             switch.begin(&mut bank);
         }
