@@ -1,8 +1,8 @@
 """Augmentation of whole batches in torch, on the device that trains.
 
-It has the shape of what the daemon will see: the Haar detector's own jitter of
-scale and place, turned heads, exposure, sensor noise, blur, low resolution,
-gray levels as under infra-red, things in front of the face.
+It imitates what the daemon will see: the Haar detector's jitter of scale and
+place, turned heads, exposure, sensor noise, blur, low resolution, gray levels
+as under infra-red, things in front of the face.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .model import normalise
 class Draws:
     """Random numbers of one batch: the same whether the run was resumed or not.
 
-    What decides how a whole batch is computed is drawn on the host, so that a GPU
-    is never waited for; everything else on the device."""
+    Numbers that decide how a whole batch is computed are drawn on the host, so that
+    the host never waits for a GPU. All others are drawn on the device."""
 
     def __init__(self, seed: int, step: int, worker: int, device: torch.device):
         sequence = np.random.SeedSequence([seed, step, worker])
@@ -57,7 +57,7 @@ def augment(tiles: torch.Tensor, size: int, draws: Draws, strength: float = 1.0)
     luma = _light(luma / 255, strength, draws)
     luma = _blur_or_sharpen(luma, draws)
     sigma = draws.some(n, 0.3) * draws.uniform(n, 0.0, 0.06 * strength)
-    grain = min(size, 48)   # sensor noise, of the picture's own grain
+    grain = min(size, 48)   # sensor noise, as coarse as the original picture
     noise = draws.normal(n, 1, grain, grain)
     if size > grain:
         noise = F.interpolate(noise, size=size)
@@ -67,7 +67,7 @@ def augment(tiles: torch.Tensor, size: int, draws: Draws, strength: float = 1.0)
 
 
 def _lower_resolution(luma: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """One picture in eight through a smaller one."""
+    """Shrinks one picture in eight and enlarges it again."""
     small = int(draws.host.integers(22, 44))
     count = len(luma) // 8 or int(draws.host.random() < len(luma) / 8)
     if not count:
@@ -139,7 +139,7 @@ def _erase(batch: torch.Tensor, probability: float, draws: Draws) -> torch.Tenso
 
 def mixup(batch: torch.Tensor, target: torch.Tensor, alpha: float, part: float,
           draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-    """`part` of the pictures mixed with another one each, in proportions of their own."""
+    """Mixes `part` of the pictures with another one each, in random proportions."""
     if alpha <= 0 or part <= 0:
         return batch, target
     n = len(batch)

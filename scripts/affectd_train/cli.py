@@ -14,7 +14,7 @@ EXAMPLES = """\
 examples:
   scripts/train prepare                                   # reads ../shared/data
   scripts/train prepare --data ~/kaggle                   # fer2013.csv + fer2013new.csv
-  scripts/train train --run runs/first                    # resumes when it was stopped
+  scripts/train train --run runs/first                    # resumes if it was stopped
   scripts/train train --run runs/quick --unit minutes --schedule 64:25,112:50 --workers 2
   scripts/train quantize --run runs/first --out models/mobilenet_v2_112.onnx
   scripts/train evaluate models/mobilenet_v2_112.onnx
@@ -22,7 +22,7 @@ examples:
   scripts/train train --teachers runs/teacher --run runs/student
   scripts/train train --network vgg16@64+resnet18@96 --start none --run runs/two
                                                           # side by side, into runs/two/1-vgg16, 2-resnet18
-  scripts/train train --start runs/student --run runs/more  # from what was trained
+  scripts/train train --start runs/student --run runs/more  # from a trained network
   scripts/train train --network resnet18 --start torchvision --run runs/resnet18
   scripts/train export --run runs/resnet18 --out runs/resnet18/resnet18.onnx
   scripts/train cross-validate --run runs/folds --schedule 64:4
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         return sub.add_parser(name, help=help, description=help,
                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
-    prepare = command("prepare", "clean the data, merge copies, hold some out")
+    prepare = command("prepare", "clean the data, merge copies, hold some tiles out")
     prepare.add_argument("--data", type=Path, default=DATA)
     prepare.add_argument("--out", type=Path, default=RUNS / "prepared.npz")
     prepare.add_argument("--hold-out", type=int, default=1500)
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     cross.add_argument("--folds", type=int, default=5)
 
     from .experiments import VARIANTS
-    ablate = command("ablate", "short runs that compare preprocessing and growing sizes with neither")
+    ablate = command("ablate", "short runs that compare preprocessing and growing sizes with a plain run")
     common_run(ablate)
     recipe_arguments(ablate, schedule="64:4")
     ablate.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     common_run(quantize)
     quantize.add_argument("--checkpoint", help="in RUN", default="final.pt")
     quantize.add_argument("--out", type=Path, help="default: models/mobilenet_v2_SIZE.onnx")
-    quantize.add_argument("--schedule", help="SIZE:AMOUNT,…; default: three, with RUN's size")
+    quantize.add_argument("--schedule", help="SIZE:AMOUNT,…; default: an amount of three, with RUN's size")
     quantize.add_argument("--unit", default="epochs", help="epochs or minutes")
     quantize.add_argument("--rate", type=float, default=2e-4)
     quantize.add_argument("--batch", type=int, default=64)
@@ -85,10 +85,10 @@ def parser() -> argparse.ArgumentParser:
     quantize.add_argument("--twin", type=float, default=0.5,
                           help="weight of the network without rounding, which is trained beside it")
     quantize.add_argument("--least-recall", type=float, default=0.0,
-                          help="raise the bias of classes with a lower recall, by FER2013's held-out labels")
+                          help="raise the bias of each class whose recall on held-out tiles (FER2013's labels) is lower")
     quantize.add_argument("--go-on-from", type=Path, help="continue from qat/final.pt of another run of the same float network")
     quantize.add_argument("--train-only", action="store_true", help="stop before the export")
-    quantize.add_argument("--no-training", action="store_true", help="calibrate only")
+    quantize.add_argument("--no-training", action="store_true", help="only calibrate")
     quantize.add_argument("--no-fidelity", action="store_true",
                           help="leave out the comparison of float and int8")
     quantize.add_argument("--fresh", action="store_true", help="do not resume")

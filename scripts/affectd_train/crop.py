@@ -45,7 +45,7 @@ def haar_cascade():
 
 
 def framed(tile: np.ndarray, padding: int, enlarge: int) -> np.ndarray:
-    """The tile with its edges repeated around it, enlarged: what a detector needs."""
+    """The tile enlarged, with its edges repeated around it, as a detector needs it."""
     import cv2
 
     wide = np.pad(tile, padding, mode="edge")
@@ -54,8 +54,8 @@ def framed(tile: np.ndarray, padding: int, enlarge: int) -> np.ndarray:
 
 def measure(tiles: np.ndarray, padding: int = 20, enlarge: int = 4,
             scale_factor: float = 1.1, min_neighbors: int = 3) -> tuple[CropRule, dict[str, float]]:
-    """Runs the detector on the tiles and gives the rule that brings its boxes back
-    to the tiles: medians over the tiles on which one plausible face was found."""
+    """Runs the detector on the tiles and returns the rule that turns its boxes into
+    the tiles: medians over the tiles on which one plausible face was found."""
     from tqdm import tqdm
 
     cascade = haar_cascade()
@@ -76,5 +76,6 @@ def measure(tiles: np.ndarray, padding: int = 20, enlarge: int = 4,
               "mean_shift_y": table[:, 2].mean()}
     for i, name in enumerate(("scale", "shift_x", "shift_y")):
         spread[f"{name}_p10"], spread[f"{name}_p90"] = low[i], high[i]
-    # A face is as likely mirrored as not: what is left of shift_x is the detector's grid.
+    # Faces are as often mirrored as not, so any remaining shift_x comes from
+    # the detector's grid.
     return CropRule(round(float(scale), 3), round(float(shift_x), 3), round(float(shift_y), 3)), spread

@@ -18,8 +18,9 @@ import numpy as np
 from . import CLASSES
 
 TILE = 48
-# From 0.95 on, pairs of FER2013's training tiles are one photograph, cut or marked in
-# two ways (looked at); below 0.94 most are two.
+# From 0.95 on, pairs of FER2013's training tiles show the same photograph, cut
+# or marked in two ways; below 0.94 most show two photographs. (Found by looking
+# at pairs.)
 NEAR = 0.95
 N_CLASSES = len(CLASSES)
 
@@ -36,14 +37,14 @@ CONTEMPT_INDEX = VOTE_COLUMNS.index("contempt")
 
 @dataclass
 class Fer2013:
-    """All tiles with everything known of them, one row a tile."""
+    """All tiles with everything that is known about them, one row per tile."""
 
     images: np.ndarray         # u8 [n, 48, 48]
     label: np.ndarray          # i64 [n], FER2013 label
     votes: np.ndarray          # i64 [n, 10], in VOTE_COLUMNS order
     usage: np.ndarray          # str [n]
     lossy: np.ndarray          # bool [n]
-    dup_group: np.ndarray      # i64 [n], the same number: identical pixels
+    dup_group: np.ndarray      # i64 [n], the same number for tiles with identical pixels
     copy_of_train: np.ndarray  # bool [n], exact or near copy of a training tile
 
 
@@ -84,9 +85,9 @@ def load_mosaic(folder: Path) -> Fer2013:
 
 def load_kaggle(folder: Path) -> Fer2013:
     """`fer2013.csv` (emotion,pixels,Usage) and `fer2013new.csv` (Usage,Image name,
-    then the ten vote columns), which run row by row in the same order.
+    then the ten vote columns), whose rows have the same order.
 
-    Near copies are not known here: only exact copies are found."""
+    These files do not say which tiles are near copies: only exact copies are found."""
     labels, images, usage = [], [], []
     with open(folder / "fer2013.csv", newline="") as file:
         for row in csv.DictReader(file):
@@ -103,7 +104,8 @@ def load_kaggle(folder: Path) -> Fer2013:
     pixels, use = np.stack(images), np.array(usage)
     dup_group = _groups_of_identical(pixels)
     in_train = np.isin(dup_group, dup_group[use == "Training"])
-    # Tiles without a picture (one gray level) are what the mosaic marks as lossy.
+    # Tiles without a picture (one gray level) are those that the mosaic marks
+    # as lossy.
     blank = pixels.reshape(len(pixels), -1).std(axis=1) < 1.0
     return Fer2013(pixels, np.array(labels, dtype=np.int64), votes, use, blank,
                    dup_group, in_train & (use != "Training"))
@@ -116,8 +118,8 @@ def _groups_of_identical(images: np.ndarray) -> np.ndarray:
 
 
 def ferplus_majority(votes: np.ndarray) -> np.ndarray:
-    """Class whose votes are more than half of all ten columns' votes; else -1.
-    The winner is looked for among the seven emotions: contempt is left out."""
+    """The class with more than half of all ten columns' votes, or -1. Only the seven
+    emotions can win: contempt is left out."""
     emotions = votes[:, EMOTION_VOTE_INDEX]
     winner = emotions.argmax(axis=1)
     wins = emotions.max(axis=1) * 2 > votes.sum(axis=1)
@@ -126,14 +128,14 @@ def ferplus_majority(votes: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Prepared:
-    """What training reads: clean training tiles with target distributions, a
-    held-out part of them for what is settled last, and PublicTest without copies."""
+    """The input of training: clean training tiles with target distributions, a held-out
+    part of them for the decisions after training, and PublicTest without copies."""
 
     train_images: np.ndarray    # u8 [n, 48, 48]
     train_fer: np.ndarray       # f32 [n, 7], FER2013 label(s) as distribution
     train_ferplus: np.ndarray   # f32 [n, 7], vote distribution (zero: none)
     train_majority: np.ndarray  # i64 [n], majority of the votes; -1: none
-    train_group: np.ndarray     # i64 [n], the same number: near copies of each other
+    train_group: np.ndarray     # i64 [n], the same number for near copies of each other
     hold_images: np.ndarray
     hold_label: np.ndarray
     hold_ferplus: np.ndarray    # majority of the votes; -1: none
@@ -168,8 +170,8 @@ class Prepared:
 
 
     def without_fold(self, number: int, count: int) -> "Prepared":
-        """That fold of the training tiles held out in place of those that are. Near copies
-        are in one fold."""
+        """The same data with this fold of the training tiles as the held-out part. Near
+        copies are in the same fold."""
         fold_of_group = np.random.default_rng(count).permutation(self.train_group.max() + 1) % count
         held = fold_of_group[self.train_group] == number
         return replace(
@@ -179,8 +181,8 @@ class Prepared:
 
 
 def prepare(data: Fer2013, hold_out: int, seed: int) -> Prepared:
-    """Holds out `hold_out` tiles, less those that are near copies of one trained on: what
-    is known by heart says nothing of other pictures."""
+    """Holds out `hold_out` tiles, minus those that are near copies of a training tile: a
+    network that has seen a tile says nothing about new pictures with it."""
     train = np.flatnonzero(data.usage == "Training")
     test = np.flatnonzero(data.usage == "PublicTest")
 
@@ -222,7 +224,7 @@ def _merge_copies(data: Fer2013, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def near_copies(images: np.ndarray, likeness: float = NEAR, batch: int = 1000) -> np.ndarray:
-    """A number for each group of tiles of which each is like another one of the group:
+    """A number for each group of tiles. Each tile of a group is like another one of it:
     the correlation of the two, reduced to 16x16, is at least `likeness`."""
     small = images.reshape(len(images), 16, 3, 16, 3).mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
     small -= small.mean(axis=1, keepdims=True)
@@ -243,7 +245,7 @@ def near_copies(images: np.ndarray, likeness: float = NEAR, batch: int = 1000) -
 
 def _vote_distribution(votes: np.ndarray) -> np.ndarray:
     """Votes of the seven emotions as a distribution. A single vote against nine
-    is an outlier (as in the FER+ paper) and dropped; none left: all zero."""
+    is an outlier (as in the FER+ paper) and dropped; all zero if no vote is left."""
     emotions = votes[:, EMOTION_VOTE_INDEX].astype(np.float32)
     emotions = np.where(emotions <= 1, 0, emotions)
     total = emotions.sum(axis=1, keepdims=True)

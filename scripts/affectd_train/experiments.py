@@ -14,7 +14,8 @@ from .data import Prepared
 from .preprocess import METHODS
 from .train import Recipe, start_network, train
 
-# What each is compared with: `plain`, but for the last two, which are each other's peers.
+# Each variant is compared with `plain`, except the last two, which are compared
+# with each other.
 VARIANTS = ("plain", *METHODS, "one-size", "growing-sizes")
 
 
@@ -25,7 +26,7 @@ def last_figures(run: Path) -> dict:
 
 def run_once(prepared: Prepared, recipe: Recipe, run: Path, start_weights: Path | None,
              device: torch.device) -> dict:
-    """Trains, or takes up what is there of that run already; its last figures."""
+    """Trains, or resumes an unfinished run; returns the run's last figures."""
     if not (run / "final.pt").exists():
         train(prepared, recipe, run,
               lambda: start_network(recipe, start_weights, prepared.train_images),
@@ -35,10 +36,10 @@ def run_once(prepared: Prepared, recipe: Recipe, run: Path, start_weights: Path 
 
 def cross_validate(prepared: Prepared, recipe: Recipe, folds: int, run: Path, start_weights: Path | None,
                    device: torch.device) -> list[tuple[float, float]]:
-    """Trains RUN/fold0, … each without that fold of the training tiles. Accuracy of the
-    heads of labels and of votes on the fold that each did not see."""
+    """Trains RUN/fold0, … each without that fold of the training tiles. Returns the
+    accuracy of the two heads (labels and votes) on the fold that each run did not see."""
     if folds < 2:
-        raise SystemExit(f"--folds {folds}: at least two are needed, one to train on and one to judge by")
+        raise SystemExit(f"--folds {folds}: at least two are needed, one for training and one for evaluation")
     found = []
     for fold in range(folds):
         parts = prepared.without_fold(fold, folds)
@@ -53,7 +54,7 @@ def cross_validate(prepared: Prepared, recipe: Recipe, folds: int, run: Path, st
 
 
 def recipe_of(variant: str, recipe: Recipe) -> Recipe:
-    """The sizes' variants see as many pictures as `plain`."""
+    """The recipe of a variant; those with other sizes see as many pictures as `plain`."""
     amount = sum(amount for _, amount in recipe.phases())
     if variant == "one-size":
         return replace(recipe, schedule=f"96:{amount:g}")
@@ -65,7 +66,7 @@ def recipe_of(variant: str, recipe: Recipe) -> Recipe:
 
 def ablate(prepared: Prepared, recipe: Recipe, variants: list[str], run: Path,
            start_weights: Path | None, device: torch.device) -> None:
-    """Judged by the tiles held out (`prepare --hold-out`), not by PublicTest."""
+    """Evaluated on held-out tiles (`prepare --hold-out`), not on PublicTest."""
     rows = []
     for variant in variants:
         parts = prepared.changed(METHODS[variant]) if variant in METHODS else prepared

@@ -35,7 +35,7 @@ class GraphWriter:
         return output
 
     def quantized(self, value: str, name: str, scale: float, zero: int) -> str:
-        """`value` through QuantizeLinear and DequantizeLinear; returns the latter's output."""
+        """Passes `value` through QuantizeLinear and DequantizeLinear; returns the output."""
         s = self.constant(f"{name}_scale", np.array(scale, dtype=np.float32))
         z = self.constant(f"{name}_zero", np.array(zero, dtype=np.uint8))
         self.node("QuantizeLinear", [value, s, z], f"{name}_u8", f"{name}_quantize")
@@ -49,7 +49,8 @@ class GraphWriter:
         name = conv.name
         weight, bias = conv.folded()
         scale = conv.weight_scale(weight, bias)
-        # Rounded as in training, which divides in f32: next to a tie f64 rounds otherwise.
+        # Rounded as in training, which divides in f32: near a tie f64 may round
+        # to the other side.
         levels = (conv.rounded(weight, scale) / scale.view(-1, 1, 1, 1)).round().numpy()
         bias_levels = (bias / (conv.input_scale * scale)).round().numpy()
         scale = scale.numpy()

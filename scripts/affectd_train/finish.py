@@ -1,4 +1,4 @@
-"""From a trained float network to a file for the daemon: quantize or export, and evaluate."""
+"""Turns a trained float network into a file for the daemon: quantizes or exports, evaluates."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LICENCE = "Apache-2.0"   # that of the ImageNet start weights
 
 @torch.no_grad()
 def refresh_statistics(net: nn.Module, inputs: torch.Tensor, batch: int = 64) -> None:
-    """BatchNorm's mean and variance anew over `inputs`: exact ones for the weights'
-    average, and for the input size where training ended at another."""
+    """Computes BatchNorm's mean and variance again over `inputs`: exact ones for the average
+    of weights, and for this input size if training ended at another."""
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     momentum = [m.momentum for m in norms]
     for norm in norms:
@@ -102,7 +102,7 @@ def quantize(args: argparse.Namespace, device: torch.device) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Any trained network as an ONNX file of floats, for the size that it was trained at."""
+    """Writes any trained network as an ONNX file of floats, for its size in training."""
     prepared = Prepared.open(args.prepared)
     net, size = load_float(args.run / args.checkpoint)
     networks.fold_heads(net, args.ferplus_weight)
@@ -126,8 +126,8 @@ def write_model(args: argparse.Namespace, proto: onnx.ModelProto, net: nn.Module
 
 
 def fidelity(quant: QuantNet, before: nn.Module, path: Path, prepared: Prepared) -> list[str]:
-    """The exported file against the same weights without rounding, and against the
-    float network that quantization-aware training started from; whole PublicTest."""
+    """Compares the exported file with the same weights without rounding, and with the float
+    network that quantization-aware training started from, on the whole PublicTest."""
     cpu = torch.device("cpu")
     tiles, label = prepared.test_images, prepared.test_label
     exported = run_onnx(path, tiles, "ONNX Runtime").argmax(axis=1)
@@ -191,7 +191,7 @@ def without_near_copies(tiles: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 
 def write_figures(path: Path, results: dict, inference: Path | None) -> None:
-    """Replaces the manifest's [measured] table, keeping what it holds besides."""
+    """Replaces the figures in the manifest's [measured] table; other entries are kept."""
     head, _, tail = path.read_text().partition("[measured]\n")
     kept = [l for l in tail.splitlines() if l.startswith("temperature_folded_in")]
     fer, plus = results["fer2013"], results["ferplus"]

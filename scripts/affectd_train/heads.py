@@ -1,10 +1,11 @@
-"""One head out of two: the last layer that serves FER2013's labels and FER+ votes at once.
+"""Makes one head from two: a last layer that serves both FER2013's labels and FER+ votes.
 
-Of an answer c, the first truth is right with the probability that the FER2013 head gives
-to c, the second with the probability that most voters say c. The best single answer has
-the greatest weighted sum of both, so the layer is fitted to that sum, normalised. For the
-second, the votes' mean is not enough: pictures without a majority do not count there, and
-may follow FER2013. Hence an eighth class, `none`, fitted on the training tiles.
+An answer c is right by FER2013's label with the probability that the FER2013 head gives
+to c. It is right by FER+ with the probability that most voters say c. The best single
+answer has the largest weighted sum of both, so the layer is fitted to that sum, normalised.
+The mean of the votes does not give the second probability: pictures without a majority do
+not count for FER+, and may follow FER2013. So there is an eighth class, `none`, which is
+fitted on the training tiles.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .quant import QuantNet
 
 N = len(CLASSES)
 STEPS = 40        # of L-BFGS, for both fits
-ENOUGH = 50       # held-out pictures of a class, to judge its recall by
+ENOUGH = 50       # held-out pictures of a class that are enough to measure its recall
 BIAS_STEP = 0.02  # of logits
 MOST_BIAS = 2.0
 Layer = tuple[torch.Tensor, torch.Tensor]   # weight [out, in] and bias
@@ -47,7 +48,7 @@ def logits(x: torch.Tensor, layer: Layer) -> torch.Tensor:
 
 
 def fit(x: torch.Tensor, start: Layer, target: torch.Tensor, ridge: float) -> Layer:
-    """Softmax regression on a target distribution, from `start` and held near it."""
+    """Softmax regression on a target distribution; it starts at `start` and stays near it."""
     weight, bias = (t.clone().requires_grad_() for t in start)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS)
 
@@ -63,7 +64,7 @@ def fit(x: torch.Tensor, start: Layer, target: torch.Tensor, ridge: float) -> La
 
 
 class Heads:
-    """What a quantized network with two heads knows of both truths."""
+    """The answers of a quantized network with two heads for both truths."""
 
     def __init__(self, net: QuantNet, prepared: Prepared):
         self.prepared = prepared
@@ -86,8 +87,8 @@ class Heads:
         return total / total.sum(dim=1, keepdim=True)
 
     def one(self, ferplus_weight: float, least_recall: float = 0.0) -> Layer:
-        """Weight [7, 1280] and bias of the one head. The bias of a class of which too few
-        held-out pictures are found, by their labels, is raised until `least_recall` are."""
+        """Weight [7, 1280] and bias of the single head. If the recall of a class on held-out
+        pictures, by their labels, is below `least_recall`, its bias is raised until it is not."""
         start = tuple(torch.lerp(a, b, ferplus_weight) for a, b in zip(self.labels, self.votes))
         weight, bias = fit(self.train, start, self.target(self.train, ferplus_weight), 1e-5)
         label = torch.from_numpy(self.prepared.hold_label)
@@ -103,7 +104,7 @@ class Heads:
         return weight, bias
 
     def table(self, weights: list[float], least_recall: float = 0.0) -> list[str]:
-        """What each weight of FER+ makes of the held-out tiles."""
+        """The figures on the held-out tiles for each weight of FER+."""
         lines = [f"held out, by FER+'s weight: {'FER2013':>10}{'macro F1':>10}{'least recall':>14}{'FER+':>8}"]
         for ferplus_weight in weights:
             answers = logits(self.hold, self.one(ferplus_weight, least_recall)).numpy()

@@ -66,7 +66,7 @@ def calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = 
 
 
 def report(logits: np.ndarray, label: np.ndarray) -> dict:
-    """Everything the issue asks for, for the rows with a label (>= 0)."""
+    """All figures, for the rows with a label (>= 0)."""
     known = label >= 0
     logits, label = logits[known], label[known]
     probabilities = softmax(logits)
@@ -90,7 +90,7 @@ def report(logits: np.ndarray, label: np.ndarray) -> dict:
 
 
 def with_missed(figures: dict, missed: int) -> float:
-    """Accuracy when `missed` more pictures, of classes that are not answered, count as wrong."""
+    """Accuracy if `missed` further pictures, of classes without an answer, count as wrong."""
     right = sum(figures["confusion"][c][c] for c in range(N))
     return right / max(1, figures["n"] + missed)
 

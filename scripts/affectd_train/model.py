@@ -1,8 +1,8 @@
 """MobileNetV2 with a gray stem, and its start weights.
 
 The module tree is torchvision's, so that torchvision's ImageNet weights load
-into it; where these cannot be downloaded, the dequantized weights of
-`mobilenet_v2_1.0_224_quant.tflite` are put in, with BatchNorm restored.
+into it. If these cannot be downloaded, the dequantized weights of
+`mobilenet_v2_1.0_224_quant.tflite` are used, with BatchNorm restored.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def build(dropout: float = 0.2) -> nn.Module:
 
 @dataclass
 class Layer:
-    """A convolution with what follows it, by its place in the network."""
+    """A convolution with the layers that follow it, by its place in the network."""
 
     name: str
     conv: nn.Conv2d
@@ -111,8 +111,8 @@ def normalise(luma: torch.Tensor) -> torch.Tensor:
 # --- start weights -----------------------------------------------------------
 
 def gray_kernel(kernel: torch.Tensor) -> torch.Tensor:
-    """One channel from the three of a network made for torchvision's normalisation,
-    (v - mean_c) / std_c, where ours is (v - MEAN) / STD."""
+    """One channel from the three of a network with torchvision's normalisation,
+    (v - mean_c) / std_c. Our normalisation is (v - MEAN) / STD."""
     channel_std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     return (kernel * STD / channel_std).sum(dim=1, keepdim=True)
 
@@ -159,14 +159,14 @@ def read_tflite_convolutions(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @torch.no_grad()
 def load_tflite(net: nn.Module, path: Path, images: torch.Tensor) -> None:
-    """Folded weights into the network, BatchNorm put back without changing the
+    """Puts folded weights into the network and restores BatchNorm without changing the
     function: each channel's mean and variance over `images` (normalised input)
-    become its statistics, and the affine terms undo them. Filters are brought to
-    norm 1, which BatchNorm absorbs, so that one learning rate suits all."""
+    become its statistics, and the affine terms undo them. Filters are scaled to
+    norm 1, which BatchNorm compensates, so that one learning rate suits all."""
     folded = read_tflite_convolutions(path)
     layers = list(all_layers(net))
     if len(folded) < len(layers):
-        raise SystemExit(f"{path}: {len(folded)} convolutions where {len(layers)} are needed")
+        raise SystemExit(f"{path}: it has {len(folded)} convolutions, but {len(layers)} are needed")
     net.eval()
     for layer, (weight, bias) in zip(layers, folded):
         weight = torch.from_numpy(weight)

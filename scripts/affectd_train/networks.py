@@ -1,10 +1,10 @@
-"""The networks that can be trained: MobileNetV2, which is shipped, the teacher that it
-learns from, and those of the papers that it is compared with.
+"""The networks that can be trained: MobileNetV2, which is shipped, the teacher from which
+it learns, and the networks of papers, for comparison.
 
 All take one gray picture. In training they have two heads of seven logits, one for
-FER2013's labels and one for FER+ votes, which `fold_heads` makes one: a weighted sum
-of logits is again a linear layer, so the choice between the two truths costs nothing
-and can be made when everything else is known.
+FER2013's labels and one for FER+ votes. `fold_heads` makes one head of them: a weighted
+sum of logits is again a linear layer. So the choice between the two truths costs nothing
+and can be made at the end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build(name: str, dropout: float = 0.2, pretrained: bool = False) -> nn.Modul
 
 class Part(NamedTuple):
     name: str
-    size: int | None   # of its pictures; None: that of the run
+    size: int | None   # of its pictures; None: the run's size
 
 
 def names_of(network: str) -> list[Part]:
@@ -71,7 +71,7 @@ class Together(nn.Module):
         self.nets = nn.ModuleList(nets.values())
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
-        """In training the logits of each; else the logarithm of their mean probabilities."""
+        """In training the logits of each network; else the logarithm of their mean probabilities."""
         answers = [net(resized(x, part.size).contiguous(memory_format=torch.channels_last))
                    for part, net in zip(self.parts, self.nets)]
         if self.training:
@@ -86,7 +86,7 @@ def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
 
 @torch.no_grad()
 def fold_heads(net: nn.Module, ferplus_weight: float) -> nn.Module:
-    """One head of both, in place: FER+'s logits weigh `ferplus_weight`, FER2013's the rest."""
+    """Makes one head of both, in place. FER+'s logits have the weight `ferplus_weight`, FER2013's the rest."""
     layer = last_layer(net)
     for name in ("weight", "bias"):
         fer, ferplus = getattr(layer, name).chunk(2)
@@ -100,7 +100,7 @@ def fold_heads(net: nn.Module, ferplus_weight: float) -> nn.Module:
 
 
 class SeededDropout(nn.Dropout):
-    """Dropout whose random numbers are the batch's own: PyTorch's come from one
+    """Dropout with random numbers of the batch's own generator. PyTorch's dropout uses one
     generator for the process, which neither replicas nor a resumed run can share."""
 
     generator: torch.Generator | None = None
@@ -142,8 +142,8 @@ def weights_of(pretrained: bool) -> str | None:
 
 
 def vgg16(dropout: float, pretrained: bool) -> nn.Module:
-    """With BatchNorm, without which it does not train from scratch, and with the pooled
-    mean in place of two dense layers of 4,096 that a 96x96 picture has no use for."""
+    """With BatchNorm, without which it cannot be trained from scratch, and with the pooled
+    mean in place of two dense layers of 4,096, which are useless for a 96x96 picture."""
     from torchvision.models import vgg16_bn
 
     features = vgg16_bn(weights=weights_of(pretrained)).features
@@ -195,10 +195,10 @@ def load_efficientnet_lite(net: nn.Module, weights: Path) -> None:
             if "num_batches" not in name and not name.startswith("classifier")]
     values[0] = values[0].sum(dim=1, keepdim=True)   # a gray stem
     if len(values) < len(ours):
-        raise SystemExit(f"{weights}: {len(values)} tensors where {len(ours)} are needed")
+        raise SystemExit(f"{weights}: it has {len(values)} tensors, but {len(ours)} are needed")
     for mine, theirs in zip(ours, values):
         if mine.shape != theirs.shape:
-            raise SystemExit(f"{weights}: {tuple(theirs.shape)} where {tuple(mine.shape)} is needed")
+            raise SystemExit(f"{weights}: a tensor has the shape {tuple(theirs.shape)}, but {tuple(mine.shape)} is needed")
         mine.copy_(theirs)
 
 
@@ -219,8 +219,9 @@ class Separable(nn.Sequential):
 class MiniBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        # A 1x1 convolution of stride 2 in two steps: in one, the gradient of so few
-        # channels crashes in PyTorch 2.15 on processors with AVX-512.
+        # A 1x1 convolution of stride 2 in two steps: in one step, its gradient
+        # with so few channels crashes in PyTorch 2.15 on processors with
+        # AVX-512.
         self.around = nn.Sequential(nn.MaxPool2d(1, 2), nn.Conv2d(inputs, outputs, 1, bias=False),
                                     nn.BatchNorm2d(outputs))
         self.through = nn.Sequential(Separable(inputs, outputs), nn.ReLU(),

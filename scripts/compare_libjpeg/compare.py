@@ -34,7 +34,7 @@ class Ours:
         return data
 
     def luma(self, data):
-        """Pixels, or the error's text. EOFError if the program died of it."""
+        """Pixels, or the error's text. EOFError if the program crashed."""
         self.process.stdin.write(struct.pack("<I", len(data)) + data)
         self.process.stdin.flush()
         if self.read(1) == b"\1":
@@ -46,8 +46,8 @@ class Ours:
 def libjpeg(data, strict):
     """Luma, or the error's text; with `strict` a warning is an error, too.
 
-    TurboJPEG, which tells of warnings, refuses some sampling factors by itself;
-    for these libjpeg-turbo is asked by way of Pillow.
+        TurboJPEG reports warnings, but itself refuses some sampling factors; pictures
+    with these go to libjpeg-turbo through Pillow.
     """
     try:
         return simplejpeg.decode_jpeg(data, "GRAY", strict=strict)[:, :, 0]
@@ -118,11 +118,11 @@ def record(rng, folder):
 
 
 def undecided(data):
-    """Why libjpeg-turbo's pixels are no measure, or None.
+    """Why libjpeg-turbo's pixels cannot be the reference, or None.
 
-    It smooths a progressive picture of which bits are missing, and luma, too,
-    where they are missing in chroma only. And its code for vector units works
-    in 16 bits, which coefficients of garbage overflow: its C code then differs.
+    It smooths a progressive picture with missing bits, even its luma if only chroma
+    bits are missing. And its code for vector units works in 16 bits: with random
+    coefficients it overflows and differs from its own C code.
     """
     if not pictures.is_complete(data):
         return ("libjpeg smooths a picture whose chroma is incomplete",)
@@ -155,7 +155,7 @@ def compare(ours, data):
     if not valid:
         warning = re.sub(r"\d+x\d+|0x..|\d+", "N", reference)
         reference = libjpeg(data, strict=False)
-        # After some errors, too, what was decoded so far comes back.
+        # After some errors, libjpeg returns the part that was decoded so far.
         if isinstance(reference, str) or "not defined" in warning:
             return ("read here", "libjpeg refuses", warning)
         if found.shape != reference.shape or (found != reference).any():

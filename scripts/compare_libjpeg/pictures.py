@@ -1,8 +1,8 @@
 """Makes valid JPEGs of every structure, and mutates a JPEG's structure.
 
-Pillow writes only interleaved pictures with a few sampling factors. Here any
-factors, any order and grouping of scans, restart intervals and progressive
-scans are written from random coefficients.
+Pillow writes only interleaved pictures with a few sampling factors. This module
+writes pictures of random coefficients with any factors, any order and grouping
+of scans, restart intervals and progressive scans.
 """
 
 import io
@@ -51,7 +51,7 @@ def huffman_table(rng, symbols):
     and symbol -> (code, length)."""
     symbols = list(symbols)
     rng.shuffle(symbols)
-    # A few short codes, all others as long as they have to be.
+    # A few short codes; all others are as long as necessary.
     counts, room, left = [0] * 16, 1, len(symbols)
     for length in range(16):
         room *= 2
@@ -179,7 +179,8 @@ class Picture:
             else:
                 run += 1
                 if run == 16:
-                    # All sixteen zeros, and what is known before the next.
+                    # All sixteen zeros, and the bits that come before the next
+                    # coefficient.
                     bits.code(ac, 0xF0)
                     for bit in waiting:
                         bits.put(bit, 1)
@@ -282,7 +283,7 @@ def parts_of(data):
 
 
 def is_complete(data):
-    """Whether all bits of all components were sent, as far as scan headers say."""
+    """Whether all bits of all components were sent, according to the scan headers."""
     sent = {}
     for part in parts_of(data):
         if part[1] == 0xC2:
@@ -325,7 +326,7 @@ def mutate(rng, data):
         elif kind == 10 and frame:
             frame[1] = rng.choice([0xC0, 0xC1, 0xC2, 0xC3, 0xC9])
         elif kind == 11 and frame and scans:
-            # A component less, or another name, in a scan header.
+            # One component less, or another component number, in a scan header.
             scan = parts[rng.choice(scans)]
             at = rng.randrange(4, min(len(scan), 6 + 2 * max(1, scan[4])))
             scan[at] = rng.choice([0, 1, 2, 3, 4, 0x11, 0x22, 63])

@@ -1,4 +1,4 @@
-"""From stored pictures to what a camera and a cascade would give the networks."""
+"""Turns stored pictures into pictures as a camera and a cascade would give them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from .samples import Samples
 
 BOX_IN_CANVAS = np.array([CANVAS / 2, CANVAS / 2, BOX])
 SMALLEST, LARGEST = 22, 112      # pixels of a face's box
-SMALLEST_FOR_EYES = 34           # below 40 nobody asks about lids
-# Windows that overlap the true box by less than the first are no face, by more than the second one.
+SMALLEST_FOR_EYES = 34           # the daemon asks about lids only from 40 on
+# A window with an overlap with the true box below the first value is not a
+# face; above the second value it is.
 NO_FACE, FACE = 0.25, 0.5
 
 
@@ -64,8 +65,8 @@ def fit(g: np.ndarray, size: int) -> np.ndarray:
 
 
 def cover(g: np.ndarray, marks: np.ndarray | None, grounds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws something before a face (with its landmarks in pixels of `g`, in place) or before
-    anything; returns the mask of what it hides."""
+    """Draws something in front of a face (`marks` are its landmarks in pixels of `g`), or
+    anywhere without a face. Changes `g`; returns the mask of the hidden pixels."""
     n = g.shape[0]
     mask = np.zeros((n, n), np.uint8)
     kind = rng.choice(["patch", "hand", "microphone", "dark_glasses", "mask"], p=[.35, .25, .15, .15, .1])
@@ -122,13 +123,13 @@ def cover(g: np.ndarray, marks: np.ndarray | None, grounds: np.ndarray, rng: np.
 
 
 def pixels_drawn(rng: np.random.Generator, known: float, least: float = SMALLEST) -> float:
-    """Side of the box as a camera sees it, not much more than the stored picture has."""
+    """Side of the box as a camera sees it: not much more than in the stored picture."""
     px = float(np.exp(rng.uniform(np.log(least), np.log(LARGEST))))
     return min(px, max(1.2 * known, least))
 
 
 class FaceBatches:
-    """Batches for the face net: faces, windows without one, and windows beside one."""
+    """Batches for the face net: faces, windows without a face, windows beside a face."""
 
     def __init__(self, faces: Samples, weights: np.ndarray, windows: np.ndarray, grounds: np.ndarray, seed: int):
         self.faces, self.rng = faces, np.random.default_rng(seed)
@@ -137,7 +138,7 @@ class FaceBatches:
         self.reach = np.cumsum(weights / weights.sum())
 
     def one(self, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Picture, targets in the order of the heads, and which of them count."""
+        """The picture, the targets in the order of the heads, and which of these count."""
         rng = self.rng
         mirror = bool(rng.random() < 0.5)
         target, counts = np.zeros(39, np.float32), np.zeros(39, np.float32)
@@ -160,10 +161,10 @@ class FaceBatches:
         turn = rng.normal(0, 7) if rng.random() < 0.8 else rng.uniform(-35, 35)
         if kind == "face":
             scale, shift = np.exp(rng.normal(0, 0.09)), rng.normal(0, 0.055, 2)
-        elif rng.random() < 0.5:   # a window on a part of the face, or on far more than it
+        elif rng.random() < 0.5:   # a window on a part of the face, or a much larger one
             scale = rng.uniform(0.22, 0.6) if rng.random() < 0.7 else rng.uniform(1.5, 2.2)
             shift = rng.uniform(-0.4, 0.4, 2)
-        else:                      # a window beside it
+        else:                      # a window beside the face
             a, d = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.9)
             scale, shift = rng.uniform(0.6, 1.4), d * np.array([np.cos(a), np.sin(a)])
         centre, side = CANVAS / 2 + shift * BOX, BOX * FACE_SCALE * scale
@@ -189,7 +190,7 @@ class FaceBatches:
         if share > 0.45:
             counts[1:] = 1
             counts[np.isnan(target)] = 0
-            if faces.person[i] >= 0:   # the teacher is off by degrees and pixels; a render's truth is exact
+            if faces.person[i] >= 0:   # the teacher has errors of degrees and pixels; a render's truth is exact
                 counts[5:8] *= 0.35
                 counts[11:] *= 0.5
         return fit(photograph(g, rng), FACE_SIDE), np.nan_to_num(target), counts
@@ -200,7 +201,7 @@ class FaceBatches:
 
 
 class EyeBatches:
-    """Batches for the eye net. Left eyes are mirrored: every eye is a right one."""
+    """Batches for the eye net. Left eyes are mirrored, so every eye is a right eye."""
 
     def __init__(self, faces: Samples, grounds: np.ndarray, seed: int):
         self.faces, self.grounds, self.rng = faces, grounds, np.random.default_rng(seed)
@@ -208,7 +209,8 @@ class EyeBatches:
         o, d = faces.openness, np.nan_to_num(faces.gaze_down)
         weight = 1.0 + 6 * (o < 0.25) + 2 * (o < 0.7) + 3 * (d > 0.3) + 4 * (np.abs(o - o[:, ::-1]) > 0.25)
         rendered = faces.person < 0
-        # Renders know what the teacher confuses; three fifths of all eyes are theirs.
+        # Renders have the truth where the teacher confuses lids and gaze; three
+        # fifths of all eyes are from renders.
         weight = weight * np.where(np.isnan(o) & np.isnan(faces.gaze_down), 0, 1)
         if rendered.any() and not rendered.all():
             weight[rendered] *= 1.5 * weight[~rendered].sum() / weight[rendered].sum()
@@ -238,7 +240,7 @@ class EyeBatches:
                 part = float((mask[n // 4:-n // 4, n // 5:-n // 5] > 0).mean())
                 if part > 0.6:
                     target[2] = 1
-                else:   # seen in part: nobody can say
+                else:   # partly visible: the truth is unknown
                     target[:] = np.nan
             else:       # a dark lens
                 g[:] = (g * rng.uniform(0, 0.12) + rng.integers(5, 70)).astype(np.uint8)

@@ -9,29 +9,31 @@ from pathlib import Path
 import numpy as np
 
 STEPS = """\
-steps, each of which leaves files in RUN that the later ones read; a step that finds its
-file does not run again, and the two trainings go on from their last checkpoint:
+steps, in order; each writes files into RUN, which later steps read. A step whose file exists
+does not run again, and the two trainings continue from their last checkpoint:
   label      muxspace's and FER2013's faces, by the teacher            about 5 minutes of one core
   render     faces of ICT-FaceKit with exact truth                     about 20 renders a second
-  negatives  downloads Debian packages with pictures (1.6 GB), finds
-             in them, and in drawn rooms, what cascades take for faces about 15 minutes
+    negatives  downloads Debian packages with pictures (1.6 GB); finds in
+             them, and in drawn rooms, windows that cascades take for faces about 15 minutes
   train      one net, for some minutes or steps                        --net face, then --net eye
   quantize   fine-tunes in int8, writes ONNX file and manifest         --net face, then --net eye
-  test-data  pictures to judge on: photographs, people and renders
-             that were kept apart                                      about 10 minutes
+    test-data  pictures for the evaluation: photographs, people and
+             renders that no training uses                             about 10 minutes
   evaluate   figures of both files, beside those of the float nets
   all        each of the above in turn
 
-and three checks of the daemon itself (--affectd):
+and four checks of the daemon itself (--affectd):
   rooms      drawn rooms without people, 1,000 frames each: none may get a label
-  follow     rendered heads that turn to 60 degrees, tilt to 60, bend to 40, with a
-             hand before the mouth, and a blurred frame: frames in which the head
-             stays one track
-  baseline   what the automatic baseline gains on rendered people whose face at rest has
-             a bias, and what it costs people of muxspace who were kept apart
+    follow     rendered heads that turn to 60 degrees, tilt to 60, nod to 40, with a
+             hand in front of the mouth, and a blurred frame: in which share of the
+             frames the head stays one track
+  baseline   how much the automatic baseline improves the answers for rendered people
+             whose resting face has a bias, and how much it harms the answers for
+             people of muxspace that no training uses
+  drive      a rendered driver: closures, states and yawns
 
-A training by minutes fits the time there is; one by --steps gives the same files again on
-one machine, stopped and resumed or not.
+A training with --minutes fits the available time. One with --steps gives the same files again
+on the same machine, even if it is stopped and resumed.
 """
 RENDERS = ((1500, False), (1008, True), (1500, False), (1500, False), (1500, False), (1500, False))
 OUTPUT = {"face": "face_64.onnx", "eye": "face_eyes_32.onnx"}
@@ -64,7 +66,7 @@ def add_parser(sub: argparse._SubParsersAction, root: Path, data: Path, runs: Pa
     face.add_argument("--plot", type=Path, help="write evaluate's curves of presence thresholds here, as SVG")
     face.add_argument("--affectd", type=Path, default=root / "target/release/affectd", help="for rooms, follow, baseline and drive")
     face.add_argument("--count", type=int, help="scenes for rooms (default: 50), people for follow (default: 8), baseline (default: 30) and drive (default: 3)")
-    face.add_argument("--frames", type=int, default=1000, help="of each scene for rooms (default: 1000)")
+    face.add_argument("--frames", type=int, default=1000, help="frames per scene for rooms (default: 1000)")
     face.add_argument("--side", type=int, default=100, help="pixels of the face's box for follow (default: 100)")
     face.add_argument("--write-manifests", action="store_true", help="put evaluate's main figures into the manifests")
 
@@ -105,7 +107,7 @@ def baseline(args: argparse.Namespace) -> None:
     gains = renders(args.affectd, args.data, args.count or 30, STRENGTHS)
     change = real(args.affectd, args.data, 10 * (args.count or 30), STRENGTHS)
     if min(gain[0.5] for kind, gain in gains.items() if kind != "none") < 8 or change[0.5] < -0.5:
-        raise SystemExit("a bias is to cost 8 points less with the baseline, and people without one at most 0.5 points")
+        raise SystemExit("with the baseline, a bias must cost at least 8 points less, and people without a bias may lose at most 0.5 points")
 
 
 def label(args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
-"""What the daemon makes of a rendered driver's eyes: a gaze that goes down, a head that
-turns, a squint, a smile, speech and yawns, none of which is sleep; and lids that are shut
-for so long that it is. Each sequence is a recording on the daemon's standard input."""
+"""Shows a rendered driver to the daemon. A gaze that goes down, a head that turns, a squint,
+a smile, speech and yawns must not count as sleep; lids that are shut for long must. Each
+sequence is a recording on the daemon's standard input."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ PICTURES = {"gray": (1.0, 2.0), "dark": (0.25, 3.0), "noisy": (1.0, 12.0)}
 
 @dataclass
 class Act:
-    """What a face does from a time on: the renderer's arguments by the share of the way
-    there, 0 to 1, and the time since it began."""
+    """What a face does from a time on. Its function gives the renderer's arguments for the
+    progress of the movement, 0 to 1, and the time since it began."""
     name: str
     begin: float
     length: float
@@ -79,12 +79,12 @@ class Script:
 
 
 def steps(value: float, step: float) -> float:
-    """Rounded, so that few different pictures are rendered."""
+    """Rounds a value, so that few different pictures are rendered."""
     return round(value / step) * step
 
 
 def awake(rng: np.random.Generator) -> Script:
-    """Everything that is not sleep."""
+    """All movements that must not count as sleep."""
     script = Script()
     hold = 5.0
     for degrees in (20, 30):
@@ -123,7 +123,7 @@ class Person:
     def __init__(self, faces: Faces, seed: int, side: int):
         rng = np.random.default_rng([seed, 13])
         self.renderer = faces.renderer
-        # The first ones without glasses: those have a row of their own.
+        # The first people without glasses: sunglasses are tested separately.
         self.who = next(who for k in range(1000) if not (who := faces.renderer.identity(TEST_PEOPLE + 900 + 40 * seed + k))["glasses"])
         self.given = {"light": (rng.uniform(-0.6, 0.6), 0.5, 0.8), "seed": seed, "size": HEIGHT, "frame": BOX_CM * HEIGHT / side / 2}
         self.side, self.seed = side, seed
@@ -135,7 +135,7 @@ class Person:
         if key not in self.pictures:
             image, truth = self.renderer.render(self.who, **self.given, **pose)
             gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-            # Exposed for the face, as a camera is.
+            # Exposed for the face, as by a camera.
             marks = np.array(truth["landmarks"], np.float32)
             x0, y0, x1, y1 = *marks.min(0).astype(int), *marks.max(0).astype(int)
             if not self.pictures:
@@ -177,8 +177,8 @@ def sunglasses(gray: np.ndarray, marks: np.ndarray) -> np.ndarray:
 
 
 def events(affectd: Path, frames: Iterator[np.ndarray], fps: int = FPS, capture: str = "") -> list[dict]:
-    """The daemon's events for frames. They go through a file: in a pipe that is filled
-    slowly the daemon would see a camera that stalls."""
+    """The daemon's events for frames. The frames go through a file: with a pipe that is
+    filled slowly, the daemon would report a camera that stalls."""
     with tempfile.TemporaryDirectory() as folder:
         board, video = Path(folder) / "board.toml", Path(folder) / "frames"
         board.write_text(BOARD.format(width=WIDTH, height=HEIGHT, fps=fps, capture=capture))
@@ -193,14 +193,15 @@ def events(affectd: Path, frames: Iterator[np.ndarray], fps: int = FPS, capture:
 
 def gravest(lines: list[dict], begin: float, end: float) -> str:
     order = ("ok", *GRAVE)
-    # A state that holds at the beginning is told in the second before.
+    # A state that already holds at the beginning was reported in the second
+    # before.
     states = [line["state"] for line in lines if line["type"] == "fatigue" and begin <= line["time"] < end]
     return max((s for s in states if s in order), key=order.index, default=states[-1] if states else "nothing")
 
 
 def judged_awake(lines: list[dict], script: Script) -> dict[str, tuple[int, int]]:
-    """By act: closures of 0.5 s or more, and yawns. What ends while the face is at rest
-    again belongs to the act before."""
+    """Closures of 0.5 s or more, and yawns, for each act. An event that ends while the face
+    is at rest again belongs to the act before."""
     counts = {act.name: [0, 0] for act in script.acts}
     for line in lines:
         if line["type"] not in ("closure", "yawn") or line["time"] < CALIBRATION:

@@ -1,5 +1,5 @@
-"""Figures of exported face and eye nets on people, photographs and renders that were
-kept apart. `prepare` makes the pictures once; `evaluate` runs the two files on them."""
+"""Figures of exported face and eye nets on people, photographs and renders that no training
+uses. `prepare` makes the pictures once; `evaluate` runs the two files on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .teacher import Teacher
 
 Heads = dict[str, np.ndarray]
 Net = Callable[[np.ndarray], Heads]
-SIZES = (100, 60, 40)               # pixels of a face's box at which eyes are judged
+SIZES = (100, 60, 40)               # pixels of a face's box at which eyes are evaluated
 FACE_SIZES = (24, 32, 48, 64, 100)
 THRESHOLDS = [k / 50 for k in range(1, 50)]
 SHUT, OPEN = 0.2, 0.6               # true openness: below is shut, above is open
@@ -88,11 +88,11 @@ def upright_crop(gray: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(gray).resize((FACE_SIDE, FACE_SIDE), Image.BILINEAR, box=area))
 
 
-# --- pictures to judge on --------------------------------------------------------
+# --- pictures for the evaluation -------------------------------------------------
 
 def prepare_windows(photos: list[Photo], data: Path, rooms: int, out: Path) -> None:
-    """What both cascades find in photographs kept apart, and in drawn rooms. Photographs in
-    which the teacher sees a face are left out."""
+    """Windows that the two cascades find in photographs kept apart, and in drawn rooms.
+    Photographs in which the teacher sees a face are left out."""
     teacher, cascades, crops, rows, used = Teacher(data), Cascades(), [], [], {"photographs": 0, "rooms": 0}
 
     def take(gray: np.ndarray, kind: str, name: str) -> None:
@@ -101,7 +101,7 @@ def prepare_windows(photos: list[Photo], data: Path, rooms: int, out: Path) -> N
             for neighbours in NEIGHBOURS[cascade]:
                 found = list(raw) if neighbours == 0 else list(cv2.groupRectangles([list(map(int, r)) for r in raw], neighbours, 0.2)[0])
                 rng = np.random.default_rng(len(found))
-                found = [found[k] for k in rng.permutation(len(found))[:12]]   # no picture outweighs the others
+                found = [found[k] for k in rng.permutation(len(found))[:12]]   # so that no picture outweighs the others
                 for x, y, w, _ in found:
                     crops.append(upright_crop(gray, np.array([x + w / 2, y + w / 2, w], np.float32)))
                     rows.append([kind, name, cascade, neighbours, float(w)])
@@ -132,7 +132,7 @@ def prepare_faces(faces: Samples, photos: list[Photo], out: Path, count: int, se
             cover(canvas, marks, np.stack([cv2.resize(usable[0], (CANVAS, CANVAS))]), rng)
         side = int(px * CANVAS / BOX)
         m = to_square(np.full(2, CANVAS / 2), CANVAS, rng.normal(0, 6), side)
-        m[:, :2] = m[:, :2] @ (np.eye(2) + rng.normal(0, 0.03, (2, 2)))   # leaned and stretched a little
+        m[:, :2] = m[:, :2] @ (np.eye(2) + rng.normal(0, 0.03, (2, 2)))   # sheared and stretched a little
         m[:, 2] = side / 2 - m[:, :2] @ np.full(2, CANVAS / 2)
         small = warp(canvas, m, side)
         ground = usable[int(rng.integers(len(usable)))]
@@ -167,8 +167,8 @@ def prepare_faces(faces: Samples, photos: list[Photo], out: Path, count: int, se
 # --- one face through both nets ---------------------------------------------------
 
 def frames(samples: Samples, px: int, seed: int = 9) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
-    """Each face as a camera would see it with a box of `px` pixels: frame, box that a detector
-    might give, and the landmarks' true places."""
+    """Each face as a camera would see it with a box of `px` pixels: the frame, a box that a
+    detector might give, and the true places of the landmarks."""
     rng = np.random.default_rng([seed, px])
     out, boxes, marks = [], [], []
     side = int(round(px * CANVAS / BOX))
@@ -182,7 +182,7 @@ def frames(samples: Samples, px: int, seed: int = 9) -> tuple[list[np.ndarray], 
 
 
 def observe(pictures: list[np.ndarray], boxes: np.ndarray, face: Net, eye: Net) -> Heads:
-    """What the daemon would know: landmarks in pixels of each picture, eyes right then left."""
+    """What the daemon would measure: landmarks in pixels of each picture; right eye, then left."""
     y = face(np.stack([upright_crop(g, b) for g, b in zip(pictures, boxes)]))
     sides = boxes[:, 2] * FACE_SCALE
     corner = boxes[:, :2] - sides[:, None] / 2
@@ -249,7 +249,8 @@ def geometry_figures(face: Net, eye: Net, renders: Samples) -> dict:
                     part[f"{name} {label}"] = float(error[rows, k].mean())
         true = np.stack(marks)
         apart = np.linalg.norm(true[:, :2].mean(axis=1) - true[:, 4:6].mean(axis=1), axis=1)
-        # Against the eyes' distance of a frontal face, which turning does not shorten.
+        # Relative to the eyes' distance of a frontal face, which turning does
+        # not shorten.
         apart = np.maximum(apart, px / 2.6)
         miss = np.linalg.norm(y["landmarks"] - true, axis=2) / apart[:, None]
         near = abs(renders.pose[:, 0]) <= 30
@@ -307,9 +308,9 @@ def teacher_figures(face: Net, eye: Net, samples: Samples) -> dict:
 
 
 def looked_at_figures(face: Net, eye: Net, run: Path) -> dict:
-    """Eyes of people kept apart that were looked at and called shut or open, without seeing
-    what the teacher says; unclear ones were left out. looked_at.csv names them by the rows of the
-    files that `label` makes with its defaults."""
+    """Eyes of people kept apart. A person looked at each and called it shut or open, without
+    knowing the teacher's label; unclear ones were left out. looked_at.csv names them by the rows
+    of the files that `label` makes with its defaults."""
     with open(Path(__file__).with_name("looked_at.csv"), newline="") as file:
         marked = list(csv.DictReader(file))
     result: dict = {}

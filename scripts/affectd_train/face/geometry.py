@@ -1,8 +1,8 @@
-"""Boxes, crops and landmarks of faces: what data, training and the daemon agree on.
+"""Boxes, crops and landmarks of faces, as data, training and the daemon define them.
 
-A box is (centre x, centre y, side) in pixels, an upright square. It is the one
+A box is (centre x, centre y, side) in pixels, an upright square. It is the box
 that a frontal cascade finds: its side is 2.6 times the distance of the eyes of
-a frontal face. Continuous coordinates: the first pixel reaches from 0 to 1.
+a frontal face. Coordinates are continuous: the first pixel reaches from 0 to 1.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ CANVAS = 160          # side of a stored picture of a face
 BOX = 100             # side of the box in it, which lies in its middle
 FACE_SIDE = 64        # the face net's input
 EYE_SIDE = 32         # the eye net's input
-FACE_SCALE = 1.15     # the face net's crop over the box
-EYE_SCALE = 0.36      # the eye net's crop over the box
+FACE_SCALE = 1.15     # the face net's crop, relative to the box
+EYE_SCALE = 0.36      # the eye net's crop, relative to the box
 
 # Order of the landmarks. `right` is the person's own right.
 LANDMARKS = ("right_eye_outer", "right_eye_inner", "right_eye_upper", "right_eye_lower",
              "left_eye_inner", "left_eye_outer", "left_eye_upper", "left_eye_lower",
              "nose_tip", "mouth_right", "mouth_left", "lip_upper", "lip_lower", "chin")
-# Where each landmark goes when the picture is mirrored.
+# Which landmark each one becomes when the picture is mirrored.
 MIRRORED = np.array([5, 4, 6, 7, 1, 0, 2, 3, 8, 10, 9, 11, 12, 13])
 # Their points in MediaPipe's mesh, and in the 68 points of Multi-PIE, averaged.
 MEDIAPIPE = np.array([33, 133, 159, 145, 362, 263, 386, 374, 4, 61, 291, 13, 14, 152])
@@ -32,8 +32,8 @@ RIGHT_EYE, LEFT_EYE = slice(0, 2), slice(4, 6)   # the two corners
 
 def box_of(landmarks: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
     """The box of a face from its landmarks and pose in degrees. Turning the head
-    shortens the distance of the eyes, bending it that from eyes to mouth: each is
-    corrected by its own angle, and the one that is shortened less counts more."""
+    shortens the distance of the eyes; nodding shortens the distance from eyes to
+    mouth. Each is corrected by its own angle, and the less shortened one counts more."""
     right, left = landmarks[RIGHT_EYE].mean(axis=0), landmarks[LEFT_EYE].mean(axis=0)
     eyes, mouth = (right + left) / 2, landmarks[9:11].mean(axis=0)
     across, down = np.cos(np.radians(min(abs(yaw), 70))), np.cos(np.radians(min(abs(pitch), 60)))
@@ -48,13 +48,13 @@ def box_of(landmarks: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
     return np.array([centre[0], centre[1], 2.6 * apart], dtype=np.float32)
 
 
-EYES_OVER_MOUTH = 0.9   # distance of the eyes over that from eyes to mouth, median of frontal renders
+EYES_OVER_MOUTH = 0.9   # distance of the eyes / distance from eyes to mouth, median of frontal renders
 
 
 def to_square(centre: np.ndarray, side: float, turn: float, size: int,
               mirror: bool = False) -> np.ndarray:
     """2x3 matrix from picture coordinates to those of a crop of `size` pixels: the
-    square around `centre` that leans clockwise by `turn` degrees, made upright."""
+    square around `centre` that is turned clockwise by `turn` degrees, made upright."""
     k = size / side
     c, s = k * np.cos(np.radians(turn)), k * np.sin(np.radians(turn))
     m = np.array([[c, s, 0.0], [-s, c, 0.0]])
@@ -69,8 +69,8 @@ def moved(points: np.ndarray, m: np.ndarray) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, m: np.ndarray, size: int) -> np.ndarray:
-    """The crop of `to_square`. Where it shrinks, the picture is smoothed first as an
-    antialiased resize does; edges are repeated."""
+    """The crop of `to_square`. If it shrinks the picture, the picture is smoothed first,
+    as by an antialiased resize; edges are repeated."""
     shrink = 1 / np.sqrt(abs(np.linalg.det(m[:, :2])))
     if shrink > 1.4:   # render larger, then average
         factor = int(np.ceil(shrink))

@@ -1,4 +1,4 @@
-"""Faces of muxspace and FER2013, labelled by the teacher on the good picture."""
+"""Faces of muxspace and FER2013, labelled by the teacher on the original pictures."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def fer2013(folder: Path, every: int) -> Iterator[tuple[np.ndarray, int, bool]]:
 
 
 def row_of(seen: Seen, picture: np.ndarray, person: int, held_out: bool) -> dict:
-    # A blink of 0.1 is an open eye's; 0.65 is shut (medians of resting and sleepy people).
-    # The teacher confuses lowered lids with a lowered gaze: then it does not say.
+    # An open eye has a blink of 0.1, a shut one 0.65 (medians of resting and
+    # sleepy people). The teacher confuses lowered lids with a lowered gaze:
+    # then the openness is unknown.
     openness = np.clip((0.65 - seen.blink) / 0.5, 0, 1)
     unsure = (seen.down > 0.35) & (openness > 0.05) & (openness < 0.95)
     open_ahead = (seen.blink < 0.25) & (seen.down < 0.15)
@@ -52,8 +53,8 @@ def row_of(seen: Seen, picture: np.ndarray, person: int, held_out: bool) -> dict
 
 
 def far_eye_hidden(yaw: float) -> np.ndarray:
-    """Right and left: may the eye be hidden behind the nose? Yaw turns the nose to the
-    picture's right, where the person's left eye is."""
+    """Whether the right and the left eye may be hidden behind the nose. Yaw turns the nose
+    to the picture's right, where the person's left eye is."""
     return np.array([yaw < -35, yaw > 35])
 
 

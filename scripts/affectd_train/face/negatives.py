@@ -1,4 +1,4 @@
-"""Windows without a face: what frontal cascades find in pictures without people.
+"""Windows without a face: windows that frontal cascades find in pictures without people.
 
 The pictures come from Debian's packages (photographs of animals and things,
 desktop wallpapers, textures of games) and from the Python package scikit-image's
@@ -42,12 +42,12 @@ PACKAGES = {
 TEXTURES = {"torcs-data", "supertuxkart-data", "trigger-rally-data", "marble-data"}
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 LEAST_SIDE, LARGEST_SIDE, LEAST_BYTES = 128, 640, 12_000
-# Of a game's many pictures, one in so many.
+# A game has many pictures: only one in this many is used.
 EVERY_TEXTURE = 2
 
 
 def fetch(folder: Path) -> None:
-    """Downloads and unpacks the packages; what is there is kept."""
+    """Downloads and unpacks the packages; unpacked ones are kept."""
     for name in PACKAGES:
         target = folder / name
         if target.exists():
@@ -68,8 +68,8 @@ class Photo:
 
 
 def photos(folder: Path) -> list[Photo]:
-    """All usable pictures; one in three is kept apart, textures by their folder, since
-    one game level's are alike. Pictures that are nearly the same are taken once."""
+    """All usable pictures. One in three is kept apart; textures by their folder, because
+    those of one game level are alike. Of nearly equal pictures only one is used."""
     import skimage
     import sklearn
 
@@ -120,7 +120,7 @@ class Cascades:
                    for name in ("alt2", "default")}
 
     def boxes(self, gray: np.ndarray, name: str, neighbours: int, least: int = 24) -> np.ndarray:
-        """[n, 3] boxes as everywhere in this package."""
+        """Boxes [n, 3], in the form of geometry.py."""
         found = self.of[name].detectMultiScale(gray, 1.1, neighbours, minSize=(least, least))
         return np.array([(x + w / 2, y + w / 2, w) for x, y, w, _ in found], np.float32).reshape(-1, 3)
 
@@ -138,7 +138,7 @@ def windows_of(gray: np.ndarray, cascades: Cascades, rng: np.random.Generator, m
 
 
 def listed(photo_folder: Path, list_file: Path) -> list[Photo]:
-    """`photos`, which takes minutes, kept in a file."""
+    """The result of `photos`, kept in a file, because `photos` takes minutes."""
     if not list_file.exists():
         known = photos(photo_folder)
         list_file.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def listed(photo_folder: Path, list_file: Path) -> list[Photo]:
 
 def prepare(photo_folder: Path, data: Path, out: Path, most_pictures: int, seed: int) -> None:
     """Writes the training windows as canvases, and smaller copies of the pictures as
-    backgrounds. Goes on where it was stopped."""
+    backgrounds. Continues where it was stopped."""
     cv2.setNumThreads(1)
     known = listed(photo_folder, out.with_name("pictures.json"))
     train = [p for p in known if not p.held_out]
@@ -184,7 +184,7 @@ def canvas_of(gray: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def without_faces(gray: np.ndarray, boxes: list[np.ndarray], teacher: Teacher) -> list[np.ndarray]:
-    """The boxes in which the teacher sees no face, in the picture as in the box alone."""
+    """The boxes in which the teacher sees no face, neither in the picture nor in the box alone."""
     whole = teacher.look(gray) if len(boxes) else None
     kept = []
     for box in boxes:

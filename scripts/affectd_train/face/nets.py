@@ -1,8 +1,8 @@
-"""The two networks: plain 3x3 convolutions, since those are fast in integers and
-in training on a CPU, and a dense layer a head.
+"""The two networks: plain 3x3 convolutions, because these are fast in integers and
+in training on a CPU, and a dense layer for each head.
 
-Outputs in training are in units near one; `UNITS` says what an exported head is
-multiplied by. Presence, eyes_visible, jaw, smile, openness, gaze_down and covered
+Outputs in training are of the order of one; `UNITS` has the factor for each
+exported head. Presence, eyes_visible, jaw, smile, openness, gaze_down and covered
 are logits.
 """
 
@@ -32,7 +32,7 @@ PLANS = {
     "eye": Plan(EYE_SIDE, ((12, 2, False), (24, 2, False), (24, 1, True), (48, 2, False)), 64,
                 (("openness", 1), ("gaze_down", 1), ("covered", 1))),
 }
-# What a head's numbers are multiplied by in the exported file.
+# The factor of a head's numbers in the exported file.
 UNITS = {"pose": 45.0}
 
 
@@ -56,7 +56,8 @@ class Net(nn.Module):
         for outputs, stride, adds in plan.layers:
             layers.append(Layer(channels, outputs, 3, stride, 1, adds))
             channels, side = outputs, side // stride
-        # Sees the whole picture at once: where things are is what it is asked for.
+        # Sees the whole picture at once, because the outputs depend on where
+        # things are.
         layers.append(Layer(channels, plan.hidden, side, 1, 0))
         self.layers = nn.Sequential(*layers)
         self.heads = nn.Linear(plan.hidden, sum(n for _, n in plan.heads))

@@ -1,8 +1,8 @@
 """From a trained network to an int8 ONNX file with a manifest.
 
-The arithmetic is quant.py's: powers of two, so that a runtime that computes in
-floats and one that computes in integers give the same bits. The heads are not
-quantized again: what leaves the file is the 32-bit sum times a scale, so that
+The arithmetic is that of quant.py: powers of two, so that a runtime that
+computes in floats and one that computes in integers give the same bits. The
+heads are not quantized again: an output is the 32-bit sum times a scale, so
 landmarks and logits do not share one 8-bit range.
 """
 
@@ -88,7 +88,7 @@ class QuantFace(nn.Module):
 
     @torch.no_grad()
     def apply_units(self) -> None:
-        """Multiplies each head by its unit: from here on it is what the file puts out."""
+        """Multiplies each head by its unit. After this the heads give the file's outputs."""
         for head in self.heads:
             factor = UNITS.get(head.name, 1.0)
             head.weight *= factor
@@ -96,7 +96,7 @@ class QuantFace(nn.Module):
 
     @torch.no_grad()
     def exact_in_f32(self) -> list[str]:
-        """Layers in which some input could make a sum outgrow f32's 24 bits."""
+        """Layers in which some input could make a sum too large for f32's 24 bits."""
         doubtful = []
         for conv in [*self.convs, *self.heads]:
             weight, bias = conv.folded()

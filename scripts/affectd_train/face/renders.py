@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .geometry import BOX, CANVAS, MULTIPIE
 from .samples import Samples, cut
 
-TEST_PEOPLE = 10_000_000        # seeds from here on are of people kept apart
+TEST_PEOPLE = 10_000_000        # seeds from here on are for people kept apart
 A_PERSON = 12                   # pictures of each
 PICTURE = 144                   # side of what is rendered
 BOX_CM = 2.6 * 6.4
@@ -26,7 +26,7 @@ def load_renderer(data: Path) -> ModuleType:
     path = data / "ict_face" / "render.py"
     if not path.exists():
         raise SystemExit(f"there is no {path}")
-    # By its own name, under which numba keeps its compiled functions.
+    # By its own name, because numba stores compiled functions under this name.
     sys.path.append(str(path.parent))
     return importlib.import_module("render")
 
@@ -129,8 +129,8 @@ def eyes_of(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def visible(landmarks: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """Right and left. Of an eye behind the nose nothing is seen: the width between its
-    corners is below two fifths of what the other eye's tells."""
+    """Visibility of the right and the left eye, 0 to 1. An eye counts as hidden behind the
+    nose if the width between its corners is below two fifths of the other eye's width."""
     width = np.array([np.linalg.norm(landmarks[1] - landmarks[0]), np.linalg.norm(landmarks[5] - landmarks[4])])
     part = width / max(float(width.max()), 1e-6)
     far = np.array([pose[0] < 0, pose[0] > 0])
@@ -138,7 +138,7 @@ def visible(landmarks: np.ndarray, pose: np.ndarray) -> np.ndarray:
 
 
 POSED = {
-    # Lids left as they are while the eyes look down.
+    # The eyes look down with open lids.
     "down20": {"blink": np.zeros(2), "gaze": np.array([0.0, -20.0])},
     "down30": {"blink": np.zeros(2), "gaze": np.array([0.0, -30.0])},
     "shut": {"blink": np.ones(2), "gaze": np.zeros(2)},

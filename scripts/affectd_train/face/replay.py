@@ -1,5 +1,5 @@
-"""What the daemon makes of rendered videos: rooms without people, and one head that
-turns, tilts and bends. Each video is a recording on the daemon's standard input."""
+"""Shows rendered videos to the daemon: rooms without people, and one head that turns,
+tilts and nods. Each video is a recording on the daemon's standard input."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def room_video(seed: int, count: int) -> np.ndarray:
     """A drawn scene with a camera's noise, and light that changes a little."""
     rng = np.random.default_rng([seed, 7])
     still = scene(rng).astype(np.float32)
-    # Fresh noise for each frame would take minutes: some of it, moved about.
+    # New noise for each frame would take minutes, so a few pictures of noise
+    # are used, moved to random places.
     noise = rng.normal(0, rng.uniform(1.5, 5), (6, *still.shape)).astype(np.float32)
     frames = np.empty((count, *still.shape), np.uint8)
     period = rng.uniform(80, 400)
@@ -116,7 +117,7 @@ def head_videos(faces: Faces, seed: int, side: int) -> dict[str, tuple[list[np.n
     covered = []
     for k in range(24):
         g, box = frame()
-        if 3 <= k < 21:   # a hand before the mouth
+        if 3 <= k < 21:   # a hand in front of the mouth
             x, y, a = box
             cv2.ellipse(g, (int(x), int(y + 0.35 * a)), (int(0.3 * a), int(0.22 * a)), 10.0 * np.sin(k), 0, 360, 150, -1)
             g = cv2.GaussianBlur(g, (0, 0), 0.7)

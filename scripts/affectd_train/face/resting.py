@@ -1,6 +1,6 @@
-"""What the automatic baseline gains where a resting face has a bias, and what it costs
-where it has none: rendered people, and people of muxspace with several pictures. Both
-run through the daemon, one picture a second, so that the code that is shipped is judged."""
+"""How much the automatic baseline improves the answers if a resting face has a bias, and how
+much it harms them if it has none. Input: rendered people, and people of muxspace with several
+pictures. Both run through the daemon, one picture per second, to evaluate the shipped code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .replay import events
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 TRACK = "confirm = 1\nlost_after_ms = 3000\nmin_overlap = 0.01\n"
 REST = 24      # seconds at rest: the baseline counts in full after 20
-SHOWN = 3      # seconds of each picture; the last one is judged
+SHOWN = 3      # seconds of each picture; the last one is evaluated
 SIZE = 200
 
 
 def answers(affectd: Path, frames: list[np.ndarray], judged: list[int], strength: float) -> list[tuple[str, str] | None]:
-    """Of each judged frame what the classifier says without and with the baseline; None
-    where no face is seen."""
+    """The classifier's answer for each evaluated frame, without and with the baseline; None
+    if no face is seen."""
     more = f'[decide]\ntime_constant_ms = 0\n[decide.baseline]\nmode = "auto"\nstrength = {strength}\n'
     lines = events(affectd, frames, period_ms=1, more=more, track=TRACK, fps=1)
     said = {line["frame"]: line for line in lines if line["type"] == "face" and line["leading"]}
@@ -42,7 +42,7 @@ def answers(affectd: Path, frames: list[np.ndarray], judged: list[int], strength
 # --- renders with a resting bias --------------------------------------------------
 
 def bias_of(rng: np.random.Generator, kind: str) -> dict[str, float]:
-    """What this person's face has in every picture, by the name of the shape."""
+    """The shapes of this person's face in every picture, by name."""
     if kind == "none":
         return {}
     shapes = {"mouth corners down": ("mouthFrown",), "brows lowered": ("browDown",), "lids half shut": ("eyeBlink",),
@@ -111,7 +111,7 @@ def several(data: Path, most: int) -> list[tuple[list[np.ndarray], list[str]]]:
 
 
 def real(affectd: Path, data: Path, people: int, strengths: tuple[float, ...]) -> dict[float, float]:
-    """The change in points by strength: each picture is judged after the person's others."""
+    """The change in points by strength: each picture is evaluated after the person's others."""
     right: dict[float, list[list[bool]]] = {s: [] for s in strengths}
     for pictures, labels in tqdm(several(data, people), desc="people", mininterval=10):
         for k, (picture, label) in enumerate(zip(pictures, labels)):

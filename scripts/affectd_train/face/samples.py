@@ -1,4 +1,4 @@
-"""Pictures of faces with what is known of each, as files that training reads."""
+"""Pictures of faces with the known values of each, in files that training reads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from .geometry import CANVAS, BOX, box_of, moved, to_square, warp
 
-UNKNOWN = np.nan   # a value that nobody knows: it is left out of losses and figures
+UNKNOWN = np.nan   # an unknown value: it is left out of losses and figures
 
 
 @dataclass
 class Samples:
-    """One row a face. The box is the middle BOX pixels of each picture. Pairs are of the
-    person's right and left eye."""
+    """One row per face. The box is the middle BOX pixels of each picture. Pairs are for
+    the person's right and left eye."""
 
     image: np.ndarray       # u8 [n, CANVAS, CANVAS]
     landmarks: np.ndarray   # f32 [n, 14, 2], pixels of the picture
@@ -27,7 +27,7 @@ class Samples:
     smile: np.ndarray       # f32 [n], 0 to 1
     pixels: np.ndarray      # f32 [n], side of the box in the picture that this was cut from
     person: np.ndarray      # i64 [n]
-    held_out: np.ndarray    # bool [n]: of people who are not trained on
+    held_out: np.ndarray    # bool [n]: of people that no training uses
 
     def __len__(self) -> int:
         return len(self.image)
@@ -63,7 +63,7 @@ class Samples:
 
 
 def cut(picture: np.ndarray, landmarks: np.ndarray, pose: np.ndarray) -> dict:
-    """The parts of a row that say where the face is, from a whole picture."""
+    """The parts of a row that describe where the face is, from a whole picture."""
     box = box_of(landmarks, pose[0], pose[1])
     m = to_square(box[:2], box[2] * CANVAS / BOX, 0.0, CANVAS)
     return {"image": warp(picture, m, CANVAS), "landmarks": moved(landmarks, m), "pose": pose,

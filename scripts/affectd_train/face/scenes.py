@@ -1,6 +1,6 @@
-"""Drawn scenes without people: rooms, shelves, desks and machines, for want of
-photographs of such with a licence. They hold what cascades take for faces: pairs
-of round things over a bar, drawers, sockets, books, windows, dials."""
+"""Drawn scenes without people: rooms, shelves, desks and machines, because there are no
+photographs of such scenes with a free licence. They contain things that cascades take for
+faces: pairs of round things over a bar, drawers, sockets, books, windows, dials."""
 
 from __future__ import annotations
 

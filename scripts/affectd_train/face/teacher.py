@@ -1,7 +1,7 @@
 """Labels by MediaPipe's face landmarker, in this project's signs and landmarks.
 
-Its package pulls in an OpenCV that shadows ours, so that it is installed without
-what it depends on (scripts/requirements-teacher.txt).
+Its package depends on another OpenCV, which would replace ours, so it is installed
+without its dependencies (scripts/requirements-teacher.txt).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from .geometry import LANDMARKS, MEDIAPIPE, MIRRORED
 
 BLINK_LEFT, BLINK_RIGHT, DOWN_LEFT, DOWN_RIGHT, JAW, SMILE = 9, 10, 11, 12, 25, (44, 45)
 
-# What the teacher says against the truth of 258 renders within 45 degrees of yaw (medians):
-# it sees every face 1.7 degrees too low, and jaws less open than they are.
+# The teacher's errors on 258 renders within 45 degrees of yaw (medians): it
+# sees every face 1.7 degrees too low, and jaws less open than they are.
 PITCH_BIAS = 1.7
 JAW_SAID, JAW_TRUE = (0.0, 0.02, 0.1, 0.15, 0.24, 0.46, 1.0), (0.0, 0.06, 0.15, 0.3, 0.5, 0.8, 1.0)
 
-# What it says of a landmark's place less the truth of 742 renders, medians within 30 degrees of yaw,
-# in shares of the eyes' distance along the head's own axes: the two meshes mark a corner of the mouth,
-# say, not at quite the same place. Of the person's right half and the middle.
+# The teacher's errors of landmarks on 742 renders: medians within 30 degrees of
+# yaw, in shares of the eyes' distance along the head's own axes. The two meshes
+# mark some points, such as a corner of the mouth, at slightly different places.
+# Only for the person's right half and the middle.
 LANDMARK_BIAS = {"right_eye_outer": (-0.004, 0.009), "right_eye_inner": (0.009, 0.003),
                  "right_eye_upper": (0.005, -0.017), "right_eye_lower": (0.017, 0.018),
                  "nose_tip": (0.0, 0.017), "mouth_right": (0.030, -0.017),
@@ -90,7 +91,7 @@ class Teacher:
                     float(b[JAW]), float(b[list(SMILE)].mean()))
 
     def look_at_tile(self, gray: np.ndarray) -> Seen | None:
-        """A face that fills the picture: enlarged, with a margin, twice if need be."""
+        """For a face that fills the picture: enlarges it and adds a margin, twice if necessary."""
         scale = max(1.0, 256 / max(gray.shape))
         large = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else gray
         for part in (0.25, 0.6):

@@ -1,4 +1,4 @@
-"""Trains one of the two networks; goes on from RUN/last.pt."""
+"""Trains one of the two networks; continues from RUN/last.pt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .teacher import JAW_SAID, JAW_TRUE, PITCH_BIAS, landmark_bias
 class Recipe:
     net: str
     minutes: float        # of training, counted over all calls
-    steps: int            # or as many steps; 0: minutes say
+    steps: int            # or as many steps; 0: as many as `minutes` allow
     batch: int = 128
     rate: float = 3e-3
     ema: float = 0.997
@@ -37,7 +37,7 @@ def open_faces(run: Path, held_out: bool = False) -> Samples:
     if not parts:
         raise SystemExit(f"no faces in {run}: run the steps before this one (scripts/train face --help)")
     faces = Samples.join([part[part.held_out == held_out] for part in parts])
-    said = faces.person >= 0   # by the teacher, who is put right as renders show
+    said = faces.person >= 0   # labelled by the teacher, whose errors on renders are corrected
     faces.pose[said, 1] += PITCH_BIAS
     faces.jaw[said] = np.interp(faces.jaw[said], JAW_SAID, JAW_TRUE)
     faces.landmarks[said] -= landmark_bias(faces.pose[said]) * (BOX / 2.6)
@@ -56,7 +56,7 @@ def negatives(run: Path) -> tuple[np.ndarray, np.ndarray]:
 def batches(net: str, run: Path, seed: int) -> FaceBatches | EyeBatches:
     faces = open_faces(run)
     if net == "eye":
-        return EyeBatches(faces, faces.image[::97], seed)   # any pictures may cover an eye
+        return EyeBatches(faces, faces.image[::97], seed)   # parts of any pictures cover eyes
     windows, grounds = negatives(run)
     shut = np.nan_to_num(faces.openness, nan=1).min(axis=1) < 0.25
     weights = (1.0 + 1.5 * (abs(faces.pose[:, 0]) > 20) + 1.0 * (abs(faces.pose[:, 1]) > 15) + 1.0 * (faces.jaw > 0.3) + shut)
@@ -78,14 +78,14 @@ VALUES = {"jaw": 2.0, "openness": 6.0}   # weights of the absolute errors
 
 
 def loss_of(net: str, y: torch.Tensor, target: torch.Tensor, counts: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Each head's part of the loss, weighed."""
+    """Each head's part of the loss, with its weight."""
     y, t, c = (split(net, part) for part in (y, target, counts))
     parts = {}
     for head, weight in (("presence", 1.0), ("eyes_visible", 0.3), ("jaw", 1.0), ("smile", 0.5),
                          ("openness", 1.0), ("gaze_down", 0.6), ("covered", 0.4)):
         if head in y:
             loss = F.binary_cross_entropy_with_logits(y[head], t[head], reduction="none")
-            if head in VALUES:   # a value and not only a yes or no
+            if head in VALUES:   # a value, not only yes or no
                 loss = loss + VALUES[head] * (y[head].sigmoid() - t[head]).abs()
             parts[head] = weight * mean_of(loss, c[head])
     for head, weight, beta in (("pose", 6.0, 0.03), ("box", 6.0, 0.03), ("landmarks", 24.0, 0.01)):
@@ -125,7 +125,7 @@ def train(net: torch.nn.Module, source: FaceBatches | EyeBatches, recipe: Recipe
         optimizer.load_state_dict(kept["optimizer"])
         average.state, step, before = kept["average"], kept["step"], kept["seconds"]
         source.rng.bit_generator.state = kept["rng"]
-        print(f"goes on from step {step} of {out}", flush=True)
+        print(f"continues from step {step} of {out}", flush=True)
     start, saved, sums, summed = time.time(), time.time(), {}, 0
     while True:
         seconds = before + time.time() - start

@@ -1,4 +1,4 @@
-"""A small data set with faces of a kind, and affectd's own programs."""
+"""A small data set with simple drawn faces, and affectd's own programs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ INFERENCE = BUILT / "examples" / "inference"
 
 
 def face(label: int, rng: np.random.Generator) -> np.ndarray:
-    """An oval with two eyes and a mouth whose bend and opening depend on the class, in a
-    light of its own: no face is a near copy of another."""
+    """An oval with two eyes and a mouth whose curve and opening depend on the class. The
+    light differs each time, so that no face is a near copy of another."""
     y, x = np.mgrid[0:TILE, 0:TILE] / (TILE - 1) * 2 - 1
     picture = np.where(x ** 2 + (y * 0.85) ** 2 < 0.8, 170.0, 60.0)
     for side in (-0.35, 0.35):

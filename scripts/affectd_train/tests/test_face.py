@@ -47,7 +47,7 @@ def samples(count: int, seed: int = 1) -> Samples:
 
 
 def run_folder(folder: Path) -> Path:
-    """What the steps before training leave."""
+    """The files of the steps before training."""
     samples(40).save(folder / "muxspace.npz")
     rng = np.random.default_rng(2)
     windows = rng.integers(0, 256, (20, geometry.CANVAS, geometry.CANVAS)).astype(np.uint8)
@@ -59,7 +59,8 @@ class Geometry(unittest.TestCase):
     def test_a_turned_square_becomes_upright(self) -> None:
         m = geometry.to_square(np.array([50.0, 40.0]), 20.0, 30.0, 64)
         np.testing.assert_allclose(geometry.moved(np.array([[50.0, 40.0]]), m), [[32, 32]])
-        # The way that leans clockwise by 30 degrees from "right" becomes level.
+        # The direction that is turned clockwise by 30 degrees from "right"
+        # becomes level.
         right = np.array([[50 + 10 * np.cos(np.radians(30)), 40 + 10 * np.sin(np.radians(30))]])
         np.testing.assert_allclose(geometry.moved(right, m), [[64, 32]], atol=1e-9)
 

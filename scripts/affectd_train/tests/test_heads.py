@@ -1,4 +1,4 @@
-"""One last layer from two: what it answers between the two truths."""
+"""One last layer from two: its answers between the two truths."""
 
 from __future__ import annotations
 

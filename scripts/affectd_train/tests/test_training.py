@@ -1,4 +1,4 @@
-"""Runs that are repeated and resumed; every network through export into the daemon."""
+"""Runs that are repeated and resumed; every network is exported and loaded into the daemon."""
 
 from __future__ import annotations
 
