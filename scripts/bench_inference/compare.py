@@ -7,7 +7,7 @@ It compares twice, both times without any graph optimisation (ORT_DISABLE_ALL):
 1. with each convolution as QLinearConv: integer arithmetic, which must be
    equal to the last bit;
 2. with the model as it is, which ONNX Runtime computes in f32. A model that
-      `scripts/train quantize` wrote is equal here too, because with its scales f32
+   `scripts/train quantize` wrote is equal here too, because with its scales f32
    needs no rounding. With another model, ONNX Runtime's sums have rounding
    errors, affectd's sums do not. Where such an error crosses the middle between
    two quanta, a byte differs by one, and so may all later layers. These

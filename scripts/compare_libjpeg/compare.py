@@ -46,7 +46,7 @@ class Ours:
 def libjpeg(data, strict):
     """Luma, or the error's text; with `strict` a warning is an error, too.
 
-        TurboJPEG reports warnings, but itself refuses some sampling factors; pictures
+    TurboJPEG reports warnings, but itself refuses some sampling factors; pictures
     with these go to libjpeg-turbo through Pillow.
     """
     try:

@@ -13,18 +13,18 @@ steps, in order; each writes files into RUN, which later steps read. A step whos
 does not run again, and the two trainings continue from their last checkpoint:
   label      muxspace's and FER2013's faces, by the teacher            about 5 minutes of one core
   render     faces of ICT-FaceKit with exact truth                     about 20 renders a second
-    negatives  downloads Debian packages with pictures (1.6 GB); finds in
+  negatives  downloads Debian packages with pictures (1.6 GB); finds in
              them, and in drawn rooms, windows that cascades take for faces about 15 minutes
   train      one net, for some minutes or steps                        --net face, then --net eye
   quantize   fine-tunes in int8, writes ONNX file and manifest         --net face, then --net eye
-    test-data  pictures for the evaluation: photographs, people and
+  test-data  pictures for the evaluation: photographs, people and
              renders that no training uses                             about 10 minutes
   evaluate   figures of both files, beside those of the float nets
   all        each of the above in turn
 
 and four checks of the daemon itself (--affectd):
   rooms      drawn rooms without people, 1,000 frames each: none may get a label
-    follow     rendered heads that turn to 60 degrees, tilt to 60, nod to 40, with a
+  follow     rendered heads that turn to 60 degrees, tilt to 60, nod to 40, with a
              hand in front of the mouth, and a blurred frame: in which share of the
              frames the head stays one track
   baseline   how much the automatic baseline improves the answers for rendered people
