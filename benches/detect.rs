@@ -170,7 +170,7 @@ fn serve() {
     }
 }
 
-/// Statistics of the times of single frames, in milliseconds.
+/// A text with statistics of the times of single frames, in milliseconds.
 fn told(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let part = |part: f64| times[((times.len() - 1) as f64 * part) as usize];

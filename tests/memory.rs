@@ -399,7 +399,8 @@ impl Rig {
                 ..Known::default()
             };
             let period = self.monitor.look(&mut self.pipeline, &known);
-            // Regular reports come too seldom to be seen to allocate nothing.
+            // Regular reports of health are rare. Further ones are sent here,
+            // to test that they allocate nothing.
             if self.pipeline.stats().frames().is_multiple_of(32) || period.is_some() {
                 let health = self.monitor.health(&self.pipeline, &known);
                 let at = self.pipeline.last_frame();

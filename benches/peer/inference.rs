@@ -1,14 +1,14 @@
 //! Runs a model's network alone, for comparing it with other runtimes: the
 //! other side of `scripts/bench-inference` and `scripts/compare-onnxruntime`.
 //!
-//! `inference MODEL` runs it as the daemon does, `inference MODEL --stock` by
-//! tract alone. A line `time N` on standard input runs the last input N times
-//! and answers with the processor time of each run in nanoseconds; a line
-//! `run FILE` runs each input in a file of little-endian f32 and answers with
-//! its outputs in a line; a line `outputs` answers with their names, of a face
-//! network; a line `peak` answers with the kernel's name, the
-//! products of weights and inputs that a run takes, and how many of them this
-//! core could make a second.
+//! `inference MODEL` runs it as the daemon does, `inference MODEL --stock` with
+//! tract alone. It answers lines on standard input. `time N` runs the last
+//! input N times; the answer is the processor time of each run in nanoseconds.
+//! `run FILE` runs each input in a file of little-endian f32; the answer is a
+//! line of outputs for each. `outputs` gives the names of a face network's
+//! outputs. `peak` gives the kernel's name, the number of products of weights
+//! and inputs in a run, and how many products this core could compute per
+//! second.
 
 mod peak;
 

@@ -43,7 +43,7 @@ pub enum Mood {
 
 impl Mood {
     /// The colour for a state of eyes: green for `ok`, then yellow, orange, red
-    /// and violet as it becomes graver.
+    /// and violet for more severe states.
     #[must_use]
     pub const fn of_state(state: State) -> Self {
         match state {

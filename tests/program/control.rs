@@ -21,7 +21,7 @@ struct Daemon {
     events: std::io::Lines<BufReader<ChildStdout>>,
 }
 
-/// A folder with a board file, and what a daemon leaves there.
+/// A folder with a board file, and the files that a daemon writes there.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -170,8 +170,8 @@ fn status_tells_a_daemon_that_is_well_from_one_that_is_not() {
         .permissions();
     assert_eq!(mode.mode() & 0o777, 0o660);
 
-    // A board file that is broken later does not keep the daemon from answering,
-    // and is a problem once it is read.
+    // A board file that gets errors later does not prevent the daemon from
+    // answering, and counts as a problem after it was read.
     let good = fs::read_to_string(place.path("board.toml")).unwrap();
     let bad = good.replace("fps = 20", "fps = 'fast'");
     fs::write(place.path("board.toml"), bad).unwrap();
@@ -238,7 +238,7 @@ fn a_pause_closes_the_camera_and_outlasts_a_restart() {
     let asked = Instant::now();
     assert_eq!(code(&place.command(&["pause"])), Some(0));
     wait_until("the end of the program", || !place.has_producer());
-    // A second is allowed; the rest is for a machine that does much else.
+    // The limit is one second; the rest is a reserve for a busy machine.
     assert!(
         asked.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -283,7 +283,7 @@ fn a_pause_closes_the_camera_and_outlasts_a_restart() {
     assert!(log.contains("resume requested by process"), "{log}");
     assert!(log.contains("the pause is over"), "{log}");
 
-    // The kill was a restart; the end that follows is none.
+    // The kill counts as a restart; the end that follows does not.
     let answer: Value = serde_json::from_str(&stdout(&place.command(&WAIT))).unwrap();
     assert_eq!(answer["restarts"], 1);
     assert!(
@@ -346,7 +346,8 @@ fn a_recording_stands_still_during_a_pause() {
     assert_eq!(code(&place.command(&["status"])), Some(3));
     assert_eq!(code(&place.command(&["resume"])), Some(0));
     let back = daemon.expect("camera_back");
-    // The next frame is the one after the last; not even its time has passed.
+    // The recording continues with the frame after the last one, as if no time
+    // had passed.
     assert_eq!(back["frame"], paused["frame"].as_u64().unwrap() + 1);
     assert!(back["after"].as_f64().unwrap() < 0.2, "{back}");
     daemon.expect("face");
@@ -366,16 +367,16 @@ fn a_second_daemon_says_who_holds_the_socket() {
         told.contains("control.sock") && told.contains(&holder),
         "{told}"
     );
-    // The first one has not noticed.
+    // The first daemon still works.
     assert_eq!(code(&place.command(&["status"])), Some(0));
-    // What a killed one left is taken over.
+    // The socket that a killed daemon left is taken over.
     daemon.signal(Signal::KILL);
     drop(daemon);
     assert!(place.path("control.sock").exists());
     let daemon = place.start();
     assert_eq!(code(&place.command(&WAIT)), Some(0));
     daemon.stop();
-    // What is not a socket is left alone.
+    // A file that is not a socket is not touched.
     fs::write(place.path("control.sock"), "precious").unwrap();
     let output = place.command(&["run"]);
     assert!(
@@ -440,8 +441,9 @@ fn bad_requests_are_answered_and_end_nothing() {
     // The rest of what it sent may make the kernel reset the connection.
     let _ = long.read_to_string(&mut text);
     assert!(text.contains("at most 4096 bytes"), "{text}");
-    // Clients who say nothing, and one that reads nothing, hold up nobody for
-    // long: the ninth is served when the first ones' ten seconds are over.
+    // Clients that send nothing, and one that reads nothing, do not block
+    // others for long: the ninth client is served when the ten seconds of the
+    // first ones are over.
     let silent: Vec<_> = (0..8).map(|_| place.connect()).collect();
     assert_eq!(code(&place.command(&["status"])), Some(0));
     drop(silent);

@@ -1,8 +1,8 @@
-//! Arrows between files run one way: no file under `src/` uses, by way of others
-//! or not, a file that uses it.
+//! There are no cycles between files: no file under `src/` uses a file that
+//! uses it, directly or through others.
 //!
-//! A file uses another if a path in it (`use` or in the midst of code) leads to
-//! an item that the other defines. Re-exports are followed to where the item is
+//! A file uses another if a path in it (in a `use` or in the code) leads to an
+//! item that the other defines. Re-exports are followed to where the item is
 //! defined, so a folder's `mod.rs` may re-export what the folder's files share.
 //! Types that are reached only through a method's result are not seen.
 
@@ -33,8 +33,8 @@ struct Source {
     paths: BTreeSet<Vec<String>>,
 }
 
-/// The tokens of Rust code: names, and single characters of anything else. Left
-/// out are comments, strings, and what belongs to `#[cfg(test)] mod`.
+/// The tokens of Rust code: names, and single characters of anything else.
+/// Comments, strings and all of `#[cfg(test)] mod` are left out.
 fn tokens(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = code;
@@ -106,7 +106,7 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     while at < tokens.len() {
         let rest = &tokens[at..];
         let is_test = rest.len() > TEST.len() && rest.iter().zip(TEST).all(|(a, b)| a == b);
-        // What stands between: `pub`, `pub(in path)`.
+        // Between the attribute and `mod` may be `pub` or `pub(in path)`.
         let visibility = rest
             .iter()
             .skip(TEST.len())
@@ -337,7 +337,8 @@ impl Tree {
         for (module, source) in &self.0 {
             let item = |path| match self.resolve(module, path, 0)? {
                 Target::Item(found) => Some(found),
-                // Only what is taken from it counts, in a path of its own.
+                // Only an item that is used through the module counts; it has a
+                // path of its own.
                 Target::Module(_) => None,
             };
             let all = |glob| match self.resolve(module, glob, 0)? {
@@ -405,7 +406,7 @@ fn sources() -> Tree {
 #[test]
 fn no_file_is_used_by_one_that_it_uses() {
     let tree = sources();
-    // The reading of the code works: these are there.
+    // Checks that the code is read correctly: these uses exist.
     let uses = tree.uses();
     let module = |path: &str| -> Module { path.split("::").map(str::to_owned).collect() };
     assert!(uses[&module("pipeline")].contains(&module("report")));
@@ -421,10 +422,10 @@ fn no_file_is_used_by_one_that_it_uses() {
     );
 }
 
-/// A frame's way.
+/// The stages in the order in which a frame passes through them.
 const STAGES: [&str; 6] = ["capture", "detect", "track", "observe", "decide", "output"];
 
-/// What puts the stages together.
+/// The modules that put the stages together.
 const ABOVE_STAGES: [&str; 4] = ["pipeline", "daemon", "board", "commands"];
 
 #[test]
@@ -456,7 +457,7 @@ fn no_folder_is_used_by_one_that_it_uses_and_stages_use_only_earlier_ones() {
         .filter(|other| uses[&"nn".to_owned()].contains(**other))
         .collect();
     assert!(wrong.is_empty(), "nn uses {wrong:?}");
-    // The reading of the code works: this arrow is there.
+    // Checks that the code is read correctly: this use exists.
     assert!(uses[&"decide".to_owned()].contains("observe"));
 }
 

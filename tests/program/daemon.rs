@@ -182,7 +182,7 @@ mod reload {
             BufReader::new(socket).lines()
         }
 
-        /// The next event but `health`.
+        /// The next event other than `health`.
         fn next(&mut self) -> Value {
             loop {
                 let event = event(self.events.next());
@@ -200,8 +200,8 @@ mod reload {
             (field(16), field(38))
         }
 
-        /// Ends it, and gives the type of every event that was not read, but for
-        /// `health`.
+        /// Ends it, and returns the type of each event that was not read,
+        /// except `health`.
         fn stop(mut self) -> Vec<String> {
             self.signal(Signal::TERM);
             assert!(self.child.wait().unwrap().success());
@@ -256,7 +256,7 @@ mod reload {
         let kinds = daemon.stop();
         let count = |wanted: &str| kinds.iter().filter(|kind| *kind == wanted).count();
         assert_eq!(count("\"goodbye\""), 1);
-        // This says what became of the reload.
+        // This event has the result of the reload.
         assert_eq!((count("\"reload\""), count("\"hello\"")), (1, 1));
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::pictures::{affectd, lines, stderr, stdout};
 
-/// A short recording: open eyes, and four seconds of sleep from 40 s on.
+/// A short recording: open eyes, and four seconds of shut eyes from 40 s on.
 fn sleep(folder: &Path, open: f64, shut: f64) -> PathBuf {
     let mut text = "time,left,right\n".to_owned();
     for frame in 0..1500 {

@@ -238,7 +238,7 @@ mod signals {
             }
         }
 
-        /// The next event but `health`.
+        /// The next event other than `health`.
         fn next(&mut self) -> Value {
             loop {
                 let line = self.events.next().unwrap().unwrap();

@@ -96,7 +96,8 @@ impl<'a> Start<'a> {
             for line in stdout.lines().map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line)
                     .unwrap_or_else(|error| panic!("no event: {line}: {error}"));
-                // It comes by the clock, amid whatever a scenario waits for.
+                // It comes at regular times, between the events that a scenario
+                // waits for.
                 if event["type"] == "health" {
                     continue;
                 }
@@ -195,7 +196,7 @@ impl Daemon {
         })
     }
 
-    /// Throws away what has come so far, and gives it.
+    /// Takes all events that have come so far.
     pub fn drain(&mut self) -> Vec<Value> {
         self.events.try_iter().collect()
     }

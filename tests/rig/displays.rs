@@ -201,8 +201,8 @@ impl Oled {
         shown
     }
 
-    /// A message: a control byte says whether commands or data follow, and bit 7
-    /// of it that only one byte does.
+    /// A message: a control byte says whether commands or data follow; its bit
+    /// 7 says that only one byte follows.
     fn hear(&mut self, mut message: &[u8]) {
         while let [control, rest @ ..] = message {
             let single = control & 0x80 != 0;

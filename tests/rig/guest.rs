@@ -12,7 +12,7 @@ use rustix::process::Pid;
 /// Long enough for the emulated processor. Only a failure takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until a condition holds, and tells how long that took.
+/// Waits until a condition holds, and returns how long that took.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !condition() {
@@ -59,12 +59,12 @@ pub mod lines {
     pub const UNCERTAIN: u32 = 12;
     pub const HEARTBEAT: u32 = 17;
 
-    /// Those that a scenario adds to it.
+    /// The lines that a scenario adds.
     pub const ASLEEP: u32 = 22;
     pub const NO_READING: u32 = 23;
     pub const FATIGUE_OK: u32 = 24;
 
-    /// Those of which one at most is on.
+    /// The lines of which at most one is on.
     pub const STATES: [u32; 8] = [
         ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL, UNCERTAIN,
     ];

@@ -432,8 +432,8 @@ fn to_text(canvas: &Canvas<BinaryColor>) -> String {
 }
 
 /// The pictures at 128x64 and one bit, as a person approved them.
-/// `UPDATE_PICTURES=1 cargo test --test display` writes them again; check them
-/// (`git diff` shows them as text) before you commit.
+/// `UPDATE_PICTURES=1 cargo test --test stages display` writes them again;
+/// check them (`git diff` shows them as text) before you commit.
 #[test]
 fn the_screen_looks_as_it_was_approved() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/display");

@@ -264,7 +264,7 @@ fn every_line_matches_the_schema() {
             r#"{{"schema":1,"type":"face","time":0.08,"frame":2,"track":9,"leading":false,"box":[-3,40,120,121],"size":[640,480],"searched":1.08,"label":"uncertain","confidence":0.8765,{probabilities}"#
         ),
         r#"{"schema":1,"type":"gone","time":0.12,"frame":3,"track":7}"#,
-        // It leads now.
+        // It is the leading face now.
         &format!(
             r#"{{"schema":1,"type":"face","time":0.12,"frame":3,"track":9,"leading":true,"box":[-3,40,120,121],"size":[640,480],"searched":1.08,"label":"uncertain","confidence":0.8765,{probabilities}"#
         ),
@@ -731,7 +731,7 @@ fn each_reader_first_gets_hello_and_the_present_state() {
     assert!(!path.exists(), "the socket file is left behind");
 }
 
-/// Health of which all is known but who asked for a pause.
+/// Health with all values known, except who asked for a pause.
 fn known_health() -> Health {
     Health {
         camera: CameraState::Streaming,
@@ -761,8 +761,8 @@ fn known_health() -> Health {
     }
 }
 
-/// What is said beside the reports: the daemon's health, what a reload came to, and
-/// a pause.
+/// Events that do not come from reports: the daemon's health, the result of a
+/// reload, and a pause.
 fn lines_about_the_daemon(live: bool) -> Vec<String> {
     lines(None, live, |run| {
         let by = PausedBy {
@@ -813,7 +813,7 @@ fn health_and_reloads_are_told_to_all_readers() {
         figures,
         r#""camera":"starting","frames":0,"dropped":{"busy":0,"broken":0,"dark":0,"hot":0},"hot":false,"arena_overflows":0,"rss_kib":0,"uptime":0.0,"reloads_done":0,"reloads_failed":0,"restarts":0,"change":true}"#
     );
-    // One who comes later gets the last one, after the greeting.
+    // A later reader gets the last `health`, after `hello`.
     let mut late = Client::new(&path);
     assert_eq!(late.briefs(1), ["hello"]);
     assert!(late.line().unwrap().ends_with(figures));
@@ -855,8 +855,8 @@ fn a_reader_that_never_reads_is_dropped_and_others_lose_nothing() {
     let mut reader = Client::new(&path);
     assert_eq!(reader.briefs(1), ["hello"]);
 
-    // In step with the good reader, until the other one was sent more than the
-    // kernel and the queue can store together.
+    // Sends lines at the good reader's pace, until the other reader was sent
+    // more than the kernel and the queue can store together.
     let mut given = 0;
     for frame in 0..4000_u64 {
         let state = if frame % 2 == 0 { HAPPY } else { SAD };

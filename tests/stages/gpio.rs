@@ -377,7 +377,7 @@ fn lines_are_safe_at_the_end() {
 fn lines_are_safe_after_a_panic() {
     let mut rig = Rig::new(&with_safe_lines());
     rig.frame(0, HAPPY);
-    // What unwinding does.
+    // Unwinding after a panic drops the lines, too.
     drop(rig.lines);
     assert_eq!(rig.board.high(), ["uncertain"]);
 }
@@ -503,7 +503,7 @@ fn unavailable_lines_are_all_named_and_the_others_are_released() {
     assert_eq!(errors, ["happy is taken", "face is taken"]);
     let log = board.take_log();
     let count = |end: &str| log.iter().filter(|entry| entry.ends_with(end)).count();
-    // All but the two.
+    // All lines except these two.
     let taken = roles().count() - 2;
     assert_eq!((count("requested=0"), count("released")), (taken, taken));
 }
@@ -826,14 +826,14 @@ fn a_switch_counts_once_it_has_settled_and_a_broken_line_moves_nothing() {
     assert!(!asks(true, Duration::ZERO));
     assert!(!asks(false, settled));
     assert!(asks(false, settled));
-    // It cannot be read: what it said last holds.
+    // It cannot be read: its last position holds.
     board.0.borrow_mut().failing.push("switch".to_owned());
     assert!(asks(true, settled));
     assert!(asks(true, settled));
     board.0.borrow_mut().failing.clear();
     drop(lines);
 
-    // On from the start: whoever opens a camera knows at once.
+    // On from the start: this is known before a camera is opened.
     board.press("switch", false);
     let mut lines = Lines::new(board.clone(), &options).unwrap();
     assert!(lines.asks_pause());

@@ -513,7 +513,7 @@ fn a_pause_makes_pins_safe_and_looks_at_no_frame() {
     for _ in 0..3 {
         assert_eq!(pipeline.step(), Step::NoFrame);
     }
-    // Whoever replaces the source or suspends the lines does not end it.
+    // Suspending the lines does not end the pause.
     pipeline.suspend();
     assert_eq!(wires.high(), ["paused"]);
     assert_eq!(pipeline.stats().frames(), 1);
@@ -521,7 +521,7 @@ fn a_pause_makes_pins_safe_and_looks_at_no_frame() {
     pipeline.pause(PausedBy::default());
     assert_eq!(wires.high(), [""; 0]);
     assert_eq!(pipeline.camera(), CameraState::Starting);
-    // The recording goes on where it was.
+    // The recording continues at the same place.
     assert_eq!(pipeline.step(), Step::Frame);
     assert_eq!(wires.high(), before);
     assert_eq!(pipeline.step(), Step::Frame);

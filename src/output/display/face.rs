@@ -131,7 +131,7 @@ impl<C: Theme> Pen<'_, C> {
         );
     }
 
-    /// The corners of a finder.
+    /// The brackets of a viewfinder.
     fn brackets(&mut self, part: Part) {
         let (near, far) = (0.56, 0.90);
         for (x, y) in [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0)] {
@@ -286,7 +286,7 @@ pub fn expression<C: Theme>(
     }
 }
 
-/// A face that could be this or that: one brow up, mouth askew.
+/// An uncertain face: one brow up, the mouth at an angle.
 pub fn uncertain<C: Theme>(layers: &mut Layers<C>, spot: Spot, turn: Place) {
     let mut pen = pen(layers, spot);
     pen.head(Mood::None);
@@ -299,7 +299,7 @@ pub fn uncertain<C: Theme>(layers: &mut Layers<C>, spot: Spot, turn: Place) {
     pen.line(f, &[(-0.22, 0.52), (0.34, 0.36)]);
 }
 
-/// A face by what holds of its eyes.
+/// A face that shows the state of its eyes.
 pub fn eyes<C: Theme>(layers: &mut Layers<C>, spot: Spot, state: State) {
     let mut pen = pen(layers, spot);
     pen.head(Mood::of_state(state));
@@ -341,14 +341,14 @@ pub fn eyes<C: Theme>(layers: &mut Layers<C>, spot: Spot, state: State) {
     }
 }
 
-/// Nobody there: a dashed head in a finder's brackets.
+/// No face: a dashed head in the brackets of a viewfinder.
 pub fn nobody<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let mut pen = pen(layers, spot);
     pen.ring(Part::Quiet, 0.66, if C::ONE_BIT { 8 } else { 12 });
     pen.brackets(Part::Quiet);
 }
 
-/// Look here: a face at rest in a finder's brackets.
+/// Look here: a face at rest in the brackets of a viewfinder.
 pub fn recording<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let radius = 0.66 * spot.radius;
     expression(

@@ -365,8 +365,8 @@ where
     layers.draw(target, area, Theme::of(Part::Ground))
 }
 
-/// Everything that a label can say. All are set in the size that fits the
-/// longest, so that it does not jump from one to the next.
+/// All possible labels. All have the size that fits the longest one, so that
+/// the size does not change between labels.
 const LABELS: [&str; Expression::COUNT + 8] = {
     let mut labels = ["uncertain"; Expression::COUNT + 8];
     let mut index = 0;
@@ -673,7 +673,7 @@ where
     Ok(())
 }
 
-/// The shortest names by which the seven can be told apart.
+/// The shortest names that distinguish the seven.
 const INITIALS: [&str; Expression::COUNT] = ["A", "D", "F", "H", "Sa", "Su", "N"];
 
 fn draw_bars<D>(

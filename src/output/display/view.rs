@@ -58,7 +58,8 @@ impl Level {
 /// A level for each class, in the order of [`Expression::ALL`].
 pub type Levels = [Level; Expression::COUNT];
 
-/// How far a head is turned and bent, in steps of [`Turn::STEP`] degrees.
+/// How far a head is turned to the side and up or down, in steps of
+/// [`Turn::STEP`] degrees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
     /// Positive: to the picture's right.
@@ -70,7 +71,8 @@ pub struct Turn {
 impl Turn {
     /// Degrees a step.
     pub const STEP: f32 = 15.0;
-    /// The most steps either way; a head that is turned further is shown so.
+    /// The largest number of steps in each direction; a head that is turned
+    /// further is shown with this number.
     pub const STEPS: i8 = 3;
 
     /// The turn to show for a pose in degrees when `self` is shown: each angle
@@ -189,7 +191,7 @@ pub enum View {
     Recording { seconds: u8, advice: Note },
     /// A baseline was recorded.
     Recorded,
-    /// None was, and why.
+    /// No baseline was recorded, and why.
     NotRecorded { advice: Note },
     /// The eyes of the watched person, where eyes are watched. What is unknown is
     /// `None`: it is shown as nothing, not as 0.

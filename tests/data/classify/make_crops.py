@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes crops.txt: SHA-256 of crops as Pillow makes them, for tests/classify.rs.
+"""Writes crops.txt: SHA-256 of crops as Pillow makes them, for tests/stages/classify.rs.
 
 Needs numpy and Pillow (made with Pillow 13.0.0):
     python tests/data/classify/make_crops.py > tests/data/classify/crops.txt
 
-A line: picture width, height, seed; box x, y, width, height (0 0 0 0: the whole
+Each line: picture width, height, seed; box x, y, width, height (0 0 0 0: the whole
 picture); scale, shift_x, shift_y; output width, height; SHA-256 of the pixels.
 """
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 
 def picture(width, height, seed):
-    """Noise from the generator that tests/classify.rs has too."""
+    """The same noise as in tests/stages/classify.rs."""
     state, pixels = seed, bytearray()
     for _ in range(width * height):
         state = (state * 1664525 + 1013904223) % 2**32

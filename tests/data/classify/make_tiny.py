@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tiny.onnx and tiny.txt beside this file, for tests/classify.rs.
+"""Writes tiny.onnx and tiny.txt beside this file, for tests/stages/classify.rs.
 
 A MobileNetV2 in miniature with random weights, in the form of the shipped
-model: ONNX QDQ with unsigned 8-bit activations and signed 8-bit weights a
-channel, ReLU6 in the quantizer's saturation. tiny.txt holds pictures (as
-hexadecimal luma, 16 x 16) and the seven outputs that ONNX Runtime computes
+model: ONNX QDQ with unsigned 8-bit activations and signed 8-bit weights per
+channel; the quantizer's saturation replaces ReLU6. tiny.txt contains pictures
+(as hexadecimal luma, 16 x 16) and the seven outputs that ONNX Runtime computes
 for each without any graph optimisation.
 
 Needs numpy, onnx and onnxruntime (made with onnx 1.23.2, onnxruntime 1.31.1).
@@ -30,7 +30,7 @@ def constant(name, value):
 
 
 def quantize(x, name, scale, zero):
-    """Quantizes and dequantizes x; gives the dequantized name."""
+    """Quantizes and dequantizes x; returns the name of the result."""
     s = constant(f"{name}_scale", np.float32(scale))
     z = constant(f"{name}_zero_point", np.uint8(zero))
     nodes.append(helper.make_node("QuantizeLinear", [x, s, z], [f"{name}_q"], f"{name}/q"))
@@ -43,7 +43,7 @@ scales = {}
 
 
 def weights(name, shape, x):
-    """Random weights and bias, dequantized a channel."""
+    """Random weights and bias, dequantized per channel."""
     values = rng.normal(0, 40, shape).round().clip(-127, 127).astype(np.int8)
     scale = (rng.uniform(0.6, 1.4, shape[0]) * 1.2 / 40 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
     w = constant(f"{name}_w_q", values)

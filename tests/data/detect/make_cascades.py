@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tilted.xml and lbp.xml beside this file, for tests/detect.rs.
+"""Writes tilted.xml and lbp.xml beside this file, for tests/stages/detect.rs.
 
-Made-up cascades with what the shipped ones have not: tilted features, features
+Invented cascades with parts that the shipped ones lack: tilted features, features
 of three weighted rectangles, weak classifiers of two nodes, an oblong window,
 and local binary patterns. Thresholds and subsets are chosen on scene.png so that
-each stage passes some part of the windows. What OpenCV finds with them is in
+each stage passes some part of the windows. OpenCV's results with them are in
 opencv-other.json:
 
     python3 tests/data/detect/make_cascades.py
@@ -111,7 +111,8 @@ def tilted():
             first, second = rng.choice(len(features), 2, replace=False)
             a, b = (float(np.float32(np.median(values[index]))) for index in (first, second))
             leaves = [float(np.float32(v)) for v in rng.normal(size=3)]
-            # Below the first threshold the second decides, else the last leaf.
+            # Below the first threshold the second node decides; otherwise the
+            # last leaf is the result.
             trees.append(([1, -2, first, a, 0, -1, second, b], leaves))
             votes += np.where(values[first] < a, np.where(values[second] < b, leaves[0], leaves[1]), leaves[2])
         stages.append((float(np.quantile(votes, 0.5)), trees))

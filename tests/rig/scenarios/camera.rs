@@ -111,7 +111,8 @@ pub fn lost_with_shut_eyes() -> String {
     let closure = lost["closure_ms"].clone();
     assert!(closure.is_null(), "a closure of {closure} ms goes on");
 
-    // Longer than it takes to call a place empty, with and without a camera.
+    // Longer than the time after which a place counts as empty, with and
+    // without a camera.
     let stays = |daemon: &mut Daemon, what: &str, from: f64| {
         daemon.expect(what, |event| {
             if event["type"] != "fatigue" {
@@ -138,8 +139,8 @@ pub fn lost_with_shut_eyes() -> String {
     format!(": safe after {} ms", safe.as_millis())
 }
 
-/// The same as `pulled`, with a log that nobody reads: the loss is logged before the lines go
-/// to their safe levels, and must not wait for it.
+/// The same as `pulled`, with a log that nobody reads: the loss is logged
+/// before the lines go to their safe levels, which must not wait for the log.
 pub fn pulled_beside_an_unread_log() -> String {
     let webcam = Webcam::plug(&photo(HAPPY));
     let mut daemon = Start {

@@ -97,7 +97,7 @@ fn render(name: &str) -> Picture {
     Picture::photo(&Path::new("/rig/renders").join(name))
 }
 
-/// Somebody who smiles broadly: happy to any model worth its place.
+/// A broad smile, which every usable model calls happy.
 const HAPPY: &str = "obama-portrait.jpg";
 const NOBODY: &str = "rocket.jpg";
 

@@ -89,7 +89,7 @@ fn goes_on(daemon: &mut Daemon, greetings: usize) -> Value {
     face
 }
 
-/// Each reload greets again, once.
+/// Each reload sends `hello` once.
 const AFTER_A_RELOAD: usize = 1;
 
 /// How often a camera was opened, by the log.
@@ -154,8 +154,8 @@ pub fn decide_alone() -> String {
     assert!(moved.is_empty(), "{moved:#?}");
     assert_eq!(after["track"], before["track"], "{before}, then {after}");
     assert_eq!(opened(LOG), cameras, "the camera was opened again");
-    // The reader is still there, and learns of nothing but the face and, with
-    // a new greeting, of the reload.
+    // The reader is still connected. It gets only events about the face and the
+    // reload, and a new `hello`.
     let mut greeted = 0;
     reader
         .by_ref()
