@@ -55,7 +55,7 @@ def load(data: Path) -> Fer2013:
             return load_mosaic(folder)
         if (folder / "fer2013.csv").exists():
             return load_kaggle(folder)
-    raise SystemExit(f"{data}: neither images.png with labels.csv nor fer2013.csv is there")
+    raise SystemExit(f"{data}: it contains neither images.png with labels.csv nor fer2013.csv")
 
 
 def load_mosaic(folder: Path) -> Fer2013:

@@ -43,7 +43,8 @@ class TinyDepthwise(torch.autograd.Function):
         to_weight = torch.zeros_like(weight)
         for i in range(3):
             for j in range(3):
-                # Output rows r with 0 <= r + i - 1 < height, columns likewise.
+                # Output rows r with 0 <= r + i - 1 < height, and the same for
+                # columns.
                 top, bottom = max(0, 1 - i), min(height, height + 1 - i)
                 left, right = max(0, 1 - j), min(width, width + 1 - j)
                 seen = x[:, :, top + i - 1:bottom + i - 1, left + j - 1:right + j - 1]

@@ -65,7 +65,7 @@ def libjpeg(data, strict):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    parser.add_argument("--count", type=int, default=20_000, help="mutated pictures; there are a fifth as many valid ones (20,000)")
+    parser.add_argument("--count", type=int, default=20_000, help="number of mutated pictures (default: 20,000); the number of valid ones is a fifth of this")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for pictures that differ")
     parser.add_argument("--record", type=pathlib.Path, help="a folder for 24 valid pictures with libjpeg's luma")

@@ -141,7 +141,7 @@ impl Places {
         }
     }
 
-    /// The files that are there, in the order in which they are merged.
+    /// The files that exist, in the order in which they are merged.
     ///
     /// # Errors
     /// A directory, with the reason why it cannot be read.

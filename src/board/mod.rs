@@ -109,7 +109,7 @@ impl BoardSource {
         file.map_or_else(|| Self::Layers(Places::default()), Self::File)
     }
 
-    /// The files that are there, the lowest first.
+    /// The files that exist, the lowest first.
     ///
     /// # Errors
     /// A directory cannot be read, or there is no file.

@@ -2,8 +2,7 @@
 //!
 //! serde stops at the first error. A user who edits a board file over a slow
 //! connection wants to see all errors at once. So each key is read separately,
-//! problems go into a common list, and a key that no getter asked for is
-//! unknown.
+//! and problems go into a common list. A key that was never read is unknown.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
@@ -196,8 +195,8 @@ impl<'t> Reader<'t> {
             .map(|renamed| renamed.old)
     }
 
-    /// Every key that was asked for, for the test that compares the example
-    /// with the code.
+    /// Every key that was read, for the test that compares the example with the
+    /// code.
     #[cfg(test)]
     pub fn known_keys(&self) -> Vec<String> {
         self.known.borrow().clone()
@@ -518,7 +517,7 @@ impl<'r, 't> Section<'r, 't> {
             .map_or_else(|| self.span.clone(), Spanned::span)
     }
 
-    /// Ends the section: a key that was not asked for is unknown.
+    /// Ends the section: a key that was not read is unknown.
     pub fn finish(self) {
         for (key, _) in self.table {
             let name = key.get_ref().as_ref();

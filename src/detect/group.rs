@@ -46,7 +46,7 @@ struct Class {
 }
 
 impl Grouper {
-    /// Buffers with room for so many windows.
+    /// Buffers with room for this many windows.
     pub(super) fn with_capacity(windows: usize) -> Self {
         Self {
             order: Vec::with_capacity(windows),
@@ -239,7 +239,7 @@ mod tests {
         let mut windows = vec![Rect::new(100, 100, 100, 100); 5];
         windows.extend([Rect::new(140, 140, 30, 30); 4]);
         assert_eq!(grouped(&windows, 2), [(100, 100, 100, 100, 5)]);
-        // Not if it has as many windows itself.
+        // Not if it has the same number of windows itself.
         windows.push(Rect::new(140, 140, 30, 30));
         assert_eq!(grouped(&windows, 2).len(), 2);
     }

@@ -20,8 +20,8 @@ pub struct Options {
     /// The factor between two scales of the search: 1.01 to 10. A smaller
     /// factor finds more faces and takes longer; 1.1 by default, as in OpenCV.
     pub scale_factor: f64,
-    /// More than so many windows must agree on a face; 3 by default. With 0,
-    /// every single window is reported, ungrouped.
+    /// More than this number of windows must agree on a face; 3 by default.
+    /// With 0, every single window is reported, ungrouped.
     pub min_neighbors: u32,
     /// Smallest face in pixels, width and height; `(0, 0)` stands for the
     /// cascade's window. The time of a search falls with the square of this

@@ -137,7 +137,7 @@ pub fn font_fitting(
     })
 }
 
-/// The width of so many characters.
+/// The width of this number of characters.
 pub fn width_of(font: &MonoFont<'_>, columns: usize) -> u32 {
     let columns = u32::try_from(columns).unwrap_or(u32::MAX);
     columns.saturating_mul(font.character_size.width + font.character_spacing)

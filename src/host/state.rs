@@ -1,10 +1,10 @@
 //! Texts that outlast a restart, each in a file of one directory.
 //!
-//! A text is read once and then kept in memory, so that affectd goes on with it
-//! where the directory cannot be written: the text then lasts until the process
-//! ends, and the log says so once. A thread of its own writes, because a disk may
-//! take seconds; a file is replaced as a whole, so that a power cut leaves the old
-//! text or the new one.
+//! A text is read once and then kept in memory, so that affectd can use it even
+//! if the directory cannot be written: the text then lasts until the process
+//! ends, and the log says so once. A thread of its own writes, because a disk
+//! may take seconds; a file is replaced as a whole, so that a power cut leaves
+//! the old text or the new one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -215,7 +215,7 @@ pub fn read(directory: &Path, name: &str) -> Option<String> {
     let path = directory.join(name);
     read_file(&path).unwrap_or_else(|error| {
         warn!(
-            "state {}: cannot be read: {error}; affectd goes on without it",
+            "state {}: cannot be read: {error}; affectd continues without it",
             path.display()
         );
         None
@@ -229,12 +229,12 @@ pub fn set_aside(directory: &Path, name: &str, reason: &dyn fmt::Display) {
     let aside = directory.join(format!("{name}.damaged"));
     match fs::rename(&path, &aside) {
         Ok(()) => warn!(
-            "state {}: {reason}; the file is now {}, and affectd goes on without it",
+            "state {}: {reason}; the file is now {}, and affectd continues without it",
             path.display(),
             aside.display()
         ),
         Err(error) => warn!(
-            "state {}: {reason}; affectd goes on without it (the file cannot be renamed: {error})",
+            "state {}: {reason}; affectd continues without it (the file cannot be renamed: {error})",
             path.display()
         ),
     }

@@ -268,9 +268,9 @@ mod blocks {
     /// it has 12 ways.
     const TILE_ROWS: usize = 48;
 
-    /// The same where the rows of the result, but not those of the source, are so
-    /// far apart: a line of the result that is written in two parts would leave
-    /// the cache in between.
+    /// The same if only the rows of the result are so far apart, and not those
+    /// of the source: a line of the result that is written in two parts would
+    /// leave the cache in between.
     const TILE_ROWS_OF_LONG_COLUMNS: usize = 64;
 
     /// Transposes a picture of at least one block; false for smaller ones.
@@ -340,8 +340,8 @@ mod blocks {
     /// contains two columns of eight bytes.
     ///
     /// # Safety
-    /// From `source` on 16 rows of 16 bytes can be read, from `target` on as many
-    /// written, with these steps from row to row.
+    /// 16 rows of 16 bytes can be read from `source` on, and written from
+    /// `target` on, with these steps from row to row.
     #[inline(always)]
     unsafe fn block(source: *const u8, source_step: isize, target: *mut u8, target_step: isize) {
         let mut row = source;
@@ -400,7 +400,7 @@ mod blocks {
         #[inline(always)]
         pub(super) unsafe fn store_halves(lane: Lane, low: *mut u8, high: *mut u8) {
             // SAFETY: SSE2 belongs to x86_64, and the caller knows the bytes.
-            // Neither instruction asks for an alignment.
+            // Neither instruction needs an alignment.
             unsafe {
                 _mm_storel_epi64(low.cast(), lane);
                 _mm_storeh_pd(high.cast(), _mm_castsi128_pd(lane));

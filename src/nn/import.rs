@@ -606,8 +606,8 @@ impl Import<'_> {
         self.unary(name, cast(element), &steps)
     }
 
-    /// Limits numbers to so many steps: beyond that, tract adds the zero point
-    /// to the largest integer, which overflows to the smallest.
+    /// Limits numbers to a safe range: beyond it, tract adds the zero point to
+    /// the largest integer, which overflows to the smallest.
     fn limited(&mut self, name: &str, x: OutletId, step: f32) -> Wired {
         const STEPS: f32 = 1e6;
         let (least, most) = (-(step.abs() * STEPS), step.abs() * STEPS);

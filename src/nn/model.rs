@@ -148,7 +148,7 @@ pub struct Outputs<'a> {
 
 impl<'a> Outputs<'a> {
     /// The numbers of an output, by its place among [`Model::outputs`]; `None`
-    /// if there are not so many.
+    /// if there are fewer outputs.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&'a [f32]> {
         let before: usize = self.outputs.get(..index)?.iter().map(Output::len).sum();
@@ -1204,7 +1204,7 @@ mod tests {
         refused(&folder, &proto, &["tiny.onnx.data", "not a regular file"]);
         std::fs::remove_dir(&data).unwrap();
 
-        // A file that is there, but not in the folder.
+        // A file that exists, but not in the folder.
         std::fs::write(outer.path().join("secret"), &bytes).unwrap();
         let absolute = outer.path().join("secret");
         for location in [

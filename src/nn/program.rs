@@ -564,8 +564,8 @@ fn grouped(drafts: &[Draft], exits: &[Exit], size: usize) -> Vec<Group> {
     groups
 }
 
-/// Runs a convolution, a depthwise one and a 1x1 convolution, with so many rows
-/// of the last one at a time; calls `done` as [`Program::run_steps`] does.
+/// Runs a convolution, a depthwise one and a 1x1 convolution, with a number of
+/// rows of the last one at a time; calls `done` as [`Program::run_steps`] does.
 fn run_band(
     [wide, deep, narrow]: [&Step; 3],
     rows: usize,

@@ -49,8 +49,8 @@ pub fn serialize_landmarks<M: SerializeMap>(
     map.serialize_entry("landmarks", &points)
 }
 
-/// A number rounded to so many decimals. JSON cannot contain numbers that are
-/// not finite.
+/// A number rounded to this number of decimals. JSON cannot contain numbers
+/// that are not finite.
 #[must_use]
 pub fn to_decimals(value: f32, decimals: i32) -> f64 {
     if !value.is_finite() {

@@ -297,7 +297,7 @@ impl Pipeline {
         self.passed_over
     }
 
-    /// Begins to collect [`Stats::recent`] anew.
+    /// Begins to collect [`Stats::recent`] again, without earlier frames.
     pub fn begin_period(&mut self) {
         self.stats.begin_period();
     }

@@ -157,7 +157,7 @@ impl Stats {
         }
     }
 
-    /// Begins to collect [`Stats::recent`] anew.
+    /// Begins to collect [`Stats::recent`] again, without earlier frames.
     pub fn begin_period(&mut self) {
         self.recent.reset();
     }

@@ -62,7 +62,7 @@ def write_kaggle(folder: Path, training: int = 84, public: int = 28) -> None:
 def write_mosaic(kaggle: Path, folder: Path) -> None:
     """The same tiles as one picture with its labels.csv."""
     data = load(kaggle)
-    across = TILE   # the mosaic is as many tiles wide as a tile is pixels
+    across = TILE   # the mosaic's number of tiles per row is the number of pixels per row of a tile
     folder.mkdir(parents=True, exist_ok=True)
     down = -(-len(data.images) // across)
     picture = np.zeros((down * TILE, across * TILE), dtype=np.uint8)

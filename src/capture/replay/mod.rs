@@ -67,7 +67,7 @@ pub struct Player<R> {
     /// reported.
     lost: bool,
     reason: String,
-    /// When the first frame was asked for, and its time in the recording.
+    /// When the first frame was requested, and its time in the recording.
     start: Option<(Instant, Duration)>,
 }
 
@@ -123,7 +123,7 @@ impl<R: Recording> Player<R> {
             && asked != player.size
         {
             warn!(
-                "{}: recorded at {}x{}; it is not scaled to the {}x{} asked for",
+                "{}: recorded at {}x{}; it is not scaled to the requested {}x{}",
                 player.name, player.size.0, player.size.1, asked.0, asked.1
             );
         }

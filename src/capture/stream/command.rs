@@ -441,7 +441,7 @@ impl Messages {
         &self.last
     }
 
-    /// Reads the messages that are there, with a limit.
+    /// Reads the waiting messages, with a limit.
     fn read(&mut self) {
         let mut bytes = [0; 4096];
         for _ in 0..16 {

@@ -106,8 +106,7 @@ impl<P: Producer> Stream<P> {
         }
     }
 
-    /// Reads the bytes that are there, and waits for `patience` for the first
-    /// one.
+    /// Reads the waiting bytes; waits for at most `patience` for the first one.
     fn read(&mut self, patience: Duration) -> Bytes {
         let Some(fd) = &self.fd else {
             return Bytes::Dry;

@@ -31,7 +31,7 @@ pub(super) trait Producer {
         None
     }
 
-    /// Reads the messages that are there.
+    /// Reads the waiting messages.
     fn read_messages(&mut self) {}
 
     /// How long the first frame may take, if longer than the others.

@@ -768,7 +768,7 @@ fn checked(value: i32, step: u16) -> Option<i16> {
         .then_some(value as i16)
 }
 
-/// Reads a block's coefficients but for the first one. `put` gets each one's
+/// Reads a block's coefficients except the first one. `put` gets each one's
 /// place, in zigzag order and perhaps after the end of the block, with its
 /// value.
 #[inline(always)]

@@ -29,7 +29,7 @@ use syntax::{KIND, whole_number};
 
 /// Decodes a JPEG's luma plane into `out`, which grows if it is too small.
 /// Bytes after the end marker are ignored (cameras pad). The end marker may be
-/// missing if all blocks are there.
+/// missing if no block is missing.
 ///
 /// RGB and CMYK pictures, which have no luma plane, are weighted as OpenCV's
 /// `cvtColor` does.

@@ -319,7 +319,7 @@ impl Depthwise {
     /// Weights, bias, scale and offset of a block.
     ///
     /// # Safety
-    /// The block is there.
+    /// The block exists.
     #[target_feature(enable = "avx2,fma")]
     unsafe fn block<const VECTORS: usize>(
         &self,
@@ -355,7 +355,7 @@ impl Depthwise {
         let left = -(geometry.pad[1] as isize);
         for block in 0..self.blocks {
             let channel = 8 * block;
-            // SAFETY: the block is there, and its eight channels are in each
+            // SAFETY: the block exists, and its eight channels are in each
             // position of inputs and outputs.
             unsafe {
                 let (weights, bias, scale, offset) = self.block::<12>(block);

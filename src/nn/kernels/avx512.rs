@@ -247,7 +247,7 @@ type Column = [__m512i; 4];
 /// 4 v` to `16 l + 4 v + 3` are in its 128-bit lane `l`.
 ///
 /// # Safety
-/// The channels of `mask` from `channel` on are there in each position.
+/// Each position has the channels of `mask` from `channel` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
 unsafe fn column(rows: &Rows<'_, 4>, x: isize, channel: usize, mask: __mmask64) -> Column {
@@ -522,7 +522,7 @@ pub fn quantize_all(_: Avx512Vnni, to: Quantization, input: &[f32], output: &mut
 fn quantize_blocks(to: Quantization, input: &[[f32; 16]], output: &mut [[u8; 16]]) {
     let scale = _mm512_set1_ps(to.scale);
     for (output, values) in output.iter_mut().zip(input) {
-        // SAFETY: reads sixteen f32 and writes as many bytes.
+        // SAFETY: reads sixteen f32 and writes sixteen bytes.
         unsafe {
             let values = _mm512_loadu_ps(values.as_ptr());
             let bytes = clamped(steps(values, scale), to.zero, &(0..=255));

@@ -38,7 +38,7 @@ impl Geometry {
         (self.taps() * self.channels).next_multiple_of(4)
     }
 
-    /// Bytes that [`gather`] writes for so many rows of outputs.
+    /// Bytes that [`gather`] writes for this number of rows of outputs.
     #[must_use]
     pub fn gathered(&self, rows: usize) -> usize {
         rows * self.out_width * self.gathered_inputs()

@@ -353,7 +353,7 @@ impl Depthwise {
         let left = -(geometry.pad[1] as isize);
         for block in 0..self.blocks {
             let channel = 8 * block;
-            // SAFETY: the block is there, and its eight channels are in each
+            // SAFETY: the block exists, and its eight channels are in each
             // position of inputs and outputs.
             unsafe {
                 let mut weights = [vdupq_n_s16(0); 9];

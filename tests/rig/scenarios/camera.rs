@@ -75,8 +75,8 @@ pub fn pulled() -> String {
 }
 
 /// The camera is lost while the eyes of the watched person are shut. Afterwards
-/// nobody knows whether the person sleeps: that is neither `asleep` nor `nobody`,
-/// and it stays so until a face is seen again.
+/// it is unknown whether the person sleeps. So the state is neither `asleep`
+/// nor `nobody`, until a face is seen again.
 pub fn lost_with_shut_eyes() -> String {
     let lines = format!(
         "heartbeat = 17\nasleep = {}\nno_reading = {}\nfatigue_ok = {}",
