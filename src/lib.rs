@@ -28,11 +28,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Unsafe code lives in the SIMD kernels of [`detect`], [`nn`] and [`image::turn`],
-//! each with a scalar twin that tests compare it with, in the allocator
-//! ([`host::memory`]), and in two small files that speak to the kernel where no crate offers what
-//! is needed: V4L2's buffers (`capture/v4l2/sys.rs`) and the framebuffer's two
-//! ioctls (`output/display/fbdev.rs`).
+//! Unsafe code is in three kinds of places. The SIMD kernels of [`detect`],
+//! [`nn`] and [`image::turn`] each have a scalar twin, with which tests compare
+//! them. The allocator is [`host::memory`]. Two small files call the kernel
+//! where no crate does: for V4L2's buffers (`capture/v4l2/sys.rs`) and for the
+//! framebuffer's two ioctls (`output/display/fbdev.rs`).
 
 pub mod accuracy;
 pub mod assets;

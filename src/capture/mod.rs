@@ -1,7 +1,7 @@
 //! Capture: from a camera, a recording or standard input to luma planes.
 //!
-//! Each of them is a [`Source`]: the pipeline asks for the newest frame with a
-//! time limit, and gets a frame, or the answer that there is none yet, that the
+//! Each of them is a [`Source`]. The pipeline asks for the newest frame with a
+//! time limit. It gets a frame, or the answer that there is none yet, that the
 //! camera is lost, or that the recording is over. This module handles all
 //! faults of a camera that runs for a year (unplugged, stalled, another node
 //! number, half frames). The pipeline only sees [`Captured::Lost`].

@@ -23,10 +23,10 @@ use crate::track::Slot;
 
 /// Test the wiring: each GPIO line on for half a second, the inputs, the displays
 ///
-/// Switches the lines on one after the other and prints the name and the line of
-/// each, shows every picture on each display, and then shows the inputs while you
-/// press them. Needs no camera. It refuses while the daemon runs, and leaves the
-/// lines at their safe level.
+/// Switches the lines on one after the other and prints the name and the line
+/// of each. Then it shows every picture on each display, and then the inputs
+/// while you press them. Needs no camera. It refuses while the daemon runs, and
+/// leaves the lines at their safe level.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,9 +1,10 @@
 //! Turns an eye's raw measure into its openness, with the person's own levels.
 //!
 //! The open level O is the 90th percentile of the measure over the first 30 s
-//! of valid, frontal time, but at most 1.4 times the median (so that lids that
-//! are wide open for a moment do not set it). The shut level C is the measure's
-//! usual share of O until five blinks have given their median. Openness is (raw
+//! of valid, frontal time. It is at most 1.4 times the median, so that lids
+//! that are wide open for a moment do not determine it. The shut level C is the
+//! measure's usual share of O until five blinks have given their median.
+//! Openness is (raw
 //! - C) / (O - C), clamped to 0 to 1.
 
 use std::time::Duration;

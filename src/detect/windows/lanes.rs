@@ -1,7 +1,7 @@
 //! The cascade over many neighbouring windows at once.
 //!
 //! The same corner of neighbouring windows lies in neighbouring words of the
-//! integral image (see [`crate::detect::integral`]), so one load reads it for a
+//! integral image (see [`crate::detect::integral`]). So one load reads it for a
 //! whole *group* of [`Lanes::COUNT`] windows, and all arithmetic is done for
 //! the group. Some rows of windows go through the stages together, one stage
 //! after the other. After each stage the remaining windows are *regrouped*: a

@@ -6,9 +6,9 @@
 //! product reads its inputs where they are.
 //!
 //! So the other instructions determine the time. Packing four vectors of i32 to
-//! one of bytes works on each 128 bits by itself; in a matrix product the
-//! channels of a block are laid out such that the result is in natural order,
-//! and in a depthwise convolution it undoes the interleaving of rows, which
+//! one of bytes works on each 128 bits by itself. In a matrix product the
+//! channels of a block are laid out such that the result is in natural order.
+//! In a depthwise convolution packing undoes the interleaving of rows, which
 //! works in the same way.
 
 use std::arch::x86_64::*;

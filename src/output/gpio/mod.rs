@@ -6,9 +6,10 @@
 //!
 //! The rules; an earlier one overrides the later ones:
 //!
-//! 1. **Safe levels.** At the start, at the end, while there is no camera and
-//!    when no new frame has come for [`Options::safe_after`], each line has its
-//!    [`SafeLevel`], at once and regardless of the minimum pulse.
+//! 1. **Safe levels.** Each line has its [`SafeLevel`] at the start, at the
+//!    end, while there is no camera, and when no new frame has come for
+//!    [`Options::safe_after`]. It gets this level at once, regardless of the
+//!    minimum pulse.
 //! 2. **One-hot.** Of all lines for expressions and for `uncertain`, only those
 //!    of one state are on at a time. One goes off before another goes on.
 //! 3. **Minimum pulse.** A line of that group, or a `face` line, that went on
