@@ -115,7 +115,7 @@ fn tft(section: &mut Section<'_, '_>, controller: TftController) -> TftOptions {
     options
 }
 
-/// A device, which has the same name wherever the board file lies.
+/// A device. Its path does not depend on the folder of the board file.
 fn device(section: &mut Section<'_, '_>, key: &str) -> Option<PathBuf> {
     section.string(key).map(|found| PathBuf::from(found.value))
 }

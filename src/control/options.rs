@@ -51,9 +51,9 @@ pub fn default_socket() -> PathBuf {
 pub enum Command {
     /// Close the camera until `resume`.
     Pause,
-    /// Go on.
+    /// End the pause.
     Resume,
-    /// Record the baseline of the person before the camera.
+    /// Record the baseline of the person in front of the camera.
     Baseline,
 }
 

@@ -19,7 +19,7 @@ pub struct Detection {
 }
 
 /// The largest distance between the edges of two similar windows, as a part of
-/// their size, and how far a face may reach out of a larger one that replaces
+/// their size. Also how far a face may reach out of a larger one that replaces
 /// it.
 const EPS: f64 = 0.2;
 

@@ -51,7 +51,8 @@ pub struct Pipeline {
     passed_over: u64,
     /// Whether a switch of an output asked for a pause when it was last read.
     asks_pause: bool,
-    /// An output's button asks for a baseline, and nobody has taken that yet.
+    /// Whether a button of an output asked for a baseline since the request was
+    /// last taken.
     asks_baseline: bool,
     last: Last,
     rate: HalfRate,
@@ -302,8 +303,8 @@ impl Pipeline {
         self.stats.begin_period();
     }
 
-    /// Whether a button that asks for a baseline was pressed since this was last
-    /// asked.
+    /// Whether a button that asks for a baseline was pressed since the last
+    /// call.
     pub const fn take_baseline_request(&mut self) -> bool {
         std::mem::replace(&mut self.asks_baseline, false)
     }

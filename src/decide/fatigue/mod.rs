@@ -17,8 +17,9 @@
 //!
 //! # Rules
 //! An interval between two frames counts if both frames are valid and it is no
-//! longer than twice the usual interval (but 250 ms to 500 ms); it has the
-//! values of its first frame. A longer gap ends a closure.
+//! longer than twice the usual interval. This limit is at least 250 ms and at
+//! most 500 ms. An interval has the values of its first frame. A longer gap
+//! ends a closure.
 //!
 //! No closure starts while the eyes look down ([`EyeSample::gaze_down`] above
 //! 0.5) or the head is more than 12 degrees below its rest pose; a closure that

@@ -44,7 +44,7 @@ impl Pace {
     }
 
     /// The longest interval in which an eye is assumed not to change: twice the
-    /// usual interval, but 250 ms to 500 ms.
+    /// usual interval, but at least 250 ms and at most 500 ms.
     pub fn longest_interval(&self) -> Duration {
         (2 * self.middle).clamp(ALWAYS, NEVER)
     }

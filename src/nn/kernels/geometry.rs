@@ -81,7 +81,7 @@ pub fn gather(geometry: &Geometry, zero: u8, first: usize, input: &[u8], output:
     // overwritten by the next row of the window, or is a filler byte.
     let words = across <= 4 && (down - 1) * across + 4 <= inputs;
     let read = if words { 4 } else { across };
-    // Columns for which that much is inside of the picture, and where it begins.
+    // The columns whose `read` bytes are all inside of the picture.
     let step = geometry.stride[1] * channels;
     let left = geometry.pad[1] * channels;
     let begin = left.div_ceil(step).min(geometry.out_width);

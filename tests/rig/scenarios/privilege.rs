@@ -141,9 +141,9 @@ pub fn no_pixels_written() -> String {
     format!(": {calls} calls, none with pixels")
 }
 
-/// Lines of strace's list that are neither text for standard output, the log or
-/// the event socket, nor one of a few calls that are known to contain no
-/// picture.
+/// Lines of strace's list that may contain a picture. Text for standard output,
+/// the log or the event socket is left out, and so are a few calls that are
+/// known to contain no picture.
 fn suspects(list: &str) -> Vec<String> {
     list.lines()
         .filter(|line| !is_harmless(line))
