@@ -74,7 +74,8 @@ def main():
         answer = subprocess.run(
             [arguments.inference, path], input=f"outputs\nrun {file.name}\n", text=True, capture_output=True, check=True
         ).stdout
-    # A face network has several outputs, the expression network one that counts.
+    # A face network has several outputs; of the expression network only one
+    # counts.
     names, answer = answer.split("\n", 1)
     names = names.split() or [graph.model.graph.output[0].name]
     ours = np.float32([[float(v) for v in line.split()] for line in answer.splitlines() if line])

@@ -37,7 +37,7 @@ impl Verifier {
     /// Loads the verifier that the options ask for.
     ///
     /// # Errors
-    /// A face network is installed, but cannot be used.
+    /// The face net or the eye net is installed, but cannot be used.
     pub fn load(
         args: VerifyArgs,
         workspace: &Workspace,

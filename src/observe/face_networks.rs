@@ -182,8 +182,8 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
         return Err(bad(
             "kind",
             format!(
-                "this is the manifest of an {} network, but {} is needed here; face.model names \
-             the face network and face.eyes the eye network",
+                "this manifest describes the {} net, but the {} net is needed here; face.model \
+             names the face net and face.eyes the eye net",
                 manifest.kind.name(),
                 kind.name()
             ),
@@ -212,7 +212,7 @@ fn check(manifest: &FaceManifest, kind: Kind, paths: &ModelPaths) -> Result<(), 
         return Err(bad(
             "crop.of",
             format!(
-                "write \"{name}\": the centre of the {} network's crop",
+                "write \"{name}\": the centre of the {} net's crop",
                 kind.name()
             ),
         ));
@@ -247,8 +247,8 @@ pub struct FaceNetwork {
 }
 
 impl FaceNetwork {
-    /// Loads either of the two networks. Returns `None` if the manifest does
-    /// not describe a face network.
+    /// Loads either of the two networks. Returns `None` if the manifest describes
+    /// neither the face net nor the eye net.
     ///
     /// # Errors
     /// As [`FaceNetworks::load`].

@@ -101,7 +101,7 @@ pub enum ModelError {
         found: Vec<nn::Output>,
     },
     #[error(
-        "{}: a {kind} network needs an output '{name}' of {numbers} numbers, but this model has \
+        "{}: the {kind} net needs an output '{name}' of {numbers} numbers, but this model has \
          {}; use a model from scripts/train face, or remove the key that names this one from the \
          board file",
         path.display(), listed(found)

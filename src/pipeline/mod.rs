@@ -237,7 +237,7 @@ impl Pipeline {
             ("frames_dark", counts.dark),
             ("not_a_face", self.stages.refused().unwrap_or_default()),
         ];
-        // Only a face network rejects boxes.
+        // Only a face net rejects boxes.
         let counted = counters.len() - usize::from(self.stages.refused().is_none());
         let report = Report {
             shutdown: Some(Shutdown {

@@ -231,8 +231,8 @@ fn exchanged_networks_are_recognised() {
             .unwrap()
             .to_string()
     };
-    assert!(error(&eyes, None).contains("face.model names the face network"));
-    assert!(error(&face, Some(&face)).contains("eye network"));
+    assert!(error(&eyes, None).contains("face.model names the face net"));
+    assert!(error(&face, Some(&face)).contains("the eye net is needed"));
     // The expression network's manifest has a different form.
     let expression = assets::find(assets::DEFAULT_MODEL).unwrap();
     assert!(error(&expression, None).contains("mobilenet_v2_112.toml"));

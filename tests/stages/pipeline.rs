@@ -340,8 +340,8 @@ fn a_face_reaches_the_pins_and_a_lost_camera_makes_them_safe() {
     assert_eq!(pipeline.stats().frames(), 5);
 }
 
-/// Takes the place of a face network: gives the answer that a test has set, and
-/// records the boxes that it was asked about.
+/// Replaces the face net: gives the answer that a test has set, and records the
+/// boxes that it gets.
 #[derive(Clone, Default)]
 struct Verifier {
     presence: Arc<Mutex<f32>>,

@@ -17,7 +17,7 @@ const QUIET_SMILE: f32 = 0.3;
 /// the person should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrest {
-    /// No face network looked at the face, or it does not see one there.
+    /// The face net did not run on the face, or it does not see a face there.
     Unseen,
     TurnedAway,
     /// Shut, covered, or too small to tell.

@@ -77,11 +77,11 @@ pub struct Options {
     /// A closure of this length means that the person does not respond. Default:
     /// 6 s (Euro NCAP).
     pub unresponsive: Duration,
-    /// The measure's usual value of open eyes. Default: 1, the eye network's. An
+    /// The measure's usual value of open eyes. Default: 1, the eye net's. An
     /// eye aspect ratio has about 0.29.
     pub open: f32,
-    /// The measure's usual value of shut eyes. Default: 0.05, the eye network's.
-    /// An eye aspect ratio has about 0.09.
+    /// The measure's usual value of shut eyes. Default: 0.05, the eye net's. An
+    /// eye aspect ratio has about 0.09.
     pub shut: f32,
 }
 
