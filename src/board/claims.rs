@@ -92,7 +92,7 @@ impl Claim {
     /// The message for a second claim to the same thing.
     pub(super) fn clash(&self, first: &Self) -> String {
         format!(
-            "{} is already used by {} ({}); give one of them another",
+            "{} is already used by {} ({}); change one of these two keys",
             self.resource,
             first.key,
             first.place_for(&self.file)

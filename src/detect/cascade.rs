@@ -196,7 +196,7 @@ impl Cascade {
                 return Err(file.invalid(
                     root,
                     format!(
-                        "a window of {}x{} pixels: sides of {} to {} are accepted",
+                        "the window is {}x{} pixels, but its sides must be from {} to {}",
                         window.0,
                         window.1,
                         WINDOW_SIDES.start(),

@@ -12,7 +12,7 @@ pub enum DetectError {
         max.0, max.1, min.0, min.1
     )]
     Sizes { min: (u32, u32), max: (u32, u32) },
-    #[error("{name} = {value}: from {from} to {to} is accepted")]
+    #[error("{name} is {value}, but must be from {from} to {to}")]
     Range {
         name: &'static str,
         value: f64,

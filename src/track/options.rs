@@ -44,9 +44,7 @@ impl fmt::Display for Policy {
 
 /// The name is not a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown policy '{0}': the policies for which face counts are largest, central, first and all"
-)]
+#[error("unknown policy '{0}'; policies are largest, central, first and all")]
 pub struct UnknownPolicy(pub String);
 
 impl FromStr for Policy {

@@ -198,7 +198,7 @@ fn options_that_make_no_sense_are_refused() {
     });
     assert_eq!(
         error.to_string(),
-        "min_neighbors = 1001: from 0 to 1000 is accepted"
+        "min_neighbors is 1001, but must be from 0 to 1000"
     );
     let error = refused(Options {
         min_size: (80, 80),

@@ -311,5 +311,5 @@ fn options_out_of_range_are_refused() {
         },
     )
     .unwrap_err();
-    assert_eq!(error.to_string(), "margin = 0: from 0.1 to 4 is accepted");
+    assert_eq!(error.to_string(), "margin is 0, but must be from 0.1 to 4");
 }
