@@ -141,7 +141,7 @@ def start_network(recipe: Recipe, weights: Path | None, images: np.ndarray) -> n
         few = F.interpolate(few, size=START_SIZE, mode="bilinear")
         model.load_tflite(net, weights, model.normalise(few))
     else:
-        raise SystemExit(f"there are no ImageNet weights of {recipe.network} here:  "
+        raise SystemExit(f"there are no ImageNet weights of {recipe.network} here: "
                          "--start torchvision downloads them, --start none does without")
     return net
 

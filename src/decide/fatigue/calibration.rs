@@ -3,9 +3,8 @@
 //! The open level O is the 90th percentile of the measure over the first 30 s
 //! of valid, frontal time. It is at most 1.4 times the median, so that lids
 //! that are wide open for a moment do not determine it. The shut level C is the
-//! measure's usual share of O until five blinks have given their median.
-//! Openness is (raw
-//! - C) / (O - C), clamped to 0 to 1.
+//! measure's usual share of O; after five blinks it is the median of their
+//! lowest values. Openness is `(raw - C) / (O - C)`, clamped to 0 to 1.
 
 use std::time::Duration;
 
