@@ -114,12 +114,12 @@ complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -l json -d 'Pri
 complete -c affectd -n "__fish_affectd_using_subcommand fatigue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "record" -d 'Record the person in front of the camera, and store the baseline in the [state] directory'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and not __fish_seen_subcommand_from record help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l board -d 'This board file alone, in place of the system\'s' -r -F
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'
+complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "record" -d 'Record the person in front of the camera, and store the baseline in the [state] directory'
 complete -c affectd -n "__fish_affectd_using_subcommand baseline; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -l log -d 'Log level: error, warn, info, debug, trace or off' -r
 complete -c affectd -n "__fish_affectd_using_subcommand devices" -s h -l help -d 'Print help'
@@ -166,4 +166,4 @@ complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_see
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue baseline devices check safe status pause resume test-outputs model help" -f -a "test-outputs" -d 'Test the wiring: each GPIO line on for half a second, the inputs, the displays'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue baseline devices check safe status pause resume test-outputs model help" -f -a "model" -d 'Show how a model runs on this machine'
 complete -c affectd -n "__fish_affectd_using_subcommand help; and not __fish_seen_subcommand_from run image detect eval fatigue baseline devices check safe status pause resume test-outputs model help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c affectd -n "__fish_affectd_using_subcommand help; and __fish_seen_subcommand_from baseline" -f -a "record" -d 'Record the person before the camera, and store it in [state] directory'
+complete -c affectd -n "__fish_affectd_using_subcommand help; and __fish_seen_subcommand_from baseline" -f -a "record" -d 'Record the person in front of the camera, and store the baseline in the [state] directory'

@@ -685,7 +685,7 @@ pub(super) mod tests {
             refusal("<width>4</width>", ""),
             "line 3: <cascade> has no <width>"
         );
-        assert!(refusal("<width>4", "<width>1000000").contains("window of 1000000x4"));
+        assert!(refusal("<width>4", "<width>1000000").contains("window is 1000000x4 pixels"));
         assert!(refusal(">HAAR<", ">HOG<").starts_with("line 4: feature type \"HOG\" is not"));
         assert!(refusal(">HAAR<", ">LBP<").contains("LBP with 0 categories is not supported"));
         assert!(
