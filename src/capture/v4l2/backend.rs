@@ -6,13 +6,14 @@
 //! (`device_thread`).
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::capture::CaptureError;
 use crate::capture::convert::Layout;
 use crate::frame::Timestamp;
 
+use super::holder::in_use;
 use super::negotiate::Ask;
 
 /// How the board file names the camera.
@@ -66,14 +67,12 @@ pub enum Refusal {
     Never(CaptureError),
 }
 
-const BUSY: &str = "it is in use by another program";
-
 impl Refusal {
     /// The refusal for an error from opening the node `device`.
     pub fn of_opening(device: &str, error: io::Error) -> Self {
         match error.raw_os_error() {
             _ if is_absence(&error) => Self::NotYet("there is no such device".to_owned()),
-            Some(libc::EBUSY) => Self::NotYet(BUSY.to_owned()),
+            Some(libc::EBUSY) => Self::NotYet(in_use(Path::new(device))),
             Some(libc::EACCES | libc::EPERM) => Self::Never(CaptureError::Permission {
                 device: device.to_owned(),
             }),
@@ -87,9 +86,9 @@ impl Refusal {
 
     /// The refusal for an error after opening: the camera is unplugged, in use
     /// or faulty.
-    pub fn of_starting(error: &io::Error, doing: &str) -> Self {
+    pub fn of_starting(device: &Path, error: &io::Error, doing: &str) -> Self {
         Self::NotYet(match error.raw_os_error() {
-            Some(libc::EBUSY) => BUSY.to_owned(),
+            Some(libc::EBUSY) => in_use(device),
             Some(libc::ENOSPC) => format!(
                 "{doing}: the USB bus has no bandwidth left (unplug another camera, or choose a smaller size or rate)"
             ),

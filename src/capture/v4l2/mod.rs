@@ -7,6 +7,7 @@
 //! - `formats`: what a camera offers. `negotiate`: chooses a format.
 //! - `stream`: the buffers of a running camera. `node`: from a camera's name to
 //!   a running stream.
+//! - `holder`: names the program that holds a busy camera.
 //! - `device_thread`: opens and closes cameras on a thread of its own, because
 //!   a driver may hang there without a limit. The loop itself takes filled
 //!   buffers from a running stream: this never waits for the driver, and the
@@ -26,6 +27,7 @@ mod backend;
 mod camera;
 mod device_thread;
 mod formats;
+mod holder;
 mod negotiate;
 mod node;
 mod stream;

@@ -135,7 +135,7 @@ impl Node {
                 granted.device
             );
         }
-        let stream = Streaming::start(self.file)?;
+        let stream = Streaming::start(self.file, &self.path)?;
         debug!(
             "camera {}: {} bytes per row, {} buffers",
             granted.device,
@@ -159,7 +159,7 @@ impl Node {
         let choice = choose(&formats, ask).ok_or_else(|| self.not_offered(ask, &formats))?;
         let size = (choice.width, choice.height);
         let pix = sys::set_format(self.file.as_fd(), choice.fourcc, size)
-            .map_err(|e| Refusal::of_starting(&e, "the format cannot be set"))?;
+            .map_err(|e| Refusal::of_starting(&self.path, &e, "the format cannot be set"))?;
         let kept = pix.pixelformat == choice.fourcc
             && ask
                 .size

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use log::debug;
@@ -24,10 +25,11 @@ pub struct Streaming {
 }
 
 impl Streaming {
-    /// Requests buffers, gives them to the driver and starts the stream.
-    pub fn start(device: File) -> Result<Self, Refusal> {
+    /// Requests buffers of the device at `path`, gives them to the driver and
+    /// starts the stream.
+    pub fn start(device: File, path: &Path) -> Result<Self, Refusal> {
         let mut buffers = sys::Buffers::map(device, BUFFERS)
-            .map_err(|e| Refusal::of_starting(&e, "it gives no buffers"))?;
+            .map_err(|e| Refusal::of_starting(path, &e, "it gives no buffers"))?;
         let count = buffers.len();
         if count < 2 {
             return Err(Refusal::NotYet(format!("it gives only {count} buffers")));
@@ -35,11 +37,11 @@ impl Streaming {
         for index in 0..count {
             buffers
                 .queue(index)
-                .map_err(|e| Refusal::of_starting(&e, "a buffer cannot be queued"))?;
+                .map_err(|e| Refusal::of_starting(path, &e, "a buffer cannot be queued"))?;
         }
         buffers
             .start()
-            .map_err(|e| Refusal::of_starting(&e, "streaming cannot be started"))?;
+            .map_err(|e| Refusal::of_starting(path, &e, "streaming cannot be started"))?;
         Ok(Self { buffers })
     }
 

@@ -1,6 +1,8 @@
-//! Faults of a camera.
+//! Faults of a camera, and a pause, which closes it.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Start};
@@ -49,6 +51,86 @@ fn is_back(daemon: &mut Daemon) -> Duration {
     assert!(back < BACK, "back after {back:?}");
     sees_a_face(daemon);
     back
+}
+
+/// Whether a daemon has a camera open.
+fn has_camera_open(daemon: &Daemon) -> bool {
+    let files = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("its files");
+    files
+        .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+        .any(|file| file.to_string_lossy().starts_with("/dev/video"))
+}
+
+/// Sends a command to the control socket; returns when it is answered.
+fn control(command: &str) {
+    let mut socket = BufReader::new(UnixStream::connect("/tmp/control.sock").expect("control"));
+    writeln!(socket.get_mut(), "{{\"command\":\"{command}\"}}").expect("control");
+    let mut answer = String::new();
+    socket.read_line(&mut answer).expect("an answer");
+    assert!(answer.contains("\"ok\":true"), "{answer}");
+}
+
+/// A pause closes the camera, so that its light goes out, and ends without a
+/// loss of the camera.
+pub fn paused() -> String {
+    const SOCKET: &str = "socket = \"/tmp/control.sock\"";
+    let allowed = format!("{SOCKET}\nallow = [\"pause\", \"resume\"]");
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    let mut daemon = Start {
+        board: &robot(&[QUICK, (SOCKET, &allowed)]),
+        ..Start::new("camera-paused")
+    }
+    .go();
+    sees_a_face(&mut daemon);
+    assert!(has_camera_open(&daemon));
+
+    let start = Instant::now();
+    control("pause");
+    wait_until("safe levels", all_safe);
+    wait_until("the camera's end", || !has_camera_open(&daemon));
+    let closed = start.elapsed();
+    assert!(closed < SAFE, "closed after {closed:?}");
+    let paused = daemon.expect("the pause", |event| {
+        assert_ne!(event["type"], "camera_lost", "{event}");
+        event["type"] == "paused"
+    });
+    assert_eq!(paused["by"], serde_json::json!(["control"]));
+
+    let start = Instant::now();
+    control("resume");
+    sees_a_face(&mut daemon);
+    let back = start.elapsed();
+    assert!(back < BACK, "back after {back:?}");
+    daemon.stop();
+    format!(
+        ": closed after {} ms, back after {} ms",
+        closed.as_millis(),
+        back.as_millis()
+    )
+}
+
+/// A second daemon says who holds the camera, and gets it when that one ends.
+pub fn held_by_another() -> String {
+    let _webcam = Webcam::plug(&photo(HAPPY));
+    let mut first = start("camera-held", "yuyv");
+    sees_a_face(&mut first);
+    let board = "/tmp/second.toml";
+    let text = "[capture]\nsource = \"card:Rig Webcam\"\nsize = \"320x240\"\n\
+                [classify]\nmodel = \"/rig/tiny.onnx\"\n[events]\nstdout = true\n";
+    fs::write(board, text).expect(board);
+    let mut second = Start {
+        board,
+        ..Start::new("camera-held-second")
+    }
+    .go();
+    let lost = second.expect_type("camera_lost");
+    let holder = format!("in use by 'affectd' (process {})", first.pid());
+    let reason = lost["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(&holder), "{reason}");
+    first.stop();
+    second.expect_type("camera_back");
+    second.stop();
+    String::new()
 }
 
 /// The cable is pulled and plugged in again.

@@ -63,6 +63,8 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     short camera::half_frames
     short camera::renumbered
     short camera::absent_at_start
+    short camera::paused
+    short camera::held_by_another
     short camera::ten_cycles
     full camera::thousand_cycles
     short outputs::oled_gone_and_back
