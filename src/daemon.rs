@@ -11,6 +11,7 @@
 
 use std::cell::OnceCell;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -22,17 +23,20 @@ use log::{error, info, warn};
 use crate::assets::{self, ModelChoice};
 use crate::board::Board;
 use crate::capture::{self, CaptureError, Closed, Pace, Source, SourceSpec};
-use crate::control::{self, Command, Control, Snapshot};
+use crate::control::{self, Command, Control};
 use crate::decide::Decider;
 use crate::decide::baseline::{self, Mode, Obstacle, Progress, Rest, StoredError};
 use crate::detect::{Cascade, Detector, Search};
+use crate::health::Health;
 use crate::host::service::Notifier;
 use crate::host::signals::Signals;
 use crate::host::state::{self, State};
 use crate::host::thermal::Thermometer;
 use crate::host::watchdog::{self, HardwareWatchdog};
 use crate::host::{identity, logging, memory, realtime, restarts};
+use crate::http::{self, Server};
 use crate::incident;
+use crate::metrics::{self, FileOptions, HttpOptions, MetricsFile};
 use crate::monitor::{Known, Monitor};
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks, FieldOfView};
@@ -41,6 +45,7 @@ use crate::output::gpio::Lines;
 use crate::output::record::{self, Recorder};
 use crate::output::{Output, PausedBy, display, events, gpio};
 use crate::pipeline::{Pipeline, Stages, Step};
+use crate::snapshot::{Published, Snapshot};
 use crate::track::Tracker;
 
 /// An error of any part, from any thread.
@@ -115,7 +120,7 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
         daemon.look_at_baseline_button();
         daemon.look_at_health();
         match daemon.pipeline.step() {
-            Step::Frame => notifier.status("streaming"),
+            Step::Frame => notifier.status(&daemon.streaming),
             Step::NoFrame if daemon.pipeline.paused_by().is_any() => notifier.status("paused"),
             Step::NoFrame if daemon.pipeline.is_waiting_for_camera() => {
                 notifier.status("waiting for the camera");
@@ -477,10 +482,17 @@ struct Daemon {
     monitor: Monitor,
     known: Known,
     control: Option<Control>,
-    /// What the control socket reports about this machine's identity and model.
+    http: Option<(HttpOptions, Server)>,
+    metrics: Option<MetricsFile>,
+    /// What the control socket and metrics report about this machine's identity and
+    /// model.
     hello: Arc<Hello>,
     lost_reason: Arc<str>,
+    /// The latest snapshot for the control socket and metrics.
+    latest: Published,
     published: Instant,
+    /// The line for the service manager while frames come.
+    streaming: String,
     /// Whether the last command of a client was `pause`, not `resume`.
     paused_by_control: bool,
     /// When a source that could not be opened after a pause is tried again.
@@ -523,6 +535,8 @@ impl Daemon {
             outputs.push(OutputOptions::Gpio(options));
             opened.push(Box::new(lines));
         }
+        let mut streaming = String::with_capacity(STATUS_ROOM);
+        streaming.push_str("streaming");
         let mut daemon = Self {
             model,
             pipeline: Pipeline::new(source, stages, opened),
@@ -532,9 +546,13 @@ impl Daemon {
             monitor: Monitor::new(),
             known: Known::default(),
             control: None,
+            http: None,
+            metrics: None,
             hello: Arc::default(),
             lost_reason: Arc::from(""),
+            latest: Published::default(),
             published: Instant::now(),
+            streaming,
             paused_by_control: by.control,
             reopen_at: None,
             machine: OnceCell::new(),
@@ -550,6 +568,8 @@ impl Daemon {
             daemon.pipeline.pause(by);
         }
         daemon.set_control(board.control.as_ref())?;
+        daemon.set_http(board.http.as_ref())?;
+        daemon.set_metrics(board.metrics.as_ref())?;
         daemon.set_outputs(&board, &daemon.model.clone())?;
         daemon.hello = Arc::new(daemon.hello(&board, &daemon.model));
         // Only after all threads are started, because they would inherit the
@@ -576,21 +596,26 @@ impl Daemon {
     fn look_at_health(&mut self) {
         self.known.temperature = self.thermometer.as_ref().and_then(Thermometer::celsius);
         let news = self.monitor.look(&mut self.pipeline, &self.known);
+        if let Some((health, _)) = &news {
+            describe(health, &mut self.streaming);
+        }
         let is_due = news.is_some() || self.published.elapsed() >= PUBLISH;
         if let Some((health, change)) = news
             && let Some(announcer) = &self.announcer
         {
             announcer.health(health, change, self.pipeline.last_frame());
         }
-        if is_due && let Some(control) = &self.control {
+        let is_asked = self.control.is_some() || self.http.is_some() || self.metrics.is_some();
+        if is_due && is_asked {
             self.published = Instant::now();
             if *self.lost_reason != *self.pipeline.lost_reason() {
                 self.lost_reason = Arc::from(self.pipeline.lost_reason());
             }
-            control.publish(Snapshot {
+            self.latest.put(Snapshot {
                 hello: Arc::clone(&self.hello),
                 health: self.monitor.health(&self.pipeline, &self.known),
                 lost_reason: Arc::clone(&self.lost_reason),
+                figures: self.monitor.figures(&self.pipeline),
                 at: self.published,
             });
         }
@@ -832,6 +857,8 @@ impl Daemon {
         self.set_watchdog(board.watchdog.as_ref())?;
         self.state.set_options(&board.state)?;
         self.set_control(board.control.as_ref())?;
+        self.set_http(board.http.as_ref())?;
+        self.set_metrics(board.metrics.as_ref())?;
         self.set_source(&board.capture)?;
         self.set_outputs(board, model)
     }
@@ -855,7 +882,33 @@ impl Daemon {
         }
         // It may be opened again at the same place.
         self.control = None;
-        self.control = wanted.map(Control::open).transpose()?;
+        self.control = wanted
+            .map(|options| Control::open(options, &self.latest))
+            .transpose()?;
+        Ok(())
+    }
+
+    fn set_http(&mut self, wanted: Option<&HttpOptions>) -> Result<(), http::Error> {
+        if self.http.as_ref().map(|(options, _)| options) == wanted {
+            return Ok(());
+        }
+        // It may be opened again at the same place.
+        self.http = None;
+        if let Some(options) = wanted {
+            self.http = Some((options.clone(), metrics::serve(options, &self.latest)?));
+        }
+        Ok(())
+    }
+
+    fn set_metrics(&mut self, wanted: Option<&FileOptions>) -> Result<(), AnyError> {
+        if self.metrics.as_ref().map(MetricsFile::options) == wanted {
+            return Ok(());
+        }
+        self.metrics = None;
+        let started = wanted.map(|options| MetricsFile::start(options, &self.latest));
+        self.metrics = started
+            .transpose()
+            .map_err(|error| format!("cannot start a thread for metrics: {error}"))?;
         Ok(())
     }
 
@@ -978,6 +1031,26 @@ const PAUSE: &str = "pause";
 
 /// The longest time between two snapshots for the control socket.
 const PUBLISH: Duration = Duration::from_secs(1);
+
+/// Room for the status while frames come, so that it is never allocated anew.
+const STATUS_ROOM: usize = 128;
+
+/// One line for the service manager on a daemon that gets frames, such as
+/// "streaming, 29.9 frames per second, 54 \u{b0}C".
+fn describe(health: &Health, line: &mut String) {
+    line.clear();
+    line.push_str("streaming");
+    // Writing to a String cannot fail.
+    if let Some(fps) = health.fps.filter(|fps| *fps > 0.0) {
+        let _ = write!(line, ", {fps:.1} frames per second");
+    }
+    if let Some(celsius) = health.temperature {
+        let _ = write!(line, ", {celsius:.0} \u{b0}C");
+    }
+    if health.is_hot {
+        line.push_str(", too hot");
+    }
+}
 
 /// A source that cannot be opened after a pause is tried again after this time.
 const REOPEN: Duration = Duration::from_secs(5);

@@ -1,13 +1,14 @@
 //! Collects the daemon's [`Health`] between two frames.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::health::{Dropped, Health, Reloads};
 use crate::host::memory;
 use crate::host::realtime::resident_memory;
 use crate::pipeline::Pipeline;
 use crate::report::CameraState;
+use crate::snapshot::Figures;
 
 /// How often health is reported without a change.
 pub const PERIOD: Duration = Duration::from_secs(10);
@@ -15,10 +16,15 @@ pub const PERIOD: Duration = Duration::from_secs(10);
 /// Rates are not computed from less than this.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// A clock that jumps by this much was set.
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
+
 /// Decides when health is reported, and counts since the last regular report.
 #[derive(Debug)]
 pub struct Monitor {
     started: Instant,
+    /// The same by the wall clock.
+    started_at: SystemTime,
     /// When the figures below began to be collected.
     since: Instant,
     rates: Rates,
@@ -55,9 +61,35 @@ impl Monitor {
     pub fn new() -> Self {
         Self {
             started: Instant::now(),
+            started_at: SystemTime::now(),
             since: Instant::now(),
             rates: Rates::default(),
             reported: Health::default(),
+        }
+    }
+
+    /// When the daemon started, by the wall clock. It stays the same but for a
+    /// clock that was set: a Raspberry Pi without a clock learns the time from the
+    /// network, after the start.
+    fn started_at(&mut self) -> SystemTime {
+        let now = SystemTime::now().checked_sub(self.started.elapsed());
+        let now = now.unwrap_or(SystemTime::UNIX_EPOCH);
+        let apart = now.duration_since(self.started_at);
+        if apart.unwrap_or_else(|error| error.duration()) >= CLOCK_JUMP {
+            self.started_at = now;
+        }
+        self.started_at
+    }
+
+    /// What metrics need besides the health. Allocates nothing.
+    pub fn figures(&mut self, pipeline: &Pipeline) -> Figures {
+        Figures {
+            started: self.started_at(),
+            stages: *pipeline.stats().buckets(),
+            last_frame: pipeline.last_frame_at(),
+            camera_losses: pipeline.camera_losses(),
+            faces: pipeline.face_count(),
+            valid_eyes: pipeline.valid_eyes(),
         }
     }
 

@@ -27,6 +27,7 @@ use affectd::output::events::{self, Announcer, Events, Hello};
 use affectd::output::gpio::{self, Bank, LineId, LineOptions, Lines, Role};
 use affectd::pipeline::stats::{Stage, WARM_UP};
 use affectd::pipeline::{Pipeline, Stages, Step};
+use affectd::snapshot::{Published, Snapshot};
 use affectd::track::{self, Tracker};
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_hal::digital::{ErrorType, InputPin, OutputPin, PinState};
@@ -290,6 +291,10 @@ struct Rig {
     pipeline: Pipeline,
     monitor: Monitor,
     announcer: Announcer,
+    /// For the control socket and metrics.
+    latest: Published,
+    hello: Arc<Hello>,
+    lost_reason: Arc<str>,
     edges: &'static AtomicU64,
     shown: Arc<AtomicU64>,
     listener: Listener,
@@ -383,6 +388,9 @@ fn rig(models: &[&Path], pixels: usize, min_size: u32, devices: Devices, watch: 
         pipeline: Pipeline::new(source, stages, outputs),
         monitor: Monitor::new(),
         announcer,
+        latest: Published::default(),
+        hello: Arc::default(),
+        lost_reason: Arc::from(""),
         edges,
         shown,
         listener,
@@ -404,6 +412,13 @@ impl Rig {
             if self.pipeline.stats().frames().is_multiple_of(32) || period.is_some() {
                 let health = self.monitor.health(&self.pipeline, &known);
                 let at = self.pipeline.last_frame();
+                self.latest.put(Snapshot {
+                    hello: Arc::clone(&self.hello),
+                    health: health.clone(),
+                    lost_reason: Arc::clone(&self.lost_reason),
+                    figures: self.monitor.figures(&self.pipeline),
+                    at: Instant::now(),
+                });
                 self.announcer.health(health, false, at);
             }
         }

@@ -8,24 +8,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use affectd::control::{Command, Control, Options, Snapshot};
+use affectd::control::{Command, Control, Options};
 use affectd::health::Health;
+use affectd::snapshot::{Figures, Published, Snapshot};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let folder = tempfile::tempdir_in("/dev/shm").expect("room in /dev/shm");
     let socket = folder.path().join("control");
-    let control = Control::open(&Options {
-        socket: socket.clone(),
-        allow: Command::ALL.to_vec(),
-    })
-    .expect("a socket");
-    control.publish(Snapshot {
+    let latest = Published::default();
+    latest.put(Snapshot {
         hello: Arc::default(),
         health: Health::default(),
         lost_reason: Arc::from(""),
+        figures: Figures::default(),
         at: Instant::now(),
     });
+    let options = Options {
+        socket: socket.clone(),
+        allow: Command::ALL.to_vec(),
+    };
+    let control = Control::open(&options, &latest).expect("a socket");
     let done = AtomicBool::new(false);
     let done = &done;
     std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use super::reader::Problem;
 use crate::assets::{self, ModelChoice};
 use crate::host::{realtime, state, thermal, watchdog};
 use crate::output::{display, events, gpio, record};
-use crate::{capture, control, decide, detect, track};
+use crate::{capture, control, decide, detect, metrics, track};
 
 /// A valid board file.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Board {
     pub process: realtime::Options,
     pub state: state::Options,
     pub control: Option<control::Options>,
+    pub metrics: Option<metrics::FileOptions>,
+    pub http: Option<metrics::HttpOptions>,
     /// Things that only one part of the board can use.
     pub claims: Vec<Claim>,
     /// Keys that should be changed in the file, by line.

@@ -17,7 +17,7 @@ use crate::host::{memory, realtime, state, thermal, watchdog};
 use crate::image::turn::Rotation;
 use crate::observe::FieldOfView;
 use crate::output::{events, gpio, record};
-use crate::{control, decide, detect, track};
+use crate::{control, decide, detect, metrics, track};
 
 pub(super) fn board(mut root: Section<'_, '_>) -> Board {
     let id = root.string("id").and_then(|found| {
@@ -82,6 +82,8 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
         .unwrap_or_default();
     let state = root.section("state").map(state_section).unwrap_or_default();
     let control = root.section("control").map(control_section);
+    let metrics = root.section("metrics").map(metrics_section);
+    let http = root.section("http").map(http_section);
     root.finish();
     Board {
         id,
@@ -104,6 +106,8 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
         process,
         state,
         control,
+        metrics,
+        http,
         claims: Vec::new(),
         warnings: Vec::new(),
     }
@@ -734,6 +738,23 @@ fn control_section(mut section: Section<'_, '_>) -> control::Options {
                 Err(error) => found.reject(error),
             }
         }
+    }
+    section.finish();
+    options
+}
+
+fn metrics_section(mut section: Section<'_, '_>) -> metrics::FileOptions {
+    let mut options = metrics::FileOptions::default();
+    set(&mut options.file, own_path(&mut section, "file"));
+    section.finish();
+    options
+}
+
+fn http_section(mut section: Section<'_, '_>) -> metrics::HttpOptions {
+    let mut options = metrics::HttpOptions::default();
+    set(&mut options.socket, own_path(&mut section, "socket"));
+    if let Err(error) = options.validate() {
+        section.reject_key("socket", error);
     }
     section.finish();
     options

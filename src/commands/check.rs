@@ -15,6 +15,7 @@ use crate::capture::{self, Captured, SourceSpec};
 use crate::control;
 use crate::detect::{Cascade, Detector, Search};
 use crate::host::{realtime, state};
+use crate::metrics;
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks};
 use crate::output::{display, events, gpio, record};
@@ -134,6 +135,16 @@ fn hardware(board: &Board, findings: &mut Findings) {
     if let Some(options) = &board.control {
         let made = control::probe(options).map(|()| "can be created".to_owned());
         findings.note("control", made.map_err(Into::into));
+    }
+    if let Some(options) = &board.metrics {
+        let written = metrics::probe_file(options)
+            .map(|()| format!("{} can be written", options.file.display()))
+            .map_err(|error| format!("{}: {error}", options.file.display()).into());
+        findings.note("metrics", written);
+    }
+    if let Some(options) = &board.http {
+        let made = metrics::probe_socket(options).map(|()| "can be made".to_owned());
+        findings.note("http", made.map_err(Into::into));
     }
     if let Some(options) = &board.thermal {
         for path in [&options.zone, &options.throttled].into_iter().flatten() {

@@ -3,8 +3,9 @@
 //! answer is a JSON object on one line.
 //!
 //! It is separate from the event socket, which only sends. A thread of its own
-//! serves the clients. The loop publishes a [`Snapshot`] once per second and
-//! executes commands between two frames. It never waits for the thread.
+//! serves the clients. The loop publishes a [`Snapshot`](crate::snapshot::Snapshot)
+//! once per second and executes commands between two frames. It never waits for the
+//! thread.
 //!
 //! What follows is `docs/control.md`: requests and answers.
 //!
@@ -19,7 +20,6 @@ use crate::host::unix_socket;
 
 pub use options::{Command, Error, Options, UnknownCommand, default_socket};
 pub use server::{CLIENTS, Control, Order, REQUEST_LONGEST};
-pub use status::{Condition, Snapshot};
 
 /// Creates the socket once, to check whether the daemon can do so.
 ///

@@ -1,9 +1,10 @@
 //! The board file's `[control]`, and the commands.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::host::service::runtime_directory;
 use crate::host::unix_socket::{self, SocketError};
 use crate::suggest::nearest;
 
@@ -35,15 +36,10 @@ impl Options {
     }
 }
 
-/// `control.sock` in the service manager's directory, or else in
-/// `/run/affectd`.
+/// `control.sock` in the [runtime directory](runtime_directory).
 #[must_use]
 pub fn default_socket() -> PathBuf {
-    let given = std::env::var("RUNTIME_DIRECTORY").ok();
-    // Several directories are separated by colons.
-    let first = given.as_deref().and_then(|all| all.split(':').next());
-    let directory = first.filter(|first| !first.is_empty());
-    Path::new(directory.unwrap_or("/run/affectd")).join("control.sock")
+    runtime_directory().join("control.sock")
 }
 
 /// A command of a client; the board file must allow it.

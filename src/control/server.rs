@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
@@ -14,9 +13,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::options::{Command, Error, Options, UnknownCommand, names};
-use super::status::{Answer, Snapshot};
-use crate::fault::FaultLog;
-use crate::host::unix_socket::{Holder, Listener, SocketFile};
+use super::status::Answer;
+use crate::host::unix_socket::{Acceptor, Holder, Listener, SocketFile};
+use crate::snapshot::Published;
 
 /// How many clients may be connected at once.
 pub const CLIENTS: usize = 8;
@@ -31,15 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the thread waits until the loop has executed a command.
 const LOOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pause after a client could not be accepted because there are no free
-/// descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
 /// The control socket. Dropping it ends the thread and removes the socket.
 #[derive(Debug)]
 pub struct Control {
     options: Options,
-    latest: Arc<Mutex<Option<Snapshot>>>,
     orders: Receiver<Order>,
     _file: SocketFile,
     /// Closing it ends the thread.
@@ -62,23 +56,25 @@ impl Order {
 }
 
 impl Control {
-    /// Creates the socket and starts its thread.
+    /// Creates the socket and starts its thread, which answers `status` from the
+    /// latest snapshot.
     ///
     /// # Errors
     /// The socket cannot be created, another process uses it, or no thread can
     /// be started.
-    pub fn open(options: &Options) -> Result<Self, Error> {
+    pub fn open(options: &Options, latest: &Published) -> Result<Self, Error> {
         let (listener, file) = Listener::bind(&options.socket)?;
         let (alive, ended) = UnixStream::pair().map_err(Error::Thread)?;
         let (to_loop, orders) = mpsc::channel();
-        let latest = Arc::default();
         let server = Server {
-            listener,
+            acceptor: Acceptor::new(
+                listener,
+                format!("control socket {}", options.socket.display()),
+            ),
             ended,
             allow: options.allow.clone(),
-            latest: Arc::clone(&latest),
+            latest: latest.clone(),
             to_loop,
-            refused: FaultLog::new(format!("control socket {}", options.socket.display())),
         };
         std::thread::Builder::new()
             .name("control".to_owned())
@@ -87,7 +83,6 @@ impl Control {
             .map_err(Error::Thread)?;
         Ok(Self {
             options: options.clone(),
-            latest,
             orders,
             _file: file,
             _alive: alive,
@@ -100,16 +95,6 @@ impl Control {
         &self.options
     }
 
-    /// Publishes a snapshot. Does nothing if the thread is just reading the
-    /// last one; never waits.
-    pub fn publish(&self, snapshot: Snapshot) {
-        match self.latest.try_lock() {
-            Ok(mut latest) => *latest = Some(snapshot),
-            Err(TryLockError::Poisoned(latest)) => *latest.into_inner() = Some(snapshot),
-            Err(TryLockError::WouldBlock) => {}
-        }
-    }
-
     /// The next command of a client, if there is one.
     #[must_use]
     pub fn take_order(&self) -> Option<Order> {
@@ -118,12 +103,11 @@ impl Control {
 }
 
 struct Server {
-    listener: Listener,
+    acceptor: Acceptor,
     ended: UnixStream,
     allow: Vec<Command>,
-    latest: Arc<Mutex<Option<Snapshot>>>,
+    latest: Published,
     to_loop: Sender<Order>,
-    refused: FaultLog,
 }
 
 struct Client {
@@ -142,16 +126,16 @@ struct Request {
 impl Server {
     fn run(mut self) {
         let mut clients: Vec<Client> = Vec::with_capacity(CLIENTS);
-        let mut pause_until: Option<Instant> = None;
         loop {
             let now = Instant::now();
             clients.retain(|client| client.deadline > now);
-            pause_until = pause_until.filter(|until| *until > now);
-            let accepting = clients.len() < CLIENTS && pause_until.is_none();
+            let listener = self.acceptor.listener(now);
+            let listener = listener.filter(|_| clients.len() < CLIENTS);
+            let accepting = listener.is_some();
             let next = clients
                 .iter()
                 .map(|client| client.deadline)
-                .chain(pause_until)
+                .chain(self.acceptor.pauses_until(now))
                 .min();
             let mut polled = Vec::with_capacity(CLIENTS + 2);
             polled.push(PollFd::new(&self.ended, PollFlags::IN));
@@ -160,8 +144,8 @@ impl Server {
                     .iter()
                     .map(|client| PollFd::new(&client.socket, PollFlags::IN)),
             );
-            if accepting {
-                polled.push(PollFd::new(&self.listener, PollFlags::IN));
+            if let Some(listener) = listener {
+                polled.push(PollFd::new(listener, PollFlags::IN));
             }
             let timeout = next.map(|next| next.saturating_duration_since(now));
             let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
@@ -177,30 +161,16 @@ impl Server {
                 index += 1;
                 !happened[index] || self.serve(client)
             });
-            if accepting && happened.last() == Some(&true) && !self.accept(&mut clients) {
-                pause_until = Some(Instant::now() + ACCEPT_PAUSE);
-            }
-        }
-    }
-
-    /// Accepts a client; false if there are no free resources.
-    fn accept(&mut self, clients: &mut Vec<Client>) -> bool {
-        match self.listener.accept() {
-            Ok(socket) => {
-                self.refused.cleared();
+            if accepting
+                && happened.last() == Some(&true)
+                && let Some(socket) = self.acceptor.accept()
+            {
                 clients.push(Client {
                     peer: Holder::of(&socket),
                     socket,
                     request: Vec::with_capacity(REQUEST_LONGEST),
                     deadline: Instant::now() + PATIENCE,
                 });
-                true
-            }
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => true,
-            Err(error) => {
-                self.refused
-                    .occurred(&format_args!("a client cannot be accepted: {error}"));
-                false
             }
         }
     }
@@ -254,10 +224,7 @@ impl Server {
         };
         if request.command == "status" {
             debug!("status asked by {}", client.peer);
-            let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            let snapshot = latest.clone();
-            drop(latest);
-            return match snapshot {
+            return match self.latest.get() {
                 Some(snapshot) => reply(
                     client,
                     &Answer {

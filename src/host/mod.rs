@@ -9,6 +9,7 @@ pub mod journal;
 pub mod logging;
 pub mod memory;
 pub mod realtime;
+pub mod replace;
 pub mod restarts;
 #[cfg(feature = "rig")]
 pub mod rig;

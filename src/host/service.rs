@@ -12,6 +12,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::fault::FaultLog;
@@ -158,6 +159,17 @@ impl Notifier {
             }
         }
     }
+}
+
+/// The directory for sockets and other files that last until the service ends:
+/// the service manager's (`RuntimeDirectory=` in a unit), or else `/run/affectd`.
+#[must_use]
+pub fn runtime_directory() -> PathBuf {
+    let given = std::env::var("RUNTIME_DIRECTORY").ok();
+    // Several directories are separated by colons.
+    let first = given.as_deref().and_then(|all| all.split(':').next());
+    let directory = first.filter(|first| !first.is_empty());
+    PathBuf::from(directory.unwrap_or("/run/affectd"))
 }
 
 fn connect(address: &OsStr) -> io::Result<UnixDatagram> {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -19,6 +19,7 @@ use std::time::Duration;
 use log::warn;
 
 use crate::fault::FaultLog;
+use crate::host::replace::replace_file;
 
 /// The board file's `[state]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -272,12 +273,7 @@ pub fn write(directory: &Path, name: &str, text: Option<&str>) -> io::Result<()>
         .recursive(true)
         .mode(0o750)
         .create(directory)?;
-    let part = directory.join(format!(".{name}.part"));
-    let mut file = File::create(&part)?;
-    file.write_all(text.as_bytes())?;
-    // Otherwise a power cut may leave an empty file.
-    file.sync_all()?;
-    fs::rename(&part, &path)
+    replace_file(&path, text.as_bytes(), None, true)
 }
 
 #[cfg(test)]

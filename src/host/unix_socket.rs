@@ -7,14 +7,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
+use rustix::net::sockopt::{socket_domain, socket_peercred};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
     socket_with,
 };
+
+use crate::fault::FaultLog;
 
 /// The longest path in bytes: the room in `sockaddr_un`, without the final
 /// zero.
@@ -22,6 +25,10 @@ pub const PATH_LONGEST: usize = 107;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
+
+/// The pause after a client could not be accepted because there are no free
+/// descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Errors from creating a socket.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +64,11 @@ impl Holder {
     /// The process at the other end of a connected socket.
     #[must_use]
     pub fn of(socket: impl AsFd) -> Self {
+        let socket = socket.as_fd();
+        // At other sockets the kernel names process 0, which is none.
+        if socket_domain(socket) != Ok(AddressFamily::UNIX) {
+            return Self::default();
+        }
         let process = socket_peercred(socket).ok().map(|peer| {
             let pid = peer.pid.as_raw_nonzero().get();
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -98,6 +110,16 @@ pub fn check_path(path: &Path) -> Result<(), SocketError> {
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
+}
+
+/// Accepts the clients of a listener. While the system has no free descriptors,
+/// it tries once a second, so that a client that waits does not keep the thread
+/// busy.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: Listener,
+    refused: FaultLog,
+    pause_until: Option<Instant>,
 }
 
 /// The file of a socket. Dropping it removes the file, so that the next socket
@@ -160,6 +182,55 @@ impl Listener {
     /// [`Errno::AGAIN`] if none waits; otherwise those of `accept`.
     pub fn accept(&self) -> Result<OwnedFd, Errno> {
         accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    }
+}
+
+impl From<OwnedFd> for Listener {
+    /// A socket that listens already. It must be one that never blocks.
+    fn from(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+}
+
+impl Acceptor {
+    /// `subject` opens the log lines about clients that cannot be accepted.
+    #[must_use]
+    pub fn new(listener: Listener, subject: String) -> Self {
+        Self {
+            listener,
+            refused: FaultLog::new(subject),
+            pause_until: None,
+        }
+    }
+
+    /// The listener, unless a pause goes on.
+    #[must_use]
+    pub fn listener(&self, now: Instant) -> Option<&Listener> {
+        self.pauses_until(now).is_none().then_some(&self.listener)
+    }
+
+    /// The end of the pause, if one goes on.
+    #[must_use]
+    pub fn pauses_until(&self, now: Instant) -> Option<Instant> {
+        self.pause_until.filter(|until| *until > now)
+    }
+
+    /// The connection that waits, if there is one.
+    pub fn accept(&mut self) -> Option<OwnedFd> {
+        self.pause_until = None;
+        match self.listener.accept() {
+            Ok(socket) => {
+                self.refused.cleared();
+                Some(socket)
+            }
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
+            Err(error) => {
+                self.refused
+                    .occurred(&format_args!("a client cannot be accepted: {error}"));
+                self.pause_until = Some(Instant::now() + ACCEPT_PAUSE);
+                None
+            }
+        }
     }
 }
 

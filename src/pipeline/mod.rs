@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::capture::{Captured, Counts, Frame, Source};
 use crate::decide::baseline::{Obstacle, Progress, Rest};
+use crate::decide::fatigue::State;
 use crate::frame::Timestamp;
 use crate::host::thermal::HalfRate;
 use crate::output::{Changes, Output};
@@ -55,6 +56,10 @@ pub struct Pipeline {
     /// last taken.
     asks_baseline: bool,
     last: Last,
+    /// When the last frame arrived that went through the stages.
+    last_frame_at: Option<Instant>,
+    /// How often the camera was lost.
+    camera_losses: u64,
     rate: HalfRate,
     stats: Stats,
     arena: ArenaWatch,
@@ -89,6 +94,8 @@ impl Pipeline {
             asks_pause: false,
             asks_baseline: false,
             last: Last::new(),
+            last_frame_at: None,
+            camera_losses: 0,
             rate: HalfRate::default(),
             stats: Stats::new(),
             arena: ArenaWatch::new(),
@@ -112,6 +119,7 @@ impl Pipeline {
                 }
                 self.stats.note(Stage::Capture, asked.elapsed());
                 let ready = Instant::now();
+                self.last_frame_at = Some(ready);
                 if self.last.camera == CameraState::Lost {
                     self.stages.forget();
                     self.last.nobody_since = None;
@@ -135,7 +143,12 @@ impl Pipeline {
             Captured::Ended => return Step::Ended,
             Captured::Waiting => {}
             Captured::Skipped => self.last.passed_over += 1,
-            Captured::Lost { reason } => self.last.lose(reason),
+            Captured::Lost { reason } => {
+                if self.last.camera != CameraState::Lost {
+                    self.camera_losses += 1;
+                }
+                self.last.lose(reason);
+            }
         }
         if live {
             self.last.timestamp = self.last.timestamp.max(Timestamp::now());
@@ -289,6 +302,36 @@ impl Pipeline {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counted_before + self.source.counts()
+    }
+
+    /// When the last frame arrived that went through the stages.
+    #[must_use]
+    pub const fn last_frame_at(&self) -> Option<Instant> {
+        self.last_frame_at
+    }
+
+    /// How often the camera was lost since the start.
+    #[must_use]
+    pub const fn camera_losses(&self) -> u64 {
+        self.camera_losses
+    }
+
+    /// How many faces count in the last frame; zero without a camera.
+    #[must_use]
+    pub fn face_count(&self) -> usize {
+        match self.last.camera {
+            CameraState::Streaming => self.stages.faces().len(),
+            CameraState::Starting | CameraState::Lost | CameraState::Paused => 0,
+        }
+    }
+
+    /// The valid share of the last minute of the watched eyes, 0 to 1; `None`
+    /// while no eyes are watched.
+    #[must_use]
+    pub fn valid_eyes(&self) -> Option<f32> {
+        let decision = self.stages.fatigue(false)?.decision;
+        let is_watching = decision.state != State::Nobody && !decision.window.is_zero();
+        is_watching.then_some(decision.valid)
     }
 
     /// Frames that were skipped since the start because the machine was too

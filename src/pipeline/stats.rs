@@ -31,7 +31,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    /// Every part, in the order of a frame.
+    pub const ALL: [Self; 8] = [
         Self::Capture,
         Self::Detect,
         Self::Track,
@@ -41,6 +42,21 @@ impl Stage {
         Self::Edge,
         Self::Frame,
     ];
+
+    /// The name used as a label of metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Detect => "detect",
+            Self::Track => "track",
+            Self::Observe => "observe",
+            Self::Decide => "decide",
+            Self::Output => "output",
+            Self::Edge => "edge",
+            Self::Frame => "frame",
+        }
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -63,9 +79,40 @@ const DEADLINE: Duration = Duration::from_nanos(33_333_333);
 /// Longer times count as this.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// How often a stage took how long since the start, in few and fixed buckets for
+/// metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buckets {
+    /// The times up to each of [`Buckets::BOUNDS`] that are longer than the bound
+    /// before it.
+    pub counts: [u64; Self::BOUNDS.len()],
+    /// All times, longer ones included.
+    pub count: u64,
+    /// Their sum.
+    pub sum: Duration,
+}
+
+impl Buckets {
+    /// The longest time of each bucket, in milliseconds.
+    pub const BOUNDS: [u32; 8] = [1, 2, 5, 10, 33, 100, 300, 1000];
+
+    fn note(&mut self, took: Duration) {
+        let is_within = |bound: &u32| took <= Duration::from_millis(u64::from(*bound));
+        if let Some(bucket) = Self::BOUNDS.iter().position(is_within) {
+            self.counts[bucket] += 1;
+        }
+        self.count += 1;
+        self.sum += took;
+    }
+}
+
+/// [`Buckets`] of every stage, in the order of [`Stage::ALL`].
+pub type StageBuckets = [Buckets; Stage::ALL.len()];
+
 /// Times of all stages since the start, in memory of fixed size.
 pub struct Stats {
     histograms: [Histogram<u64>; Stage::ALL.len()],
+    buckets: StageBuckets,
     /// Times of [`Stage::Frame`] since the last [`Stats::begin_period`].
     recent: Histogram<u64>,
     frames: u64,
@@ -117,6 +164,7 @@ impl Stats {
             histograms: std::array::from_fn(|_| {
                 Histogram::new_with_bounds(100, longest, 2).expect("constant bounds are valid")
             }),
+            buckets: StageBuckets::default(),
             recent: Histogram::new_with_bounds(10_000, longest, 2)
                 .expect("constant bounds are valid"),
             frames: 0,
@@ -138,6 +186,7 @@ impl Stats {
     /// Notes how long something took.
     pub fn note(&mut self, stage: Stage, took: Duration) {
         self.histograms[stage as usize].saturating_record(took.as_nanos() as u64);
+        self.buckets[stage as usize].note(took);
         if stage == Stage::Frame {
             self.recent.saturating_record(took.as_nanos() as u64);
         }
@@ -155,6 +204,12 @@ impl Stats {
             p50: quantile(0.5),
             p99: quantile(0.99),
         }
+    }
+
+    /// How often each stage took how long.
+    #[must_use]
+    pub const fn buckets(&self) -> &StageBuckets {
+        &self.buckets
     }
 
     /// Begins to collect [`Stats::recent`] again, without earlier frames.
@@ -346,5 +401,22 @@ mod tests {
             !text.contains("observe"),
             "a stage without times has no line"
         );
+    }
+
+    #[test]
+    fn a_time_counts_in_the_first_bucket_that_it_fits_into() {
+        let mut stats = Stats::new();
+        let micros = [0, 1000, 1001, 33_000, 33_001, 1_000_000, 1_000_001];
+        for micros in micros {
+            stats.note(Stage::Track, Duration::from_micros(micros));
+        }
+        let buckets = stats.buckets()[Stage::Track as usize];
+        assert_eq!(buckets.counts, [2, 1, 0, 0, 1, 1, 0, 1]);
+        assert_eq!(buckets.count, 7);
+        assert_eq!(buckets.sum, Duration::from_micros(micros.iter().sum()));
+        assert_eq!(stats.buckets()[Stage::Frame as usize], Buckets::default());
+        for (index, stage) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(stage as usize, index);
+        }
     }
 }

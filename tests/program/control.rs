@@ -5,128 +5,15 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::pictures::{affectd, stderr, stdout};
-
-const LONG: Duration = Duration::from_secs(60);
-
-struct Daemon {
-    child: Child,
-    events: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-/// A folder with a board file, and the files that a daemon writes there.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    /// A board whose camera is a program that writes its number into a file and
-    /// then gray frames.
-    fn new(more: &str) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.write_board(more);
-        place
-    }
-
-    fn write_board(&self, more: &str) {
-        let text = format!(
-            "name = 'lobby'\nid = 'robot-7'\n\
-             [capture]\nformat = 'gray'\nsize = '160x120'\nfps = 20\n\
-             command = ['sh', '-c', 'echo $$ > {}; while head -c 19200 /dev/zero; do sleep 0.05; done']\n\
-             [events]\nstdout = true\nperiod_ms = 100\n[state]\ndirectory = 'state'\n\
-             [control]\nsocket = 'control.sock'\n{more}\n",
-            self.path("producer").display()
-        );
-        fs::write(self.path("board.toml"), text).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn start(&self) -> Daemon {
-        let log = fs::File::create(self.path("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_affectd"))
-            .args(["run", "--board"])
-            .arg(self.path("board.toml"))
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let events = BufReader::new(child.stdout.take().unwrap()).lines();
-        Daemon { child, events }
-    }
-
-    fn command(&self, words: &[&str]) -> Output {
-        let board = self.path("board.toml");
-        let words = words.iter().map(AsRef::as_ref);
-        affectd(words.chain(["--board".as_ref(), board.as_os_str()]))
-    }
-
-    fn connect(&self) -> UnixStream {
-        let socket = UnixStream::connect(self.path("control.sock")).unwrap();
-        socket.set_read_timeout(Some(LONG)).unwrap();
-        socket
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap()
-    }
-
-    /// Whether the program that writes frames runs.
-    fn has_producer(&self) -> bool {
-        let Ok(text) = fs::read_to_string(self.path("producer")) else {
-            return false;
-        };
-        let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-        pid.is_some_and(|pid| test_kill_process(pid).is_ok())
-    }
-}
-
-impl Daemon {
-    fn expect(&mut self, kind: &str) -> Value {
-        loop {
-            let line = self.events.next().expect(kind).unwrap();
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if event["type"] == kind {
-                return event;
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn stop(mut self) {
-        self.signal(Signal::TERM);
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < LONG, "{what} does not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
+use crate::place::{Daemon, Place, code, wait_until};
 
 const WAIT: [&str; 4] = ["status", "--json", "--wait", "60"];
 
