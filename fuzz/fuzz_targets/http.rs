@@ -31,8 +31,10 @@ impl Stream for Parts {
 fn answer(request: &Request<'_>) -> Response {
     match request.path {
         "/stream" => Response::stream("multipart/x-mixed-replace", Parts(0)),
-        path => Response::text(Status::OK, format!("{path}?{}", request.query))
-            .with_header("X-Host", request.header("Host").unwrap_or_default().to_owned()),
+        path => Response::text(Status::OK, format!("{path}?{}", request.query)).with_header(
+            "X-Host",
+            request.header("Host").unwrap_or_default().to_owned(),
+        ),
     }
 }
 
@@ -82,9 +84,10 @@ fuzz_target!(|data: &[u8]| {
         rest = after;
         let which = usize::from(byte >> 3);
         let count = clients.len().max(1);
+        let has_room = clients.len() < 6;
         let chosen = clients.get_mut(which % count);
         match (byte & 7, chosen) {
-            (0, _) if clients.len() < 6 => {
+            (0, _) if has_room => {
                 let socket = UnixStream::connect(&path).expect("a listener");
                 socket.set_nonblocking(true).expect("a mode");
                 let got = Vec::new();
@@ -97,7 +100,9 @@ fuzz_target!(|data: &[u8]| {
             }
             (4, Some(client)) => {
                 // A request that is one, but for what stood before it.
-                let _ = client.socket.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+                let _ = client
+                    .socket
+                    .write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
             }
             (5, _) => server.waker().wake(),
             (_, Some(client)) if !rest.is_empty() => {
