@@ -2,20 +2,19 @@
 //! the picture a card with seven bars for each face. Text beside the picture
 //! covers nothing and is readable on any picture.
 
-use std::convert::Infallible;
 use std::fmt::Write;
 
-use embedded_graphics::mono_font::ascii::{FONT_6X10, FONT_8X13, FONT_8X13_BOLD, FONT_10X20};
-use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;
-use embedded_graphics::primitives::{
-    CornerRadii, PrimitiveStyle, PrimitiveStyleBuilder, Rectangle, RoundedRectangle,
-    StrokeAlignment,
-};
-use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
+use embedded_graphics::primitives::Rectangle;
 
+use super::bar::{Way, draw_bar};
+use super::canvas::Canvas;
+use super::marks::{Mark, mark};
+use super::paint::Shape;
 use super::palette::{Mood, Part, Theme};
+use super::scale::Scale;
+use super::text::{Align, Style, Weight};
 use crate::frame::Rect;
 use crate::image::RgbImage;
 use crate::observe::FaceObservation;
@@ -46,33 +45,55 @@ const ROW: i32 = 21;
 /// Cards beyond these are left out and counted in a line of text.
 const MOST_CARDS: usize = 24;
 
-const BACKGROUND: Rgb888 = Rgb888::new(0x12, 0x15, 0x1a);
-const CARD: Rgb888 = Rgb888::new(0x1e, 0x23, 0x2b);
-const GROOVE: Rgb888 = Rgb888::new(0x2f, 0x36, 0x40);
-const TEXT: Rgb888 = Rgb888::new(0xe8, 0xec, 0xf1);
-const FAINT: Rgb888 = Rgb888::new(0x93, 0x9d, 0xaa);
-const DARK: Rgb888 = Rgb888::new(0x0c, 0x0e, 0x11);
+/// The height of a card's small text.
+const SMALL: u32 = 11;
+/// The width of the classes' names.
+const NAMES: u32 = 72;
+/// A bar's place in its row.
+const BAR: Point = Point::new(80, 5);
+const BAR_SIZE: Size = Size::new(90, 9);
 
-/// The colour of a class, as on displays.
-fn colour(expression: Expression) -> Rgb888 {
-    Rgb888::of(Part::Fill(Mood::Of(expression)))
-}
+const QUIET: (Part, Part) = (Part::Quiet, Part::Ground);
 
 /// The picture with its annotations.
 #[must_use]
 pub fn draw(picture: &RgbImage, faces: &[Annotation]) -> RgbImage {
-    let scale = Scale::of(picture.width, picture.height);
-    let (width, height) = scale.size(picture.width, picture.height);
+    let size = (picture.width, picture.height);
+    let scale = scale_of(size);
+    let (width, height) = scale.size(size);
 
     let cards = faces.len().min(MOST_CARDS);
     let (columns, rows) = arrange(cards as u32, height);
     let panel = columns * (CARD_WIDTH + MARGIN) + MARGIN;
     let least = rows * (CARD_HEIGHT + MARGIN) + MARGIN;
 
-    let mut canvas = Canvas::new(width + panel, height.max(least));
-    canvas.picture(picture, scale, (width, height));
+    let ground = Rgb888::of(Part::Ground);
+    let mut canvas = Canvas::new(width + panel, height.max(least), ground);
+    scale.copy(&mut canvas, size, |x, y| {
+        let at = 3 * (y as usize * picture.width as usize + x as usize);
+        [
+            picture.pixels[at],
+            picture.pixels[at + 1],
+            picture.pixels[at + 2],
+        ]
+    });
+    let mut line = String::new();
     for (number, face) in faces.iter().enumerate().rev() {
-        mark(&mut canvas, face, scale, (width, height), number + 1);
+        let (expression, confidence) = face.probabilities.top();
+        line.clear();
+        let _ = write!(
+            line,
+            "{} {expression} {:.0}%",
+            number + 1,
+            100.0 * confidence
+        );
+        let of_face = Mark {
+            rect: face.rect,
+            mood: Mood::Of(expression),
+            tag: &line,
+            landmarks: face.seen.as_ref().map_or(&[], |seen| &seen.landmarks),
+        };
+        mark(&mut canvas, &of_face, scale, size);
     }
     for (number, face) in faces.iter().take(MOST_CARDS).enumerate() {
         let (column, row) = (number as u32 / rows, number as u32 % rows);
@@ -86,34 +107,25 @@ pub fn draw(picture: &RgbImage, faces: &[Annotation]) -> RgbImage {
         );
     }
     if cards < faces.len() {
-        let mut line = String::new();
+        line.clear();
         let _ = write!(line, "and {} more", faces.len() - cards);
-        let below = Point::new((width + MARGIN) as i32, canvas.height as i32 - 11);
-        text(
-            &mut canvas,
-            &line,
-            below,
-            &FONT_6X10,
-            FAINT,
-            Alignment::Left,
-        );
+        let place = Point::new((width + MARGIN) as i32, canvas.height() as i32 - 11);
+        let area = Rectangle::new(place, Size::new(panel - 2 * MARGIN, SMALL));
+        text(&mut canvas, &line, QUIET, area, Align::Left);
     }
     if faces.is_empty() {
-        let middle = Point::new((width + panel / 2) as i32, (height / 2) as i32);
-        let middle = middle - Point::new(0, 10);
-        text(
-            &mut canvas,
-            "no face",
-            middle,
-            &FONT_10X20,
-            FAINT,
-            Alignment::Center,
-        );
+        let place = Point::new((width + MARGIN) as i32, height as i32 / 2 - 12);
+        let middle = Rectangle::new(place, Size::new(panel - 2 * MARGIN, 24));
+        text(&mut canvas, "no face", QUIET, middle, Align::Centre);
     }
     RgbImage {
-        width: canvas.width,
-        height: canvas.height,
-        pixels: canvas.pixels,
+        width: canvas.width(),
+        height: canvas.height(),
+        pixels: canvas
+            .pixels()
+            .iter()
+            .flat_map(|pixel| pixel.to_rgb())
+            .collect(),
     }
 }
 
@@ -128,124 +140,44 @@ fn arrange(cards: u32, height: u32) -> (u32, u32) {
     (columns, cards.div_ceil(columns))
 }
 
-/// The whole factor by which a picture is enlarged or reduced.
-#[derive(Clone, Copy)]
-struct Scale {
-    times: u32,
-    over: u32,
-}
-
-impl Scale {
-    fn of(width: u32, height: u32) -> Self {
-        let longer = width.max(height).max(1);
-        if longer > LARGEST {
-            return Self {
-                times: 1,
-                over: longer.div_ceil(LARGEST),
-            };
-        }
-        let times = SMALLEST.div_ceil(longer);
-        let times = times.min((LARGEST_ENLARGED / longer).max(1));
-        Self { times, over: 1 }
+/// The factor with which a copy fits a screen.
+fn scale_of(size: (u32, u32)) -> Scale {
+    let longer = size.0.max(size.1).max(1);
+    if longer > LARGEST {
+        return Scale::reducing(size, LARGEST);
     }
-
-    fn size(self, width: u32, height: u32) -> (u32, u32) {
-        let scaled = |side: u32| (side * self.times / self.over).max(1);
-        (scaled(width), scaled(height))
-    }
-}
-
-/// The box around a face with its tag.
-fn mark(
-    canvas: &mut Canvas,
-    face: &Annotation,
-    scale: Scale,
-    (width, height): (u32, u32),
-    number: usize,
-) {
-    let (expression, confidence) = face.probabilities.top();
-    let length = |pixels: i64| pixels * i64::from(scale.times) / i64::from(scale.over);
-    // The time of drawing grows with the box, so only the part inside of the
-    // picture is drawn.
-    let clip = |pixels: i64, side: u32| length(pixels).clamp(0, i64::from(side)) as i32;
-    let rect = face.rect;
-    let top_left = Point::new(clip(rect.x.into(), width), clip(rect.y.into(), height));
-    let bottom_right = Point::new(
-        clip(rect.right(), width) - 1,
-        clip(rect.bottom(), height) - 1,
-    );
-    if bottom_right.x <= top_left.x || bottom_right.y <= top_left.y {
-        return;
-    }
-    let frame = Rectangle::with_corners(top_left, bottom_right);
-    // A dark line on both sides keeps the box visible on any background.
-    for (colour, line) in [(DARK, 5), (colour(expression), 3)] {
-        let style = PrimitiveStyleBuilder::new()
-            .stroke_color(colour)
-            .stroke_width(line)
-            .stroke_alignment(StrokeAlignment::Center)
-            .build();
-        fill(canvas, frame, 6, style);
-    }
-    for (x, y) in face.seen.iter().flat_map(|seen| seen.landmarks) {
-        // The casts saturate.
-        let at = Point::new(
-            clip(x.floor() as i64, width),
-            clip(y.floor() as i64, height),
-        );
-        for (colour, across) in [(DARK, 5), (colour(expression), 3)] {
-            let corner = at - Point::new_equal(across / 2);
-            let dot = Rectangle::new(corner, Size::new_equal(across as u32));
-            fill(canvas, dot, 1, PrimitiveStyle::with_fill(colour));
-        }
-    }
-
-    let mut tag = String::new();
-    let _ = write!(tag, "{number} {expression} {:.0}%", 100.0 * confidence);
-    let size = Size::new(8 * tag.len() as u32 + 12, 19);
-    // Above the box, or inside of it if there is no room; never beyond the
-    // picture's edge.
-    let y = if top_left.y >= size.height as i32 {
-        top_left.y - size.height as i32 + 1
-    } else {
-        top_left.y.max(0)
-    };
-    let x = (top_left.x - 1)
-        .min(width as i32 - size.width as i32)
-        .max(0);
-    let y = y.min(height as i32 - size.height as i32).max(0);
-    let plate = Rectangle::new(Point::new(x, y), size);
-    fill(
-        canvas,
-        plate,
-        4,
-        PrimitiveStyle::with_fill(colour(expression)),
-    );
-    let at = plate.top_left + Point::new(6, 3);
-    text(canvas, &tag, at, &FONT_8X13_BOLD, DARK, Alignment::Left);
+    let times = SMALLEST.div_ceil(longer);
+    Scale::enlarging(times.min((LARGEST_ENLARGED / longer).max(1)))
 }
 
 /// A face's label and bars.
-fn card(canvas: &mut Canvas, face: &Annotation, corner: Point, number: usize) {
+fn card(canvas: &mut Canvas<Rgb888>, face: &Annotation, corner: Point, number: usize) {
     let (top, confidence) = face.probabilities.top();
     let plate = Rectangle::new(corner, Size::new(CARD_WIDTH, CARD_HEIGHT));
-    fill(canvas, plate, 8, PrimitiveStyle::with_fill(CARD));
+    let half = (CARD_WIDTH as f32 / 2.0, CARD_HEIGHT as f32 / 2.0);
+    let shape = Shape::Block {
+        centre: (corner.x as f32 + half.0, corner.y as f32 + half.1),
+        half,
+        rounding: 8.0,
+    };
+    shape.cover(canvas, Rgb888::of(Part::Card), plate);
 
-    let left = corner.x + 12;
-    let right = corner.x + CARD_WIDTH as i32 - 12;
-    let title = Point::new(left, corner.y + 9);
-    text(
-        canvas,
-        top.name(),
-        title,
-        &FONT_10X20,
-        colour(top),
-        Alignment::Left,
-    );
+    let row = |y: i32, height: u32| {
+        let corner = corner + Point::new(12, y);
+        Rectangle::new(corner, Size::new(CARD_WIDTH - 24, height))
+    };
+    let mut put = |line: &str, part: Part, area: Rectangle, align: Align| {
+        text(canvas, line, (part, Part::Card), area, align);
+    };
     let mut line = String::new();
     let _ = write!(line, "{:.0}%", 100.0 * confidence);
-    let title = Point::new(right, corner.y + 9);
-    text(canvas, &line, title, &FONT_10X20, TEXT, Alignment::Right);
+    put(
+        top.name(),
+        Part::Fill(Mood::Of(top)),
+        row(7, 24),
+        Align::Left,
+    );
+    put(&line, Part::Text, row(7, 24), Align::Right);
 
     line.clear();
     let rect = face.rect;
@@ -254,9 +186,7 @@ fn card(canvas: &mut Canvas, face: &Annotation, corner: Point, number: usize) {
         "face {number}, {}x{} at {},{}",
         rect.width, rect.height, rect.x, rect.y
     );
-    let at = Point::new(left, corner.y + 31);
-    text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
-
+    put(&line, Part::Quiet, row(31, SMALL), Align::Left);
     if let Some(seen) = &face.seen {
         line.clear();
         let _ = write!(
@@ -264,8 +194,7 @@ fn card(canvas: &mut Canvas, face: &Annotation, corner: Point, number: usize) {
             "yaw {:.0}, pitch {:.0}, roll {:.0}",
             seen.yaw, seen.pitch, seen.roll
         );
-        let at = Point::new(left, corner.y + 42);
-        text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
+        put(&line, Part::Quiet, row(42, SMALL), Align::Left);
         line.clear();
         line.push_str("eyes open:");
         for (name, eye) in [("right", seen.right_eye), ("left", seen.left_eye)] {
@@ -274,147 +203,46 @@ fn card(canvas: &mut Canvas, face: &Annotation, corner: Point, number: usize) {
                 None => write!(line, " {name} ?"),
             };
         }
-        let at = Point::new(left, corner.y + 53);
-        text(canvas, &line, at, &FONT_6X10, FAINT, Alignment::Left);
+        put(&line, Part::Quiet, row(53, SMALL), Align::Left);
     }
 
-    for (i, expression) in Expression::ALL.into_iter().enumerate() {
-        let y = corner.y + 68 + ROW * i as i32;
+    for (i, expression) in (0..).zip(Expression::ALL) {
         let p = face.probabilities.of(expression).clamp(0.0, 1.0);
-        let is_top = expression == top;
-        let text_colour = if is_top { TEXT } else { FAINT };
-        let at = Point::new(left, y);
+        let area = row(66 + ROW * i, 18);
+        let part = if expression == top {
+            Part::Text
+        } else {
+            Part::Quiet
+        };
+        let name = Rectangle::new(area.top_left, Size::new(NAMES, area.size.height));
         text(
             canvas,
             expression.name(),
-            at,
-            &FONT_8X13,
-            text_colour,
-            Alignment::Left,
+            (part, Part::Card),
+            name,
+            Align::Left,
         );
-
-        let groove = Rectangle::new(Point::new(left + 72, y + 2), Size::new(98, 9));
-        fill(canvas, groove, 4, PrimitiveStyle::with_fill(GROOVE));
-        let length = (p * groove.size.width as f32).round() as u32;
-        if length > 0 {
-            let bar = Rectangle::new(groove.top_left, Size::new(length, 9));
-            fill(
-                canvas,
-                bar,
-                4,
-                PrimitiveStyle::with_fill(colour(expression)),
-            );
-        }
-
         line.clear();
         let _ = write!(line, "{:.0}%", 100.0 * p);
-        let at = Point::new(right, y);
-        text(canvas, &line, at, &FONT_8X13, text_colour, Alignment::Right);
+        text(canvas, &line, (part, Part::Card), area, Align::Right);
+        let bar = Rectangle::new(area.top_left + BAR, BAR_SIZE);
+        let mood = Mood::Of(expression);
+        let Ok(()) = draw_bar(canvas, bar, p, mood, Way::Right, Part::Card);
     }
 }
 
-fn fill(canvas: &mut Canvas, rect: Rectangle, radius: u32, style: PrimitiveStyle<Rgb888>) {
-    let radius = radius.min(rect.size.width / 2).min(rect.size.height / 2);
-    let corners = CornerRadii::new(Size::new_equal(radius));
-    let Ok(()) = RoundedRectangle::new(rect, corners)
-        .into_styled(style)
-        .draw(canvas);
-}
-
+/// A line of text in the first colour on a ground of the second one, in the
+/// largest letters that fit.
 fn text(
-    canvas: &mut Canvas,
+    canvas: &mut Canvas<Rgb888>,
     line: &str,
-    at: Point,
-    font: &MonoFont<'_>,
-    colour: Rgb888,
-    alignment: Alignment,
+    colors: (Part, Part),
+    area: Rectangle,
+    align: Align,
 ) {
-    let style = TextStyleBuilder::new()
-        .baseline(Baseline::Top)
-        .alignment(alignment)
-        .build();
-    let character = MonoTextStyle::new(font, colour);
-    let Ok(_) = Text::with_text_style(line, at, character, style).draw(canvas);
-}
-
-/// The target for embedded-graphics.
-struct Canvas {
-    width: u32,
-    height: u32,
-    pixels: Vec<u8>,
-}
-
-impl Canvas {
-    fn new(width: u32, height: u32) -> Self {
-        let pixels = [BACKGROUND.r(), BACKGROUND.g(), BACKGROUND.b()]
-            .repeat(width as usize * height as usize);
-        Self {
-            width,
-            height,
-            pixels,
-        }
-    }
-
-    /// Copies the picture to the top left, enlarged by repeating pixels or
-    /// reduced by the mean of blocks.
-    fn picture(&mut self, picture: &RgbImage, scale: Scale, (width, height): (u32, u32)) {
-        let source = |x: u32, y: u32| {
-            let at = 3 * (y as usize * picture.width as usize + x as usize);
-            &picture.pixels[at..at + 3]
-        };
-        for y in 0..height {
-            for x in 0..width {
-                let to = 3 * (y as usize * self.width as usize + x as usize);
-                if scale.over == 1 {
-                    let from = source(x / scale.times, y / scale.times);
-                    self.pixels[to..to + 3].copy_from_slice(from);
-                    continue;
-                }
-                let mut sums = [0_u32; 3];
-                let mut count = 0;
-                for v in (y * scale.over..(y + 1) * scale.over).take_while(|v| *v < picture.height)
-                {
-                    for u in
-                        (x * scale.over..(x + 1) * scale.over).take_while(|u| *u < picture.width)
-                    {
-                        for (sum, value) in sums.iter_mut().zip(source(u, v)) {
-                            *sum += u32::from(*value);
-                        }
-                        count += 1;
-                    }
-                }
-                for (pixel, sum) in self.pixels[to..to + 3].iter_mut().zip(sums) {
-                    *pixel = ((sum + count / 2) / count) as u8;
-                }
-            }
-        }
-    }
-}
-
-impl OriginDimensions for Canvas {
-    fn size(&self) -> Size {
-        Size::new(self.width, self.height)
-    }
-}
-
-impl DrawTarget for Canvas {
-    type Color = Rgb888;
-    type Error = Infallible;
-
-    fn draw_iter<I>(&mut self, pixels: I) -> Result<(), Infallible>
-    where
-        I: IntoIterator<Item = Pixel<Rgb888>>,
-    {
-        for Pixel(point, colour) in pixels {
-            let (Ok(x), Ok(y)) = (u32::try_from(point.x), u32::try_from(point.y)) else {
-                continue;
-            };
-            if x < self.width && y < self.height {
-                let at = 3 * (y as usize * self.width as usize + x as usize);
-                self.pixels[at..at + 3].copy_from_slice(&[colour.r(), colour.g(), colour.b()]);
-            }
-        }
-        Ok(())
+    let Size { width, height } = area.size;
+    if let Some(style) = Style::fitting::<Rgb888>(Weight::Plain, &[line], width, height) {
+        let Ok(()) = style.line_on(canvas, line, colors, area, align);
     }
 }
 
@@ -449,7 +277,9 @@ mod tests {
         let image = draw(&plain(400, 300), &[happy(Rect::new(100, 80, 120, 100))]);
         assert_eq!((image.width, image.height), (400 + 236 + 24, 300));
         // The box's left edge, and inside and outside of it the picture.
-        assert_eq!(pixel(&image, 100, 130), colour(Expression::Happy));
+        let fill = |expression| Rgb888::of(Part::Fill(Mood::Of(expression)));
+        let track = Rgb888::of(Part::Track);
+        assert_eq!(pixel(&image, 100, 130), fill(Expression::Happy));
         assert_eq!(pixel(&image, 120, 130), Rgb888::new(10, 20, 30));
         assert_eq!(pixel(&image, 50, 130), Rgb888::new(10, 20, 30));
         // The bar of happy is three quarters full, that of surprise one
@@ -457,15 +287,15 @@ mod tests {
         let bar = |row: u32, part: f32| {
             pixel(
                 &image,
-                400 + 12 + 12 + 72 + (part * 98.0) as u32,
-                12 + 68 + 21 * row + 6,
+                400 + 12 + 12 + 80 + (part * 90.0) as u32,
+                12 + 66 + 21 * row + 9,
             )
         };
-        assert_eq!(bar(3, 0.70), colour(Expression::Happy));
-        assert_eq!(bar(3, 0.80), GROOVE);
-        assert_eq!(bar(5, 0.20), colour(Expression::Surprise));
-        assert_eq!(bar(5, 0.30), GROOVE);
-        assert_eq!(bar(4, 0.05), GROOVE);
+        assert_eq!(bar(3, 0.70), fill(Expression::Happy));
+        assert_eq!(bar(3, 0.80), track);
+        assert_eq!(bar(5, 0.20), fill(Expression::Surprise));
+        assert_eq!(bar(5, 0.30), track);
+        assert_eq!(bar(4, 0.05), track);
     }
 
     #[test]
@@ -479,11 +309,15 @@ mod tests {
 
     #[test]
     fn small_pictures_are_enlarged_and_large_ones_reduced() {
-        assert_eq!(Scale::of(48, 48).size(48, 48), (384, 384));
-        assert_eq!(Scale::of(640, 480).size(640, 480), (640, 480));
-        assert_eq!(Scale::of(4000, 3000).size(4000, 3000), (1000, 750));
-        assert_eq!(Scale::of(8000, 1).size(8000, 1), (1000, 1));
-        assert_eq!(Scale::of(300, 1).size(300, 1), (600, 2));
+        for (from, to) in [
+            ((48, 48), (384, 384)),
+            ((640, 480), (640, 480)),
+            ((4000, 3000), (1000, 750)),
+            ((8000, 1), (1000, 1)),
+            ((300, 1), (600, 2)),
+        ] {
+            assert_eq!(scale_of(from).size(from), to);
+        }
     }
 
     #[test]

@@ -62,6 +62,16 @@ impl<C: PixelColor> Canvas<C> {
         &self.pixels[y as usize * width..][..width]
     }
 
+    /// The pixels of row `y`, to change them.
+    ///
+    /// # Panics
+    /// If `y` is not below the height.
+    #[must_use]
+    pub fn row_mut(&mut self, y: u32) -> &mut [C] {
+        let width = self.width as usize;
+        &mut self.pixels[y as usize * width..][..width]
+    }
+
     /// The pixels of row `y` in a rectangle's columns.
     ///
     /// # Panics

@@ -11,7 +11,7 @@ use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::primitives::Rectangle;
 
 use super::paint::{Layers, Place, Shape};
-use super::palette::{Part, Theme};
+use super::palette::Theme;
 
 /// The height above the base line and the depth below it, lines included.
 const ASCENT: f32 = 1.62;
@@ -277,12 +277,12 @@ impl Lettering {
     }
 
     /// Draws one line with the middle of its small letters in the middle of the
-    /// box's height.
+    /// box's height, in the first colour on a ground of the second one.
     pub fn draw<D>(
         self,
         target: &mut D,
         text: &str,
-        color: D::Color,
+        (color, ground): (D::Color, D::Color),
         area: Rectangle,
         align: Align,
     ) -> Result<(), D::Error>
@@ -338,7 +338,7 @@ impl Lettering {
                 ),
             );
             if cell.size != Size::zero() && !traces.is_empty() {
-                layers.draw(target, cell, Theme::of(Part::Ground))?;
+                layers.draw(target, cell, ground)?;
             }
             x += (width + SPACE) * scale;
         }
@@ -401,7 +401,8 @@ mod tests {
             let lettering = Lettering::fitting::<BinaryColor>(&[text], 150, 60).unwrap();
             let mut canvas = Canvas::new(170, 80, BinaryColor::Off);
             let place = Rectangle::new(Point::new(10, 10), Size::new(150, 60));
-            let Ok(()) = lettering.draw(&mut canvas, text, BinaryColor::On, place, Align::Centre);
+            let colors = (BinaryColor::On, BinaryColor::Off);
+            let Ok(()) = lettering.draw(&mut canvas, text, colors, place, Align::Centre);
             let mut lit = 0;
             for y in 0..80 {
                 for (x, pixel) in (0..).zip(canvas.row(y)) {

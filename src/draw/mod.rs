@@ -2,10 +2,13 @@
 //! pictures.
 
 pub mod annotate;
+pub(crate) mod bar;
 mod canvas;
 mod lettering;
+pub mod marks;
 pub(crate) mod paint;
 pub(crate) mod palette;
+pub mod scale;
 pub(crate) mod text;
 pub mod timeline;
 

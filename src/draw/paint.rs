@@ -11,9 +11,10 @@
 use std::f32::consts::TAU;
 
 use embedded_graphics::draw_target::DrawTarget;
-use embedded_graphics::geometry::Size;
+use embedded_graphics::geometry::{Dimensions as _, Size};
 use embedded_graphics::primitives::Rectangle;
 
+use super::canvas::Canvas;
 use super::palette::Theme;
 
 /// A place on the target in pixels; the centre of the top left pixel is (0.5, 0.5).
@@ -59,6 +60,13 @@ pub enum Shape {
         centre: Place,
         half: Place,
         rounding: f32,
+    },
+    /// The line around a box with round corners.
+    Frame {
+        centre: Place,
+        half: Place,
+        rounding: f32,
+        width: f32,
     },
     /// A line through points with round ends and joints.
     Stroke {
@@ -166,11 +174,13 @@ impl Shape {
                 centre,
                 half,
                 rounding,
-            } => {
-                let x = (p.0 - centre.0).abs() - half.0 + rounding;
-                let y = (p.1 - centre.1).abs() - half.1 + rounding;
-                x.max(0.0).hypot(y.max(0.0)) + x.max(y).min(0.0) - rounding
-            }
+            } => block(p, centre, half, rounding),
+            Self::Frame {
+                centre,
+                half,
+                rounding,
+                width,
+            } => block(p, centre, half, rounding).abs() - width / 2.0,
             Self::Stroke {
                 ref points,
                 count,
@@ -223,6 +233,12 @@ impl Shape {
                 ..
             } => around(centre, (radius + width / 2.0, radius + width / 2.0)),
             Self::Block { centre, half, .. } => around(centre, half),
+            Self::Frame {
+                centre,
+                half,
+                width,
+                ..
+            } => around(centre, (half.0 + width / 2.0, half.1 + width / 2.0)),
             Self::Stroke {
                 ref points,
                 count,
@@ -241,6 +257,60 @@ impl Shape {
                 .unwrap_or([0; 4]),
         }
     }
+
+    /// The pixels inside of the shape that it cannot touch, as
+    /// [`bounds`](Self::bounds).
+    fn hole(&self) -> [i32; 4] {
+        match *self {
+            Self::Frame {
+                centre,
+                half,
+                rounding,
+                width,
+            } => {
+                let margin = rounding.max(width / 2.0) + 1.0;
+                [
+                    (centre.0 - half.0 + margin).ceil() as i32,
+                    (centre.1 - half.1 + margin).ceil() as i32,
+                    (centre.0 + half.0 - margin).floor() as i32,
+                    (centre.1 + half.1 - margin).floor() as i32,
+                ]
+            }
+            _ => [0; 4],
+        }
+    }
+
+    /// Mixes a colour over those pixels of a canvas within `area` that the shape
+    /// covers.
+    pub fn cover<C: Theme>(&self, canvas: &mut Canvas<C>, color: C, area: Rectangle) {
+        let area = area.intersection(&canvas.bounding_box());
+        let [left, top, right, bottom] = self.bounds();
+        let (from, size) = (area.top_left, area.size);
+        let (left, right) = (left.max(from.x), right.min(from.x + size.width as i32));
+        let (top, bottom) = (top.max(from.y), bottom.min(from.y + size.height as i32));
+        let hole = self.hole();
+        for y in top..bottom {
+            let row = canvas.row_mut(y as u32);
+            let is_cut = y >= hole[1] && y < hole[3];
+            let mut x = left;
+            while x < right {
+                if is_cut && x >= hole[0] && x < hole[2] {
+                    x = hole[2];
+                    continue;
+                }
+                let coverage = self.coverage((x as f32 + 0.5, y as f32 + 0.5));
+                let pixel = &mut row[x as usize];
+                *pixel = pixel.mix(color, coverage);
+                x += 1;
+            }
+        }
+    }
+}
+
+fn block(p: Place, centre: Place, half: Place, rounding: f32) -> f32 {
+    let x = (p.0 - centre.0).abs() - half.0 + rounding;
+    let y = (p.1 - centre.1).abs() - half.1 + rounding;
+    x.max(0.0).hypot(y.max(0.0)) + x.max(y).min(0.0) - rounding
 }
 
 fn ellipse(p: Place, radii: Place) -> f32 {
@@ -343,7 +413,6 @@ impl<C: Theme> Layers<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw::Canvas;
     use embedded_graphics::geometry::Point;
     use embedded_graphics::pixelcolor::{BinaryColor, Rgb888, RgbColor};
     use proptest::prelude::*;
@@ -452,6 +521,14 @@ mod tests {
                 a: (a, b),
                 b: (c, d)
             }),
+            (place(), size(), 0.0..4.0f32, 0.0..5.0f32).prop_map(
+                |(centre, half, rounding, width)| Shape::Frame {
+                    centre,
+                    half,
+                    rounding: rounding.min(half.0).min(half.1),
+                    width
+                }
+            ),
             (place(), 0.0..20.0f32, size()).prop_map(|(top, length, radii)| Shape::Drop {
                 top,
                 bottom: top.1 + length,
@@ -488,6 +565,19 @@ mod tests {
                     prop_assert!(inside || coverage == 0, "{x},{y}: {coverage}");
                 }
             }
+        }
+
+        /// Leaving out pixels that a shape cannot touch changes nothing.
+        #[test]
+        fn a_shape_covers_the_same_as_a_layer(shape in any_shape()) {
+            let whole = Rectangle::new(Point::zero(), Size::new(24, 20));
+            let mut layers = Layers::new();
+            layers.add(Rgb888::WHITE, shape);
+            let mut expected = Canvas::new(24, 20, Rgb888::BLACK);
+            let Ok(()) = layers.draw(&mut expected, whole, Rgb888::BLACK);
+            let mut canvas = Canvas::new(24, 20, Rgb888::BLACK);
+            shape.cover(&mut canvas, Rgb888::WHITE, whole);
+            prop_assert_eq!(canvas.pixels(), expected.pixels());
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::observe::expression::Expression;
 pub enum Part {
     /// Behind everything.
     Ground,
+    /// A card on the ground.
+    Card,
     /// The label and numbers.
     Text,
     /// Short names, reasons, pictures without a face.
@@ -79,7 +81,12 @@ impl Theme for BinaryColor {
 
     fn of(part: Part) -> Self {
         match part {
-            Part::Ground | Part::Skin(_) | Part::White | Part::Track | Part::Tongue => Self::Off,
+            Part::Ground
+            | Part::Card
+            | Part::Skin(_)
+            | Part::White
+            | Part::Track
+            | Part::Tongue => Self::Off,
             Part::Text
             | Part::Quiet
             | Part::Fill(_)
@@ -103,6 +110,7 @@ impl Theme for BinaryColor {
 fn rgb(part: Part) -> [u8; 3] {
     match part {
         Part::Ground => [0x10, 0x14, 0x1c],
+        Part::Card => [0x1c, 0x22, 0x2d],
         Part::Text => [0xf2, 0xf4, 0xf7],
         Part::Quiet => [0x8c, 0x97, 0xa8],
         Part::Track => [0x2a, 0x31, 0x3e],

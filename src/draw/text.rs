@@ -95,9 +95,28 @@ impl Style {
         D: DrawTarget,
         D::Color: Theme,
     {
+        self.line_on(target, text, (part, Part::Ground), area, align)
+    }
+
+    /// The same in the first colour, on a ground of the second one.
+    pub fn line_on<D>(
+        self,
+        target: &mut D,
+        text: &str,
+        (part, ground): (Part, Part),
+        area: Rectangle,
+        align: Align,
+    ) -> Result<(), D::Error>
+    where
+        D: DrawTarget,
+        D::Color: Theme,
+    {
         let color = D::Color::of(part);
         let font = match self {
-            Self::Drawn(lettering) => return lettering.draw(target, text, color, area, align),
+            Self::Drawn(lettering) => {
+                let colors = (color, D::Color::of(ground));
+                return lettering.draw(target, text, colors, area, align);
+            }
             Self::Font(font) => font,
         };
         let free = (area.size.width as i32 - width_of(font, text.len()) as i32).max(0);

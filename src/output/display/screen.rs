@@ -14,7 +14,8 @@ use crate::observe::expression::Expression;
 use super::face::{self, Spot};
 use super::panel::Outline;
 use super::view::{Level, Levels, View};
-use crate::draw::paint::{Layers, Shape};
+use crate::draw::bar::{Way, draw_bar};
+use crate::draw::paint::Layers;
 use crate::draw::palette::{Mood, Part, Theme};
 use crate::draw::text::{self, Align, Style, Weight};
 
@@ -51,10 +52,7 @@ where
 {
     let bounds = target.bounding_box();
     target.fill_solid(&bounds, Theme::of(Part::Ground))?;
-    let layout = match outline {
-        Outline::Rectangle => Layout::new(bounds, has_bars(view)),
-        Outline::Round => Layout::round(bounds, has_bars(view)),
-    };
+    let layout = Layout::of(bounds, view, outline);
     draw_picture(target, view, layout.face)?;
     match *view {
         View::Expression {
@@ -166,6 +164,13 @@ const NARROWEST: i32 = 36;
 const LOWEST: i32 = 6;
 
 impl Layout {
+    fn of(bounds: Rectangle, view: &View, outline: Outline) -> Self {
+        match outline {
+            Outline::Rectangle => Self::new(bounds, has_bars(view)),
+            Outline::Round => Self::round(bounds, has_bars(view)),
+        }
+    }
+
     fn new(bounds: Rectangle, has_bars: bool) -> Self {
         // Larger sides would show nothing more; so the arithmetic stays within
         // i32.
@@ -502,7 +507,14 @@ where
         style.line(target, number, Part::Text, area, Align::Right)?;
         bar.size.width -= style.width("100%") + height / 3;
     }
-    draw_bar(target, bar, confidence.share(), mood, Way::Right)
+    draw_bar(
+        target,
+        bar,
+        confidence.share(),
+        mood,
+        Way::Right,
+        Part::Ground,
+    )
 }
 
 fn percent(level: Level, digits: &mut [u8; 4]) -> &str {
@@ -518,99 +530,6 @@ fn percent(level: Level, digits: &mut [u8; 4]) -> &str {
         }
     }
     std::str::from_utf8(&digits[first..]).unwrap_or_default()
-}
-
-/// The direction in which a bar grows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Right,
-    Up,
-}
-
-/// A bar, filled up to a share of its length: in colour a round background with
-/// a round filling, at one bit an outline with a filling.
-fn draw_bar<D>(
-    target: &mut D,
-    area: Rectangle,
-    share: f32,
-    mood: Mood,
-    way: Way,
-) -> Result<(), D::Error>
-where
-    D: DrawTarget,
-    D::Color: Theme,
-{
-    let Size { width, height } = area.size;
-    if width == 0 || height == 0 {
-        return Ok(());
-    }
-    let fill = D::Color::of(Part::Fill(mood));
-    if D::Color::ONE_BIT {
-        // An outline, if a line, a gap and a filling of three pixels fit in;
-        // otherwise a line along the bar or at its foot, so that an empty bar
-        // is still visible.
-        let mut inner = area;
-        match way {
-            Way::Right if height >= 7 && width >= 7 => {
-                target.fill_solid(&area, fill)?;
-                inner = area.offset(-1);
-                target.fill_solid(&inner, Theme::of(Part::Ground))?;
-                inner = inner.offset(-1);
-            }
-            Way::Right => {
-                let line = Point::new(0, (height / 2) as i32);
-                let line = Rectangle::new(area.top_left + line, Size::new(width, 1));
-                target.fill_solid(&line, fill)?;
-            }
-            Way::Up => {}
-        }
-        let part = match way {
-            Way::Right => {
-                let length = (inner.size.width as f32 * share).round() as u32;
-                Rectangle::new(inner.top_left, Size::new(length, inner.size.height))
-            }
-            Way::Up => {
-                let length = ((inner.size.height as f32 * share).round() as u32).max(1);
-                let top = inner.size.height - length;
-                Rectangle::new(
-                    inner.top_left + Point::new(0, top as i32),
-                    Size::new(inner.size.width, length),
-                )
-            }
-        };
-        return target.fill_solid(&part, fill);
-    }
-    let (left, top) = (area.top_left.x as f32, area.top_left.y as f32);
-    let (w, h) = (width as f32, height as f32);
-    // The ends are half round if the bar is long, and almost straight if it is
-    // short and wide, so that a low column does not look like a ball.
-    let rounding = match way {
-        Way::Right => w.min(h) / 2.0,
-        Way::Up => w.min(h) / 5.0,
-    };
-    let bar = Shape::Block {
-        centre: (left + w / 2.0, top + h / 2.0),
-        half: (w / 2.0, h / 2.0),
-        rounding,
-    };
-    // The filling has the same shape up to the share, with the ends of the
-    // background.
-    let part = match way {
-        Way::Right => Rectangle::new(area.top_left, Size::new((w * share).round() as u32, height)),
-        Way::Up => {
-            let length = (h * share).round() as u32;
-            Rectangle::new(
-                area.top_left + Point::new(0, height as i32 - length as i32),
-                Size::new(width, length),
-            )
-        }
-    };
-    for (area, color) in [(area, Theme::of(Part::Track)), (part, fill)] {
-        let mut layers = Layers::new();
-        layers.add(color, bar);
-        layers.draw(target, area, Theme::of(Part::Ground))?;
-    }
-    Ok(())
 }
 
 /// Where there is room, a row each for the left and the right eye and for
@@ -635,7 +554,7 @@ where
             if let Some(level) = level {
                 let corner = gauge.top_left + Point::new(index * (width as i32 + 1), 0);
                 let bar = Rectangle::new(corner, half);
-                draw_bar(target, bar, level.share(), mood, Way::Right)?;
+                draw_bar(target, bar, level.share(), mood, Way::Right, Part::Ground)?;
             }
         }
         return Ok(());
@@ -667,7 +586,7 @@ where
                 row.top_left + Point::new(left as i32, (row.size.height - thick) as i32 / 2),
                 Size::new(width.saturating_sub(left), thick),
             );
-            draw_bar(target, bar, level.share(), mood, Way::Right)?;
+            draw_bar(target, bar, level.share(), mood, Way::Right, Part::Ground)?;
         }
     }
     Ok(())
@@ -733,7 +652,14 @@ where
             row.top_left + Point::new(names as i32, (row.size.height - thick) as i32 / 2),
             Size::new(width.saturating_sub(names), thick),
         );
-        draw_bar(target, bar, levels[index].share(), mood, Way::Right)?;
+        draw_bar(
+            target,
+            bar,
+            levels[index].share(),
+            mood,
+            Way::Right,
+            Part::Ground,
+        )?;
     }
     Ok(())
 }
@@ -784,7 +710,14 @@ where
             Size::new(thick.max(1), height - names),
         );
         let (part, mood) = emphasis(expression, shown);
-        draw_bar(target, bar, levels[index].share(), mood, Way::Up)?;
+        draw_bar(
+            target,
+            bar,
+            levels[index].share(),
+            mood,
+            Way::Up,
+            Part::Ground,
+        )?;
         if let Some(style) = style {
             let foot = Rectangle::new(
                 corner + Point::new(0, (height - style.height()) as i32),
