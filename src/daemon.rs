@@ -45,6 +45,7 @@ use crate::output::gpio::Lines;
 use crate::output::record::{self, Recorder};
 use crate::output::{Output, PausedBy, display, events, gpio};
 use crate::pipeline::{Pipeline, Stages, Step};
+use crate::preview::{self, Preview, Remote};
 use crate::snapshot::{Published, Snapshot};
 use crate::track::Tracker;
 
@@ -118,6 +119,7 @@ pub fn run(read_board: Arc<ReadBoard>, print_stats: bool) -> Result<(), AnyError
         daemon.obey_orders();
         daemon.look_at_pause();
         daemon.look_at_baseline_button();
+        daemon.look_at_preview();
         daemon.look_at_health();
         match daemon.pipeline.step() {
             Step::Frame => notifier.status(&daemon.streaming),
@@ -437,6 +439,13 @@ enum OutputOptions {
         is_live: bool,
     },
     Display(display::Options),
+    Preview {
+        options: preview::Options,
+        /// It shows the levels of the lines.
+        gpio: Option<gpio::Options>,
+        /// With these it finds out whether the picture is upright.
+        upright: preview::UprightOptions,
+    },
     Record {
         options: record::Options,
         /// Whether frames come in real time: then the loop does not wait for
@@ -459,10 +468,19 @@ fn outputs_of(board: &Board, is_live: bool) -> Vec<OutputOptions> {
         .as_ref()
         .and_then(|fatigue| fatigue.record.clone());
     let record = record.map(|options| OutputOptions::Record { options, is_live });
+    let preview = board.preview.clone().map(|options| OutputOptions::Preview {
+        options,
+        gpio: board.gpio.clone(),
+        upright: preview::UprightOptions {
+            cascade: board.detect.cascade.clone(),
+            detector: board.detect.detector.clone(),
+        },
+    });
     gpio.into_iter()
         .chain(events)
         .chain(displays)
         .chain(record)
+        .chain(preview)
         .collect()
 }
 
@@ -479,6 +497,9 @@ struct Daemon {
     outputs: Vec<OutputOptions>,
     /// Sends the events that do not come from reports.
     announcer: Option<Announcer>,
+    /// The levels of the GPIO lines; empty without lines.
+    levels: Arc<gpio::Levels>,
+    preview: Option<Remote>,
     monitor: Monitor,
     known: Known,
     control: Option<Control>,
@@ -531,6 +552,7 @@ impl Daemon {
 
         let mut outputs = Vec::new();
         let mut opened: Vec<Box<dyn Output>> = Vec::new();
+        let levels = lines.as_ref().map(Lines::levels).unwrap_or_default();
         if let Some((lines, options)) = lines.zip(board.gpio.clone()) {
             outputs.push(OutputOptions::Gpio(options));
             opened.push(Box::new(lines));
@@ -543,6 +565,8 @@ impl Daemon {
             capture: (!is_closed).then(|| board.capture.clone()),
             outputs,
             announcer: None,
+            levels,
+            preview: None,
             monitor: Monitor::new(),
             known: Known::default(),
             control: None,
@@ -605,7 +629,10 @@ impl Daemon {
         {
             announcer.health(health, change, self.pipeline.last_frame());
         }
-        let is_asked = self.control.is_some() || self.http.is_some() || self.metrics.is_some();
+        let is_asked = self.control.is_some()
+            || self.http.is_some()
+            || self.metrics.is_some()
+            || self.preview.is_some();
         if is_due && is_asked {
             self.published = Instant::now();
             if *self.lost_reason != *self.pipeline.lost_reason() {
@@ -618,6 +645,17 @@ impl Daemon {
                 figures: self.monitor.figures(&self.pipeline),
                 at: self.published,
             });
+        }
+    }
+
+    /// Says so wherever it matters when somebody begins to watch the preview, and
+    /// when nobody does any more.
+    fn look_at_preview(&mut self) {
+        if let Some(news) = self.preview.as_mut().and_then(Remote::news) {
+            self.pipeline.set_watched(news.is_watched);
+            if let Some(announcer) = &self.announcer {
+                announcer.preview(news.is_watched, self.pipeline.last_frame());
+            }
         }
     }
 
@@ -956,8 +994,11 @@ impl Daemon {
         // Before others are opened, because they may need the same lines or
         // socket.
         for (options, output) in there {
-            if matches!(options, OutputOptions::Events { .. }) {
-                self.announcer = None;
+            match options {
+                OutputOptions::Events { .. } => self.announcer = None,
+                OutputOptions::Gpio(_) => self.levels = Arc::default(),
+                OutputOptions::Preview { .. } => self.forget_preview(),
+                OutputOptions::Display(_) | OutputOptions::Record { .. } => {}
             }
             self.pipeline.dismiss(output, "reload");
         }
@@ -988,7 +1029,23 @@ impl Daemon {
         model: &ModelIdentity,
     ) -> Result<Box<dyn Output>, AnyError> {
         Ok(match options {
-            OutputOptions::Gpio(options) => Box::new(gpio::open(options)?),
+            OutputOptions::Gpio(options) => {
+                let lines = gpio::open(options)?;
+                self.levels = lines.levels();
+                Box::new(lines)
+            }
+            OutputOptions::Preview {
+                options, upright, ..
+            } => {
+                let preview = Preview::open(
+                    options,
+                    self.latest.clone(),
+                    Arc::clone(&self.levels),
+                    upright.clone(),
+                )?;
+                self.preview = Some(preview.remote());
+                Box::new(preview)
+            }
             OutputOptions::Display(options) => display::open(options)?,
             OutputOptions::Record { options, is_live } => {
                 Box::new(Recorder::new(options.clone(), *is_live)?)
@@ -1000,6 +1057,20 @@ impl Daemon {
                 Box::new(events)
             }
         })
+    }
+
+    /// The preview is closed, and nobody watches any more.
+    fn forget_preview(&mut self) {
+        if self
+            .preview
+            .take()
+            .is_some_and(|preview| preview.was_watched())
+        {
+            self.pipeline.set_watched(false);
+            if let Some(announcer) = &self.announcer {
+                announcer.preview(false, self.pipeline.last_frame());
+            }
+        }
     }
 
     /// The greeting for readers of events.

@@ -52,8 +52,14 @@ pub const PAUSE: Incident = Incident {
     message_id: "41aa321248a04effa7489ea592fff7b0",
 };
 
+/// Somebody watches the preview, or nobody does any more.
+pub const PREVIEW: Incident = Incident {
+    target: "affectd::preview",
+    message_id: "8a2b9329b21e4646aabb1a66d7a0b95d",
+};
+
 /// All of them.
-pub const ALL: [Incident; 7] = [
+pub const ALL: [Incident; 8] = [
     CAMERA_LOST,
     CAMERA_BACK,
     DISPLAY_LOST,
@@ -61,6 +67,7 @@ pub const ALL: [Incident; 7] = [
     RELOAD,
     TOO_HOT,
     PAUSE,
+    PREVIEW,
 ];
 
 /// The incident that a log line with this target reports.

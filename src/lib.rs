@@ -59,6 +59,7 @@ pub mod nn;
 pub mod observe;
 pub mod output;
 pub mod pipeline;
+pub mod preview;
 pub mod report;
 pub mod snapshot;
 mod suggest;

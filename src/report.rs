@@ -8,7 +8,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::decide::FaceDecision;
 use crate::decide::baseline::Progress;
 use crate::decide::fatigue::{self, FaceSample, FatigueDecision};
-use crate::frame::{Rect, Timestamp};
+use crate::frame::{LumaView, Rect, Timestamp};
 use crate::observe::Observations;
 use crate::track::{FaceKey, Slot};
 
@@ -24,6 +24,11 @@ pub struct Report<'a> {
     pub camera: Camera<'a>,
     /// The frame's size in pixels, to place boxes; (0, 0) before the first.
     pub frame_size: (u32, u32),
+    /// The frame's brightness, if the report is about a new frame. Only the
+    /// preview copies it, and only while somebody watches.
+    pub picture: Option<LumaView<'a>>,
+    /// Whether somebody sees the camera's pictures by the preview.
+    pub is_watched: bool,
     /// The faces that count, the leading one first; none without a camera.
     pub faces: &'a [FaceReport],
     /// The decisions about eyes, if `[fatigue]` is on.
@@ -114,6 +119,19 @@ pub enum Camera<'a> {
     Paused {
         by: PausedBy,
     },
+}
+
+impl Camera<'_> {
+    /// The same without the reason.
+    #[must_use]
+    pub const fn state(self) -> CameraState {
+        match self {
+            Self::Starting => CameraState::Starting,
+            Self::Streaming => CameraState::Streaming,
+            Self::Lost { .. } => CameraState::Lost,
+            Self::Paused { .. } => CameraState::Paused,
+        }
+    }
 }
 
 /// Who asks for a pause. It lasts as long as one of them asks for it.

@@ -8,7 +8,7 @@ use super::reader::Problem;
 use crate::assets::{self, ModelChoice};
 use crate::host::{realtime, state, thermal, watchdog};
 use crate::output::{display, events, gpio, record};
-use crate::{capture, control, decide, detect, metrics, track};
+use crate::{capture, control, decide, detect, metrics, preview, track};
 
 /// A valid board file.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub struct Board {
     pub control: Option<control::Options>,
     pub metrics: Option<metrics::FileOptions>,
     pub http: Option<metrics::HttpOptions>,
+    pub preview: Option<preview::Options>,
     /// Things that only one part of the board can use.
     pub claims: Vec<Claim>,
     /// Keys that should be changed in the file, by line.
@@ -47,7 +48,7 @@ pub struct Board {
 }
 
 /// The board file's `[detect]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DetectOptions {
     /// The cascade's XML file.
     pub cascade: PathBuf,

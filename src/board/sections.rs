@@ -17,7 +17,7 @@ use crate::host::{memory, realtime, state, thermal, watchdog};
 use crate::image::turn::Rotation;
 use crate::observe::FieldOfView;
 use crate::output::{events, gpio, record};
-use crate::{control, decide, detect, metrics, track};
+use crate::{control, decide, detect, metrics, preview, track};
 
 pub(super) fn board(mut root: Section<'_, '_>) -> Board {
     let id = root.string("id").and_then(|found| {
@@ -84,6 +84,7 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
     let control = root.section("control").map(control_section);
     let metrics = root.section("metrics").map(metrics_section);
     let http = root.section("http").map(http_section);
+    let preview = root.section("preview").map(preview_section);
     root.finish();
     Board {
         id,
@@ -108,6 +109,7 @@ pub(super) fn board(mut root: Section<'_, '_>) -> Board {
         control,
         metrics,
         http,
+        preview,
         claims: Vec::new(),
         warnings: Vec::new(),
     }
@@ -755,6 +757,47 @@ fn http_section(mut section: Section<'_, '_>) -> metrics::HttpOptions {
     set(&mut options.socket, own_path(&mut section, "socket"));
     if let Err(error) = options.validate() {
         section.reject_key("socket", error);
+    }
+    section.finish();
+    options
+}
+
+fn preview_section(mut section: Section<'_, '_>) -> preview::Options {
+    let mut options = preview::Options {
+        socket: own_path(&mut section, "socket"),
+        token_file: path(&mut section, "token_file"),
+        ..preview::Options::default()
+    };
+    if let Err(error) = options.validate() {
+        section.reject_key("socket", error);
+    }
+    if let Some(found) = section.strings("hosts") {
+        for host in &found.value {
+            if !preview::is_host(host) {
+                found.reject(format_args!(
+                    "'{host}' is not the name or the address of a machine; write it without \
+                     http:// and without a port"
+                ));
+            }
+        }
+        options.hosts = found.value;
+    }
+    set(
+        &mut options.clients,
+        section.integer("clients", preview::Options::CLIENTS),
+    );
+    set(
+        &mut options.fps,
+        section
+            .number("fps", preview::Options::FPS)
+            .map(|fps| fps as f32),
+    );
+    if options.socket.is_none() && options.token_file.is_none() && !section.has("socket") {
+        section.missing(
+            "socket",
+            "name one, such as \"/run/affectd-preview/http.sock\", or a token_file for a socket \
+             that the service manager passes",
+        );
     }
     section.finish();
     options

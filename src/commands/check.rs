@@ -19,6 +19,7 @@ use crate::metrics;
 use crate::nn::Workspace;
 use crate::observe::{Classifier, FaceNetworks};
 use crate::output::{display, events, gpio, record};
+use crate::preview;
 
 /// How long to wait for a camera's first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -145,6 +146,10 @@ fn hardware(board: &Board, findings: &mut Findings) {
     if let Some(options) = &board.http {
         let made = metrics::probe_socket(options).map(|()| "can be made".to_owned());
         findings.note("http", made.map_err(Into::into));
+    }
+    if let Some(options) = &board.preview {
+        let made = preview::probe(options).map(|()| "can be made".to_owned());
+        findings.note("preview", made.map_err(Into::into));
     }
     if let Some(options) = &board.thermal {
         for path in [&options.zone, &options.throttled].into_iter().flatten() {

@@ -141,7 +141,7 @@ mod tests {
         for (x, y) in [(120, 130), (90, 130), (0, 0)] {
             assert_eq!(pixel(&canvas, x, y), Rgb888::BLACK, "{x},{y}");
         }
-        assert_eq!(pixel(&canvas, 103, 130), Rgb888::of(Part::Ground));
+        assert_eq!(pixel(&canvas, 101, 130), Rgb888::of(Part::Ground));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Draw: shapes, text and colours shared by the displays and by annotated
-//! pictures.
+//! Draw: shapes, text and colours shared by the displays, by annotated pictures
+//! and by the preview.
 
 pub mod annotate;
 pub(crate) mod bar;

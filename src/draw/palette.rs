@@ -123,6 +123,12 @@ fn rgb(part: Part) -> [u8; 3] {
     }
 }
 
+/// A part's colour as style sheets write it.
+pub(crate) fn hex(part: Part) -> String {
+    let [r, g, b] = rgb(part);
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
 fn skin(mood: Mood) -> [u8; 3] {
     match mood {
         Mood::Of(Expression::Angry) => [0xf0, 0x6a, 0x5a],

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod journal;
 pub mod logging;
 pub mod memory;
+pub mod passed;
 pub mod realtime;
 pub mod replace;
 pub mod restarts;

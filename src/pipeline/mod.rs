@@ -79,6 +79,7 @@ struct Last {
     nobody_since: Option<Timestamp>,
     is_hot: bool,
     heat_reason: String,
+    is_watched: bool,
 }
 
 impl Pipeline {
@@ -130,6 +131,7 @@ impl Pipeline {
                 self.last.note_faces(faces);
                 let report = Report {
                     is_new: true,
+                    picture: Some(frame.luma),
                     fatigue: self.stages.fatigue(true),
                     recording: self.stages.recording(),
                     ..self.last.report(faces)
@@ -283,6 +285,12 @@ impl Pipeline {
             report.timestamp = report.timestamp.max(Timestamp::now());
         }
         tell(&mut self.outputs, &report, &mut self.stats, None);
+    }
+
+    /// Says from the next report on whether somebody sees the camera's pictures
+    /// by the preview.
+    pub const fn set_watched(&mut self, is_watched: bool) {
+        self.last.is_watched = is_watched;
     }
 
     /// Makes the outputs open their files again.
@@ -444,6 +452,7 @@ impl Pipeline {
             heat_reason,
             camera: self.last.camera,
             paused_by: self.last.paused_by,
+            is_watched: self.last.is_watched,
             ..Last::new()
         };
     }
@@ -488,6 +497,7 @@ impl Last {
             nobody_since: None,
             is_hot: false,
             heat_reason: String::new(),
+            is_watched: false,
         }
     }
 
@@ -550,6 +560,8 @@ impl Last {
                 CameraState::Paused => Camera::Paused { by: self.paused_by },
             },
             frame_size: self.frame_size,
+            picture: None,
+            is_watched: self.is_watched,
             faces: if is_streaming { faces } else { &[] },
             fatigue: None,
             recording: None,

@@ -3,6 +3,7 @@
 
 mod classify;
 mod detect;
+mod preview;
 
 use affectd::host::memory::FrameAllocator;
 

@@ -17,6 +17,7 @@ mod manual;
 mod metrics;
 mod pictures;
 mod place;
+mod preview;
 mod replay;
 mod signals;
 mod streams;

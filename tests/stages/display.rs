@@ -15,8 +15,8 @@ use affectd::draw::{Canvas, Grain, Part, Theme};
 use affectd::frame::Rect;
 use affectd::observe::expression::Expression;
 use affectd::output::display::{
-    self, Coloring, Display, DisplayError, Kind, Options, Panel, PngOptions, TftController,
-    TftOptions, View,
+    self, Coloring, Display, DisplayError, Kind, Options, Outline, Panel, PngOptions,
+    TftController, TftOptions, View,
 };
 use affectd::output::gpio::LineId;
 use affectd::output::{Camera, FaceReport, Output, Report};
@@ -95,6 +95,22 @@ fn a_picture_file_follows_the_reports() {
     wait_until("the first picture", || shows(&View::Starting));
     output.update(&report(Camera::Streaming, &[]));
     wait_until("no face", || shows(&View::NoFace));
+    // Somebody watches the preview.
+    let mut watched = Canvas::new(128, 64, BinaryColor::Off);
+    display::draw(&mut watched, &View::NoFace).unwrap();
+    let before = watched.clone();
+    display::draw_watched(&mut watched, &View::NoFace, Outline::Rectangle).unwrap();
+    assert_ne!(before, watched);
+    output.update(&Report {
+        is_watched: true,
+        ..report(Camera::Streaming, &[])
+    });
+    let pixels: Vec<u8> = watched.pixels().iter().flat_map(|p| p.to_rgb()).collect();
+    wait_until("the mark", || {
+        read_png(&path).is_some_and(|(_, _, shown)| shown == pixels)
+    });
+    output.update(&report(Camera::Streaming, &[]));
+    wait_until("no mark", || shows(&View::NoFace));
     output.update(&report(
         Camera::Lost {
             reason: "unplugged",
@@ -581,6 +597,9 @@ fn draws_inside<C: Theme>(width: u32, height: u32, view: &View) {
     }
     let mut strict = Strict(Canvas::new(width, height, C::of(Part::Ground)));
     display::draw(&mut strict, view).unwrap();
+    for outline in [Outline::Rectangle, Outline::Round] {
+        display::draw_watched(&mut strict, view, outline).unwrap();
+    }
 }
 
 proptest! {

@@ -777,6 +777,7 @@ fn lines_about_the_daemon(live: bool) -> Vec<String> {
         let at = (Timestamp::default(), 0);
         announcer.health(health, true, at);
         announcer.reloaded(Some("bad key"), hello(live), at);
+        announcer.preview(true, at);
         let camera = Camera::Paused { by };
         run.report(
             0,

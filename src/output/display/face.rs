@@ -424,6 +424,16 @@ pub fn paused<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     pen.both(|pen, s| pen.block(Part::Text, s * 0.30, 0.0, (0.16, 0.56), 0.08));
 }
 
+/// An eye: somebody sees the camera's pictures.
+pub fn watched<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
+    let mut pen = pen(layers, spot);
+    pen.width = pen.width.max(spot.radius * 0.16);
+    // Two arcs that meet at the corners, and the pupil.
+    pen.bend(Part::Text, (-0.86, 0.0), (0.0, -1.1), (0.86, 0.0));
+    pen.bend(Part::Text, (-0.86, 0.0), (0.0, 1.1), (0.86, 0.0));
+    pen.ellipse(Part::Text, 0.0, 0.0, 0.24, 0.24);
+}
+
 /// A face asleep: affectd has ended.
 pub fn asleep<C: Theme>(layers: &mut Layers<C>, spot: Spot) {
     let mut pen = pen(layers, spot);

@@ -46,11 +46,11 @@ pub use options::{
 };
 pub use panel::{Outline, Panel};
 pub use png::{PngPanel, encode};
-pub use screen::{draw, draw_on};
+pub use screen::{draw, draw_on, draw_watched};
 pub use sh1106::Sh1106Panel;
 pub use ssd1306::Ssd1306Panel;
 pub use tft::{TftPanel, TftPins};
-pub use view::{Level, Levels, Note, Turn, View, Viewer};
+pub use view::{Level, Levels, Note, Shown, Turn, View, Viewer};
 
 /// How long [`Output::finish`] waits for a display to show that affectd stopped.
 const FAREWELL: Duration = Duration::from_millis(150);
@@ -59,9 +59,9 @@ const FAREWELL: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub struct Display {
     /// `None` once finished, or when the thread is gone.
-    writer: Option<Writer<View>>,
+    writer: Option<Writer<Shown>>,
     viewer: Viewer,
-    shown: View,
+    shown: Shown,
     subject: String,
 }
 
@@ -90,7 +90,7 @@ impl Display {
         Ok(Self {
             writer: Some(writer),
             viewer: Viewer::default(),
-            shown: View::Starting,
+            shown: Shown::FIRST,
             subject,
         })
     }
@@ -98,16 +98,19 @@ impl Display {
 
 impl Output for Display {
     fn update(&mut self, report: &Report<'_>) -> Changes {
-        let view = self.viewer.view(report);
-        if view == self.shown {
+        let wanted = Shown {
+            view: self.viewer.view(report),
+            is_watched: report.is_watched,
+        };
+        if wanted == self.shown {
             return Changes::NONE;
         }
         let Some(writer) = &self.writer else {
             return Changes::NONE;
         };
-        writer.put(view);
+        writer.put(wanted);
         if writer.is_read() {
-            self.shown = view;
+            self.shown = wanted;
         } else {
             error!(
                 "{}: its thread ended because of a bug in affectd; the display does not change until affectd is started again",

@@ -41,6 +41,44 @@ where
     draw_on(target, view, Outline::Rectangle)
 }
 
+/// Draws a mark that says that somebody sees the camera's pictures by the
+/// preview: an eye beside the face, over a view that was
+/// [drawn](draw_on).
+///
+/// # Errors
+/// The target's errors.
+pub fn draw_watched<D>(target: &mut D, view: &View, outline: Outline) -> Result<(), D::Error>
+where
+    D: DrawTarget,
+    D::Color: Theme,
+{
+    let layout = Layout::of(target.bounding_box(), view, outline);
+    let picture = layout.face;
+    // The free corner beside a round face, but never too small to be seen.
+    let side = (picture.size.width * 22 / 100).max(11);
+    let side = side.min(picture.size.width).min(picture.size.height);
+    let bottom = picture.top_left.y + (picture.size.height - side) as i32;
+    let corner = match outline {
+        Outline::Rectangle => Point::new(picture.top_left.x, bottom),
+        // In a circle the face's corners may be outside of the display.
+        Outline::Round => Point::new(
+            picture.top_left.x + (picture.size.width - side) as i32 / 2,
+            bottom,
+        ),
+    };
+    let mut layers = Layers::new();
+    let spot = Spot {
+        centre: (
+            corner.x as f32 + side as f32 / 2.0,
+            corner.y as f32 + side as f32 / 2.0,
+        ),
+        radius: side as f32 / 2.0,
+    };
+    face::watched(&mut layers, spot);
+    let area = Rectangle::new(corner, Size::new(side, side));
+    layers.draw(target, area, Theme::of(Part::Ground))
+}
+
 /// Draws a view over the whole target, within the outline of the display.
 ///
 /// # Errors

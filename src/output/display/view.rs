@@ -208,6 +208,22 @@ pub enum View {
     Stopped,
 }
 
+/// A view, and the mark over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub view: View,
+    /// Whether somebody sees the camera's pictures by the preview.
+    pub is_watched: bool,
+}
+
+impl Shown {
+    /// Before the first report.
+    pub const FIRST: Self = Self {
+        view: View::Starting,
+        is_watched: false,
+    };
+}
+
 /// Turns reports into views; remembers the levels shown last.
 #[derive(Clone, Debug, Default)]
 pub struct Viewer {

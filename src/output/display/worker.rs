@@ -14,7 +14,7 @@ use crate::output::latest::{Reader, Taken};
 use super::DisplayError;
 use super::panel::Panel;
 use super::screen;
-use super::view::View;
+use super::view::{Shown, View};
 use crate::draw::Canvas;
 use crate::draw::palette::{Part, Theme};
 
@@ -35,13 +35,13 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// `connect` opens and initialises the device; it is called again after each
 /// failure. `interval` is the shortest time between two pictures.
 pub fn run<P: Panel>(
-    reader: &Reader<View>,
+    reader: &Reader<Shown>,
     mut connect: impl FnMut() -> Result<P, DisplayError>,
     interval: Duration,
     mut fault: FaultLog,
 ) {
     let mut link: Option<Link<P>> = None;
-    let mut wanted = View::Starting;
+    let mut wanted = Shown::FIRST;
     let mut pause = FIRST_PAUSE;
     let mut well_since: Option<Instant> = None;
     let mut comes_and_goes = false;
@@ -55,9 +55,9 @@ pub fn run<P: Panel>(
             link.as_ref().and_then(Link::until_resend).unwrap_or(IDLE)
         };
         match reader.take(wait) {
-            Taken::Value(view) => {
-                news |= view != wanted;
-                wanted = view;
+            Taken::Value(next) => {
+                news |= next != wanted;
+                wanted = next;
             }
             Taken::Nothing => {}
             Taken::Closed => break,
@@ -137,8 +137,12 @@ impl<P: Panel> Link<P> {
         Some(P::RESEND?.saturating_sub(since.elapsed()))
     }
 
-    fn show(&mut self, view: &View) -> Result<(), DisplayError> {
-        let Ok(()) = screen::draw_on(&mut self.canvas, view, self.panel.outline());
+    fn show(&mut self, wanted: &Shown) -> Result<(), DisplayError> {
+        let (view, outline) = (&wanted.view, self.panel.outline());
+        let Ok(()) = screen::draw_on(&mut self.canvas, view, outline);
+        if wanted.is_watched {
+            let Ok(()) = screen::draw_watched(&mut self.canvas, view, outline);
+        }
         if self.known.is_some() {
             self.canvas
                 .changes(&self.shown, self.panel.grain(), &mut self.rects);
@@ -158,7 +162,10 @@ impl<P: Panel> Link<P> {
         if self.panel.darken()? {
             Ok(())
         } else {
-            self.show(&View::Stopped)
+            self.show(&Shown {
+                view: View::Stopped,
+                is_watched: false,
+            })
         }
     }
 }

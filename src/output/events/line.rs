@@ -130,6 +130,10 @@ pub(super) enum Body {
         health: Health,
         change: bool,
     },
+    /// Whether somebody watches the preview.
+    Preview {
+        watched: bool,
+    },
     Reload {
         /// The hash of the settings in force.
         config: Arc<str>,
@@ -221,6 +225,7 @@ impl Body {
             Self::Fatigue(What::Yawn { .. }) => "yawn",
             Self::Fatigue(What::Alarm(_)) => "alarm",
             Self::Health { .. } => "health",
+            Self::Preview { .. } => "preview",
             Self::Reload { .. } => "reload",
             Self::Dropped { .. } => "dropped",
             Self::Goodbye(_) => "goodbye",
@@ -292,6 +297,7 @@ impl Body {
                 health.serialize_into(map)?;
                 map.serialize_entry("change", change)
             }
+            Self::Preview { watched } => map.serialize_entry("watched", watched),
             Self::Reload { config, error } => {
                 map.serialize_entry("ok", &error.is_none())?;
                 map.serialize_entry("config", &**config)?;

@@ -98,7 +98,7 @@ pub struct Events {
 }
 
 /// Sends the readers of [`Events`] the events that do not come from reports:
-/// the daemon's health, and the results of reloads.
+/// the daemon's health, the preview's viewers, and the results of reloads.
 #[derive(Clone, Debug)]
 pub struct Announcer {
     queues: Vec<Arc<Queue>>,
@@ -124,6 +124,12 @@ impl Announcer {
         if self.is_live {
             self.announce(at, Body::Health { health, change });
         }
+    }
+
+    /// Says that somebody watches the preview from now on, or that nobody does any
+    /// more. Allocates nothing.
+    pub fn preview(&self, watched: bool, at: (Timestamp, u64)) {
+        self.announce(at, Body::Preview { watched });
     }
 
     fn announce(&self, (time, frame): (Timestamp, u64), body: Body) {

@@ -240,6 +240,8 @@ struct Latest {
     /// While the machine is too hot.
     temperature: Option<Event>,
     health: Option<Event>,
+    /// While somebody watches the preview.
+    preview: Option<Event>,
     /// For readers that connect while the process ends.
     goodbye: Option<Event>,
 }
@@ -277,6 +279,7 @@ impl Latest {
             Body::CameraBack { .. } => self.state.clear(),
             Body::Goodbye(_) => self.goodbye = Some(event),
             Body::Health { .. } => self.health = Some(event),
+            Body::Preview { watched } => self.preview = watched.then_some(event),
             // The next state of eyes comes within a second.
             Body::Dropped { .. } | Body::Reload { .. } | Body::Fatigue(_) => {}
         }
@@ -285,7 +288,7 @@ impl Latest {
     fn greet(&self, reader: &mut Reader) {
         let mut lines = Vec::new();
         let lasting = self.hello.iter().chain(&self.temperature);
-        let lasting = lasting.chain(&self.health);
+        let lasting = lasting.chain(&self.health).chain(&self.preview);
         for event in lasting.chain(&self.state).chain(&self.goodbye) {
             event.write(&mut lines);
         }

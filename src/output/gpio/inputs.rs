@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use embedded_hal::digital::InputPin;
 
 use super::bank::{Bank, RETRY_FIRST, RETRY_LONGEST};
+use super::levels::Level;
 use super::options::InputOptions;
 use crate::fault::FaultLog;
 use crate::frame::Timestamp;
@@ -51,6 +52,13 @@ impl<I: InputPin<Error: Display>> Input<I> {
             retry_at: Timestamp::default(),
             retry_after: RETRY_FIRST,
         })
+    }
+
+    fn level(&self, is_active: bool) -> Level {
+        match self.pin {
+            Some(_) => Level::of(is_active),
+            None => Level::Unknown,
+        }
     }
 
     /// Reads the line; `None` if it cannot be read, which is logged.
@@ -103,6 +111,11 @@ impl<I: InputPin<Error: Display>> Button<I> {
         }
     }
 
+    /// Whether the button was held down when it was last read.
+    pub fn level(&self) -> Level {
+        self.input.level(self.is_pressed)
+    }
+
     /// Whether the button was pressed since it was last read.
     pub fn is_pressed_now(&mut self, bank: &mut impl Bank<Input = I>, now: Timestamp) -> bool {
         let Some(reading) = self.input.read(bank, now) else {
@@ -140,6 +153,11 @@ impl<I: InputPin<Error: Display>> Switch<I> {
     /// The position when it was last read.
     pub const fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// The position for those who look at it.
+    pub fn level(&self) -> Level {
+        self.input.level(self.is_on)
     }
 
     /// Reads the switch. A line that cannot be read leaves the position as it was.

@@ -1,11 +1,13 @@
 //! Turns reports into levels; the module above describes the rules.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use embedded_hal::digital::{OutputPin, PinState};
 
 use super::bank::{Bank, RETRY_FIRST, RETRY_LONGEST};
 use super::inputs::{Button, Input, Switch};
+use super::levels::{Level, Levels};
 use super::options::{InputOptions, LineOptions, Options};
 use super::role::{Role, SafeLevel};
 use crate::decide::Label;
@@ -31,6 +33,7 @@ pub struct Lines<B: Bank> {
     acknowledge: Option<Button<B::Input>>,
     baseline: Option<Button<B::Input>>,
     switch: Option<Switch<B::Input>>,
+    levels: Arc<Levels>,
     min_pulse: Duration,
     safe_after: Duration,
     /// The state that the one-hot group shows, and since when.
@@ -84,6 +87,14 @@ impl<P> Line<P> {
             (Some(_), _) if is_silent => false,
             (Some(pattern), Some(since)) => pattern.is_on(now.since(since)),
             _ => true,
+        }
+    }
+
+    /// The line's level for those who look at it.
+    fn known_level(&self) -> Level {
+        match self.pin {
+            Some(_) => Level::of(self.on),
+            None => Level::Unknown,
         }
     }
 
@@ -145,6 +156,7 @@ impl<B: Bank> Lines<B> {
             acknowledge,
             baseline,
             switch,
+            levels: Arc::new(Levels::new(options)),
             min_pulse: options.min_pulse,
             safe_after: options.safe_after,
             shown: Shown::Nothing,
@@ -165,6 +177,12 @@ impl<B: Bank> Lines<B> {
     #[must_use]
     pub fn asks_pause(&self) -> bool {
         self.switch.as_ref().is_some_and(Switch::is_on)
+    }
+
+    /// The levels of the lines, which others may look at while these change.
+    #[must_use]
+    pub fn levels(&self) -> Arc<Levels> {
+        Arc::clone(&self.levels)
     }
 
     /// How often setting or requesting a line failed.
@@ -220,7 +238,7 @@ impl<B: Bank> Lines<B> {
     fn drive(&mut self, wanted: impl Fn(&Line<B::Pin>) -> bool) {
         let mut lost = false;
         for pass in [false, true] {
-            for line in &mut self.lines {
+            for (index, line) in self.lines.iter_mut().enumerate() {
                 let on = wanted(line);
                 if on == pass {
                     match set(&mut self.bank, line, on, self.now) {
@@ -228,6 +246,7 @@ impl<B: Bank> Lines<B> {
                         Set::Lost => lost = true,
                         Set::Unchanged | Set::Missing => {}
                     }
+                    self.levels.note(index, line.known_level());
                 }
             }
         }
@@ -290,20 +309,32 @@ fn set<B: Bank>(bank: &mut B, line: &mut Line<B::Pin>, on: bool, now: Timestamp)
 impl<B: Bank> Lines<B> {
     /// Whether the button was pressed since it was last read.
     fn is_acknowledge_pressed(&mut self) -> bool {
-        let button = self.acknowledge.as_mut().filter(|_| !self.finished);
-        button.is_some_and(|button| button.is_pressed_now(&mut self.bank, self.now))
+        let Some(button) = self.acknowledge.as_mut().filter(|_| !self.finished) else {
+            return false;
+        };
+        let is_pressed = button.is_pressed_now(&mut self.bank, self.now);
+        self.levels.note_input("acknowledge", button.level());
+        is_pressed
     }
 
     /// Whether the button was pressed since it was last read.
     fn is_baseline_pressed(&mut self) -> bool {
-        let button = self.baseline.as_mut().filter(|_| !self.finished);
-        button.is_some_and(|button| button.is_pressed_now(&mut self.bank, self.now))
+        let Some(button) = self.baseline.as_mut().filter(|_| !self.finished) else {
+            return false;
+        };
+        let is_pressed = button.is_pressed_now(&mut self.bank, self.now);
+        self.levels.note_input("baseline", button.level());
+        is_pressed
     }
 
     /// Whether the switch asks for a pause.
     fn read_switch(&mut self) -> bool {
-        let switch = self.switch.as_mut().filter(|_| !self.finished);
-        switch.is_some_and(|switch| switch.read(&mut self.bank, self.now, Instant::now()))
+        let Some(switch) = self.switch.as_mut().filter(|_| !self.finished) else {
+            return false;
+        };
+        let is_on = switch.read(&mut self.bank, self.now, Instant::now());
+        self.levels.note_input("pause", switch.level());
+        is_on
     }
 
     fn show(&mut self, report: &Report<'_>) {
@@ -409,8 +440,9 @@ impl<B: Bank> Output for Lines<B> {
             self.acknowledge = None;
             self.baseline = None;
             self.switch = None;
-            for line in &mut self.lines {
+            for (index, line) in self.lines.iter_mut().enumerate() {
                 line.pin = None;
+                self.levels.note(index, Level::Unknown);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What affectd does without privileges, and what it never does.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 
@@ -87,6 +87,7 @@ const CALLS: &str = "trace=open,openat,openat2,creat,\
 pub fn no_pixels_written() -> String {
     const DISPLAY: &str = "[[display]]\nkind = \"png\"\npath = \"/tmp/asked-for.png\"\n\
         size = \"128x64\"\n\n[events]";
+    const PREVIEW: &str = "[preview]\nsocket = \"/tmp/preview.sock\"\n\n";
     let _webcam = Webcam::plug(&photo(HAPPY));
     // Without displays: they show no pixel of the camera either, but would
     // write other pixels.
@@ -94,7 +95,8 @@ pub fn no_pixels_written() -> String {
     let text = fs::read_to_string(&board).expect(&board);
     let (head, rest) = text.split_once("[[display]]").expect("displays");
     let (_, tail) = rest.split_once("[events]").expect("events");
-    let text = format!("{head}[events]{tail}");
+    // The preview is open, and its page is loaded, but nobody watches.
+    let text = format!("{head}{PREVIEW}[events]{tail}");
     let traced = |log: &str, text: &str| {
         fs::write(&board, text).expect(&board);
         let list = format!("/out/{log}.strace");
@@ -124,6 +126,13 @@ pub fn no_pixels_written() -> String {
             .take(10)
             .count();
         assert_eq!(told, 10, "lines from the socket");
+        let mut page = String::new();
+        let mut client = UnixStream::connect("/tmp/preview.sock").expect("the preview's socket");
+        client
+            .write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            .expect("a request");
+        client.read_to_string(&mut page).expect("the page");
+        assert!(page.contains("</html>"), "{page}");
         daemon.stop();
         let list = fs::read_to_string(&list).expect("strace's list");
         (list.lines().count(), suspects(&list))
@@ -182,7 +191,7 @@ fn is_harmless(line: &str) -> bool {
             // Wakes a thread, or checks whether a reader is there.
             let wakes = to.contains("<anon_inode:[eventfd]>") || data.starts_with("\"\", 0");
             // Standard output is the pipe.
-            let own = ["<pipe:", "<socket:", ".log>", "events.sock"];
+            let own = ["<pipe:", "<socket:", ".log>", "events.sock", "preview.sock"];
             wakes || own.iter().any(|own| to.contains(own)) && is_text(data)
         }
         _ => false,
@@ -200,7 +209,7 @@ fn is_text(data: &str) -> bool {
     };
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
-        if letter == '\\' && !matches!(letters.next(), Some('n' | '"' | '\\' | 't')) {
+        if letter == '\\' && !matches!(letters.next(), Some('n' | 'r' | '"' | '\\' | 't')) {
             return false;
         }
     }
