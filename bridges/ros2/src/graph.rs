@@ -3,7 +3,10 @@
 
 use std::fmt::Display;
 
-use ros2_client::dds::rustdds::DomainParticipantBuilder;
+use ros2_client::dds::rustdds::policy::ResourceLimits;
+use ros2_client::dds::rustdds::{
+    DomainParticipantBuilder, QosPolicies, QosPolicyBuilder, TopicKind,
+};
 use ros2_client::qos::{Durability, History, QosProfile, WhenFull};
 use ros2_client::{Context, MessageTypeName, Name, Node, NodeName, NodeOptions, Publisher};
 
@@ -26,6 +29,12 @@ const RELIABLE: QosProfile = QosProfile::publisher_default()
 /// For subscribers that come late and ask for it.
 const LATCHED: QosProfile = RELIABLE.durability(Durability::TransientLocal);
 
+/// How many messages of a topic wait for subscribers that do not answer.
+const UNANSWERED: i32 = 1024;
+/// As many of a topic with its last message for late subscribers: RustDDS keeps
+/// so many where nobody listens, and sends them all to who comes late.
+const UNANSWERED_LATCHED: i32 = 64;
+
 /// The publishers of an id.
 struct FacePublishers {
     region: Publisher<RegionOfInterest>,
@@ -44,7 +53,7 @@ pub struct Graph {
     fatigue: Publisher<DiagnosticArray>,
     diagnostics: Publisher<DiagnosticArray>,
     node: Node,
-    _context: Context,
+    context: Context,
     namespace: String,
     letter: char,
 }
@@ -74,14 +83,14 @@ impl Graph {
         let at = |name: &str| format!("{namespace}/{name}");
         Ok(Self {
             faces: [const { None }; POOL],
-            tracked: publisher(&mut node, &at("humans/faces/tracked"), LATCHED)?,
-            transforms: publisher(&mut node, &at("tf"), RELIABLE)?,
-            attention: publisher(&mut node, &at("affectd/attention"), LATCHED)?,
-            fatigue: publisher(&mut node, &at("affectd/fatigue"), RELIABLE)?,
+            tracked: publisher(&context, &mut node, &at("humans/faces/tracked"), LATCHED)?,
+            transforms: publisher(&context, &mut node, &at("tf"), RELIABLE)?,
+            attention: publisher(&context, &mut node, &at("affectd/attention"), LATCHED)?,
+            fatigue: publisher(&context, &mut node, &at("affectd/fatigue"), RELIABLE)?,
             // As all nodes do, whatever their namespace.
-            diagnostics: publisher(&mut node, "/diagnostics", RELIABLE)?,
+            diagnostics: publisher(&context, &mut node, "/diagnostics", RELIABLE)?,
             node,
-            _context: context,
+            context,
             namespace: namespace.clone(),
             letter,
         })
@@ -113,17 +122,17 @@ impl Graph {
 
     /// The publishers of an id, made when it is used for the first time.
     fn face(&mut self, id: usize) -> Result<&FacePublishers, String> {
-        let node = &mut self.node;
+        let (context, node) = (&self.context, &mut self.node);
         match &mut self.faces[id] {
             Some(face) => Ok(face),
             none => {
                 let name = ids::name(self.letter, id);
                 let at = |topic| format!("{}/humans/faces/{name}/{topic}", self.namespace);
                 Ok(none.insert(FacePublishers {
-                    region: publisher(node, &at("roi"), RELIABLE)?,
-                    expression: publisher(node, &at("expression"), RELIABLE)?,
-                    units: publisher(node, &at("facs"), RELIABLE)?,
-                    pose: publisher(node, &at("pose"), RELIABLE)?,
+                    region: publisher(context, node, &at("roi"), RELIABLE)?,
+                    expression: publisher(context, node, &at("expression"), RELIABLE)?,
+                    units: publisher(context, node, &at("facs"), RELIABLE)?,
+                    pose: publisher(context, node, &at("pose"), RELIABLE)?,
                 }))
             }
         }
@@ -131,15 +140,33 @@ impl Graph {
 }
 
 fn publisher<M: RosType>(
+    context: &Context,
     node: &mut Node,
     name: &str,
     qos: QosProfile,
 ) -> Result<Publisher<M>, String> {
     let failed = |error: &dyn Display| format!("topic {name}: {error}");
-    let parsed = Name::parse(name).map_err(|error| failed(&error))?;
-    let of_type = MessageTypeName::new(M::PACKAGE, M::NAME);
-    let topic = node
-        .create_topic(&parsed, of_type, &qos)
+    // It checks the name; the topic is made below it, because QosProfile has no
+    // limits.
+    Name::parse(name).map_err(|error| failed(&error))?;
+    let limit = match qos.durability {
+        Durability::Volatile => UNANSWERED,
+        Durability::TransientLocal => UNANSWERED_LATCHED,
+    };
+    let limits = QosPolicyBuilder::new().resource_limits(ResourceLimits {
+        max_samples: limit,
+        max_instances: 1,
+        max_samples_per_instance: limit,
+    });
+    let limited = QosPolicies::from(&qos).modify_by(&limits.build());
+    let topic = context
+        .domain_participant()
+        .create_topic(
+            format!("rt{name}"),
+            MessageTypeName::new(M::PACKAGE, M::NAME).dds_msg_type(),
+            &limited,
+            TopicKind::NoKey,
+        )
         .map_err(|error| failed(&error))?;
     node.create_publisher(&topic, Some(qos))
         .map_err(|error| failed(&error))
