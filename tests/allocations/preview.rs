@@ -59,15 +59,16 @@ fn a_viewer_costs_the_loop_no_allocation() {
         (memory::usage().system_here - before, took)
     };
 
-    let mut unwatched = Duration::ZERO;
-    for _ in 0..10_000 {
+    let mut times = Vec::with_capacity(1001);
+    for _ in 0..1001 {
         let (allocations, took) = update(&mut preview);
         assert_eq!(allocations, 0);
-        unwatched += took;
+        times.push(took);
     }
-    // A clock's reading and a look at a number; a copy would take a hundred
-    // times as long.
-    assert!(unwatched < Duration::from_millis(50), "{unwatched:?}");
+    // A look at a flag; a copy of the frame takes much longer. The median is the
+    // same on a busy machine.
+    times.sort_unstable();
+    assert!(times[500] < Duration::from_micros(10), "{:?}", times[500]);
 
     let mut client = get(&socket, "/stream");
     client.set_nonblocking(true).unwrap();
