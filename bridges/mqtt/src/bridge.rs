@@ -666,6 +666,11 @@ impl Outbox {
                     }
                     return;
                 }
+                // The connection has just ended.
+                Err(ClientError::RequestChannelDisconnected(_)) => {
+                    self.messages_dropped += u64::from(options == ONCE);
+                    return;
+                }
                 Err(ClientError::RequestChannelFull(_))
                     if !self.is_stuck && Instant::now() < until =>
                 {
