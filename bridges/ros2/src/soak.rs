@@ -1,6 +1,6 @@
 //! Ten thousand faces, one after the other, through real publishers: the memory
 //! of the process stays the same. Time is simulated, so that ids need not rest
-//! for real. `scripts/test-ros2 all` runs it, with a subscriber.
+//! for real. `scripts/test-ros2 all` runs it, without a subscriber.
 
 use std::fs;
 use std::thread;

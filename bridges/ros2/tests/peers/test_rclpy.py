@@ -193,7 +193,7 @@ class Faces(Case):
         self.affectd.send("camera_lost", reason="unplugged", since=1.0, change=True)
         self.listener.status("/diagnostics", "affectd: camera", lambda s: s.level == ERROR)
 
-    def test_a_message_arrives_within_two_milliseconds(self):
+    def test_messages_arrive_and_the_released_program_needs_two_milliseconds(self):
         face = self.one_face()
         topic = f"/humans/faces/{face}/expression"
         # Another program on the machine may hold up a round, but not the best of five.
@@ -216,7 +216,9 @@ class Faces(Case):
             medians.append(1000 * statistics.median(arrived[one] - sent[one] for one in sent))
         print("\nfrom the socket's line to the subscriber, medians of five rounds in ms:",
               *(f"{median:.2f}" for median in medians), file=sys.stderr)
-        self.assertLess(min(medians), 2.0)
+        # A time says something of the released program only (scripts/test-ros2 all).
+        if "release" in os.environ["AFFECTD_ROS2"].split(os.sep):
+            self.assertLess(min(medians), 2.0)
 
 
 class Faults(Case):
