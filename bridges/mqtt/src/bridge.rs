@@ -33,6 +33,9 @@ const QUEUE: usize = 256;
 /// is complete.
 const FRAME_COMPLETE: Duration = Duration::from_millis(20);
 
+/// How long the line may take that says what comes after the leading face.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How long a message may wait for room in the connection's queue.
 const ROOM: Duration = Duration::from_secs(1);
 
@@ -140,8 +143,31 @@ struct Daemon {
     /// What was published last; none before the first time.
     shown: Option<Shown>,
     shown_fatigue: ShownFatigue,
-    /// The frame whose lines are coming, and since when there was none.
+    /// The frame whose lines are coming, and when the newest one came.
     frame: Option<(u64, Instant)>,
+    /// Since when the world is not settled.
+    unsettled: Option<Instant>,
+}
+
+impl Daemon {
+    fn take(&mut self, event: &Event) {
+        let now = Instant::now();
+        self.frame = Some((event.frame(), now));
+        self.world.take(event);
+        if self.world.is_settled() {
+            self.unsettled = None;
+        } else {
+            self.unsettled.get_or_insert(now);
+        }
+    }
+
+    /// When what is known may be published, if no further line comes.
+    fn due(&self) -> Option<Instant> {
+        let (_, newest) = self.frame?;
+        let complete = newest + FRAME_COMPLETE;
+        let settled = self.unsettled.map_or(complete, |since| since + SETTLED);
+        Some(complete.max(settled))
+    }
 }
 
 /// One identity at the broker.
@@ -184,8 +210,7 @@ impl Bridge {
 
     fn next_due(&self) -> Instant {
         let now = Instant::now();
-        let frame = self.socket.as_ref().and_then(|daemon| daemon.frame);
-        let frame = frame.map(|(_, newest)| newest + FRAME_COMPLETE);
+        let frame = self.socket.as_ref().and_then(Daemon::due);
         let link = self.link.as_ref().filter(|_| self.outbox.is_connected());
         let of_link = link.map(|link| {
             let others = [link.discovery_due, link.state_due].into_iter().flatten();
@@ -205,18 +230,19 @@ impl Bridge {
         };
         // `hello` alone says nothing of the state, which follows at once.
         let is_known = daemon.shown.is_some() || daemon.world.shown() != Shown::default();
-        if is_known
-            && daemon
-                .frame
-                .is_some_and(|(frame, _)| frame != event.frame())
-        {
+        let is_settled = daemon
+            .unsettled
+            .is_none_or(|since| since.elapsed() >= SETTLED);
+        let is_next = daemon
+            .frame
+            .is_some_and(|(frame, _)| frame != event.frame());
+        if is_known && is_settled && is_next {
             self.frame_is_complete();
         }
         let Some(daemon) = &mut self.socket else {
             return;
         };
-        daemon.frame = Some((event.frame(), Instant::now()));
-        daemon.world.take(event);
+        daemon.take(event);
         if event.kind() == "dropped" {
             let lines = event.integer("lines").unwrap_or(1);
             self.outbox.lines_dropped += u64::try_from(lines).unwrap_or(0);
@@ -422,8 +448,8 @@ impl Bridge {
 
     fn what_is_due(&mut self) {
         let now = Instant::now();
-        let frame = self.socket.as_ref().and_then(|daemon| daemon.frame);
-        if frame.is_some_and(|(_, newest)| newest + FRAME_COMPLETE <= now) {
+        let frame = self.socket.as_ref().and_then(Daemon::due);
+        if frame.is_some_and(|due| due <= now) {
             self.frame_is_complete();
         }
         if !self.outbox.is_connected() {

@@ -260,6 +260,13 @@ impl World {
             .min_by_key(|event| severity(event))
     }
 
+    /// False between a line that ends the leading face and the one that says what
+    /// comes in its place.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.camera != Camera::Streaming || self.leading().is_some() || self.nobody_since.is_some()
+    }
+
     /// What of the state is news when it changes.
     #[must_use]
     pub fn shown(&self) -> Shown {
@@ -465,6 +472,18 @@ mod tests {
         world.take(&event("\"type\":\"none\",\"time\":12,\"since\":12"));
         assert_eq!(expression(&world).as_deref(), Some("none"));
         assert_eq!(world.shown().faces, Some(0));
+    }
+
+    #[test]
+    fn between_two_leading_faces_nothing_is_settled() {
+        let mut world = world(&[face(10.0, 1, true, "happy")]);
+        assert!(world.is_settled());
+        world.take(&event("\"type\":\"gone\",\"time\":11,\"track\":1"));
+        assert!(!world.is_settled());
+        world.take(&face(11.0, 2, true, "sad"));
+        assert!(world.is_settled());
+        world.take(&event("\"type\":\"none\",\"time\":12,\"since\":12"));
+        assert!(world.is_settled());
     }
 
     #[test]

@@ -262,6 +262,33 @@ fn two_robots_share_a_broker() {
     );
 }
 
+/// The lines of a frame may be torn apart where the machine is busy.
+#[test]
+fn a_leading_face_that_follows_another_late_is_one_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let mut daemon = Daemon::new(folder.path(), "r", "r");
+    let subscriber = broker.subscribe("affectd/#");
+    let _bridge = Bridge::start(&daemon, &broker, "");
+    daemon.accept();
+    daemon.face("happy");
+    subscriber.text("/availability", "online");
+    daemon.send("gone", &json!({"track": 1}));
+    std::thread::sleep(Duration::from_millis(200));
+    daemon.face("sad");
+    let messages = subscriber.all(Duration::from_secs(2));
+    let changes: Vec<_> = messages
+        .iter()
+        .filter(|message| message.topic.ends_with("/change"))
+        .map(|message| message.json()["event_type"].clone())
+        .collect();
+    assert_eq!(changes, ["sad"], "{messages:?}");
+    let unknown = messages
+        .iter()
+        .any(|message| message.topic.ends_with("/state") && message.json()["expression"].is_null());
+    assert!(!unknown, "{messages:?}");
+}
+
 #[test]
 fn another_id_is_another_machine() {
     let folder = tempfile::tempdir().unwrap();
