@@ -45,11 +45,18 @@ impl Daemon {
             .unwrap();
         let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
         events.next().expect("hello").unwrap();
-        Self {
+        let daemon = Self {
             child,
             events,
             folder,
+        };
+        // Events are opened before the preview.
+        let start = Instant::now();
+        while !daemon.path("http.sock").exists() {
+            assert!(start.elapsed() < LONG, "the preview does not open");
+            std::thread::sleep(Duration::from_millis(5));
         }
+        daemon
     }
 
     fn path(&self, name: &str) -> PathBuf {
