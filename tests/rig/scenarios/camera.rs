@@ -177,8 +177,9 @@ pub fn lost_with_shut_eyes() -> String {
         ..Start::new("camera-lost-with-shut-eyes")
     }
     .go();
-    daemon.expect_fatigue("calibrating", None);
+    // A face is reported when it changes, the state of the eyes every second.
     sees_a_face(&mut daemon);
+    daemon.expect_fatigue("calibrating", None);
     webcam.show(&render("eyes-shut.jpg"));
     daemon.expect_fatigue("asleep", None);
     wait_until("the asleep line", || level(lines::ASLEEP));
