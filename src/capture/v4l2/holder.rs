@@ -65,6 +65,7 @@ impl Identity {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_program_that_has_a_file_open_is_named() {
@@ -77,14 +78,17 @@ mod tests {
             .stdin(Stdio::from(file.reopen().unwrap()))
             .spawn()
             .unwrap();
-        let known = in_use(file.path());
-        let process = sleeper.id();
+        let expected = format!("it is in use by 'sleep' (process {})", sleeper.id());
+        let mut known = in_use(file.path());
+        // An emulator returns before the new process has become `sleep`.
+        let start = Instant::now();
+        while known != expected && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+            known = in_use(file.path());
+        }
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
-        assert_eq!(
-            known,
-            format!("it is in use by 'sleep' (process {process})")
-        );
+        assert_eq!(known, expected);
         assert_eq!(holder(Path::new("/nowhere/video0")), None);
     }
 }
